@@ -1,0 +1,1 @@
+//! The node agent: converges the node's containers to its pods.

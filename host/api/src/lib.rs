@@ -1,0 +1,1 @@
+//! The Kubernetes API as data: schema table, catalogue, decoding, defaults, validation, patches, selectors, tables.

@@ -1,0 +1,1 @@
+//! Controllers as pure functions and the manager that queues their work.

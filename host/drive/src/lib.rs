@@ -1,0 +1,1 @@
+//! The shell around control and scheduler: feeds, timers, retries, leases.

@@ -1,0 +1,1 @@
+//! Images: content store, import, pull, layers.

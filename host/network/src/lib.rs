@@ -1,0 +1,1 @@
+//! Pod networking: bridge, veth, network namespaces, addresses, masquerade.

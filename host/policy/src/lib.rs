@@ -1,0 +1,1 @@
+//! The Wasm policy engine: load, verify, limit, feed, swap.

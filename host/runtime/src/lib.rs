@@ -1,0 +1,1 @@
+//! Own OCI runtime: shim, sandbox, create, start, exec, cgroups v1 and v2.

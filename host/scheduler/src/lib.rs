@@ -1,0 +1,1 @@
+//! Scheduling as pure functions: columns, classes, queue, feasibility, decisions.

@@ -1,0 +1,1 @@
+//! The Kubernetes API over HTTP: REST, watch, discovery, streams, authentication.

@@ -1,0 +1,1 @@
+//! The whole control plane under virtual time, from one seed.

@@ -1,0 +1,1 @@
+//! Revisions, changes, the in-memory state and the store trait.

@@ -1,0 +1,1 @@
+//! The durable store: SQLite behind the Store trait.

@@ -1,0 +1,1 @@
+//! Built-in policy: fullest node that fits first.

@@ -1,0 +1,1 @@
+//! Write a Berth policy in Rust.
