@@ -2,6 +2,7 @@
 //!
 //! Nothing here does I/O, reads a clock or draws a random number: `now` and names are arguments.
 
+pub mod kinds;
 pub mod resource;
 pub mod status;
 pub mod time;

@@ -1,0 +1,155 @@
+//! The kinds Berth serves: one [`Resource`] each, with its defaults, validation, selectable fields and table.
+
+mod config_map;
+mod deployment;
+mod event;
+mod lease;
+mod namespace;
+mod node;
+mod plugin;
+mod plugin_binding;
+mod pod;
+mod replica_set;
+mod secret;
+mod service;
+mod service_account;
+pub mod view;
+
+use serde_json::Value;
+
+use crate::resource::{Behaviour, Catalogue, Column, Resource, Scope, Subresource};
+use crate::status::Problems;
+
+/// Every kind that is served from the first start on, in the order in which discovery lists them.
+pub fn catalogue() -> Catalogue {
+    let mut catalogue = Catalogue::default();
+    for resource in [
+        config_map::resource(),
+        event::resource(),
+        namespace::resource(),
+        node::resource(),
+        pod::resource(),
+        secret::resource(),
+        service_account::resource(),
+        service::resource(),
+        deployment::resource(),
+        replica_set::resource(),
+        lease::resource(),
+        plugin_binding::resource(),
+        plugin::resource(),
+    ] {
+        catalogue.register(resource);
+    }
+    catalogue
+}
+
+const ALL_VERBS: [&str; 8] =
+    ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
+
+/// Group, version, kind and plural of a resource.
+struct Names {
+    group: &'static str,
+    version: &'static str,
+    kind: &'static str,
+    plural: &'static str,
+    short: &'static [&'static str],
+}
+
+/// A resource with every verb, no subresource, and the schema row that the API's naming rule gives it.
+fn resource(names: &Names, scope: Scope, behaviour: Behaviour) -> Resource {
+    let id = if names.group.is_empty() {
+        names.plural.to_owned()
+    } else {
+        format!("{}.{}", names.plural, names.group)
+    };
+    let package = match names.group.split('.').next() {
+        Some("") | None => "core",
+        Some(first) => first,
+    };
+    Resource {
+        id: id.into(),
+        group: names.group.to_owned(),
+        version: names.version.to_owned(),
+        kind: names.kind.to_owned(),
+        plural: names.plural.to_owned(),
+        singular: names.kind.to_lowercase(),
+        short_names: names.short.iter().map(|&s| s.to_owned()).collect(),
+        categories: Vec::new(),
+        scope,
+        verbs: ALL_VERBS.to_vec(),
+        subresources: Vec::new(),
+        schema_type: format!("{package}.{}.{}", names.version, names.kind),
+        has_generation: false,
+        create_on_update: false,
+        unconditional_update: true,
+        behaviour,
+    }
+}
+
+/// `/status` of a kind: read, replaced and patched like the object itself.
+const fn status_of(group: &'static str, version: &'static str, kind: &'static str) -> Subresource {
+    Subresource { name: "status", kind: (group, version, kind), verbs: &["get", "patch", "update"] }
+}
+
+/// `/scale` of a workload.
+const SCALE: Subresource =
+    Subresource { name: "scale", kind: ("autoscaling", "v1", "Scale"), verbs: &["get", "patch", "update"] };
+
+/// A behaviour that adds nothing to the schema; kinds replace what they need.
+fn plain() -> Behaviour {
+    Behaviour {
+        default: |_| {},
+        prepare_create: |_| {},
+        prepare_update: |_, _| {},
+        prepare_status: keep_all_but_status,
+        validate: |_, _: &mut Problems| {},
+        validate_update: |_, _, _| {},
+        validate_status: |_, _, _| {},
+        warnings: |_| Vec::new(),
+        fields: |_| Vec::new(),
+        columns: name_and_age,
+        cells: |object, now| vec![view::name(object).into(), view::age(object, now).into()],
+    }
+}
+
+/// The behaviour of a kind with a `/status` subresource: clients write the spec, components the status.
+fn with_status() -> Behaviour {
+    Behaviour { prepare_create: drop_status, prepare_update: keep_status, ..plain() }
+}
+
+/// `prepare_create` of a kind whose status is written by others only.
+fn drop_status(object: &mut Value) {
+    if let Some(fields) = object.as_object_mut() {
+        fields.remove("status");
+    }
+}
+
+/// `prepare_update` of a kind with a `/status` subresource: the main endpoint leaves the status alone.
+fn keep_status(new: &mut Value, old: &Value) {
+    view::copy_field(new, old, "status");
+}
+
+/// `prepare_status`: `/status` changes the status and, as the API server does, nothing else but metadata that
+/// clients of `/status` may carry along.
+fn keep_all_but_status(new: &mut Value, old: &Value) {
+    view::copy_field(new, old, "spec");
+}
+
+fn name_and_age() -> Vec<Column> {
+    vec![name_column(), age_column()]
+}
+
+fn name_column() -> Column {
+    Column {
+        format: "name",
+        ..column("Name", "string", 0, "Name of the object, unique within its namespace.")
+    }
+}
+
+fn age_column() -> Column {
+    column("Age", "string", 0, "Time since the object was created.")
+}
+
+fn column(name: &str, kind: &'static str, priority: i32, description: &str) -> Column {
+    Column { name: name.to_owned(), kind, format: "", description: description.to_owned(), priority }
+}

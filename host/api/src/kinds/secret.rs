@@ -1,0 +1,10 @@
+//! `Secret`.
+
+use super::{Names, plain};
+use crate::resource::{Resource, Scope};
+
+const NAMES: Names = Names { group: "", version: "v1", kind: "Secret", plural: "secrets", short: &[] };
+
+pub(super) fn resource() -> Resource {
+    super::resource(&NAMES, Scope::Namespaced, plain())
+}

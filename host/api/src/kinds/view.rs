@@ -1,0 +1,83 @@
+//! Reading and filling in objects that are `serde_json::Value`s.
+
+use serde_json::Value;
+
+use crate::time::Timestamp;
+
+/// The value at a dotted path of object keys, e.g. `spec.nodeName`; `None` when any step is absent or null.
+pub fn at<'a>(object: &'a Value, path: &str) -> Option<&'a Value> {
+    path.split('.').try_fold(object, |value, key| value.get(key)).filter(|value| !value.is_null())
+}
+
+/// The string at a dotted path; empty when absent.
+pub fn str_at<'a>(object: &'a Value, path: &str) -> &'a str {
+    at(object, path).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// The integer at a dotted path, when there is one.
+pub fn int_at(object: &Value, path: &str) -> Option<i64> {
+    at(object, path).and_then(Value::as_i64)
+}
+
+/// Whether the value at a dotted path is `true`.
+pub fn is_true_at(object: &Value, path: &str) -> bool {
+    at(object, path).and_then(Value::as_bool) == Some(true)
+}
+
+/// The items of the list at a dotted path; empty when absent.
+pub fn list_at<'a>(object: &'a Value, path: &str) -> &'a [Value] {
+    at(object, path).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+}
+
+/// `metadata.name`.
+pub fn name(object: &Value) -> &str {
+    str_at(object, "metadata.name")
+}
+
+/// How long ago the object was created, as kubectl shows it; `<unknown>` without a creation time.
+pub fn age(object: &Value, now: Timestamp) -> String {
+    since(str_at(object, "metadata.creationTimestamp"), now)
+}
+
+/// How long ago `time` (RFC 3339) was, as kubectl shows it; `<unknown>` when it is no time.
+pub fn since(time: &str, now: Timestamp) -> String {
+    match Timestamp::parse(time) {
+        Some(then) => human_duration(now.seconds() - then.seconds()),
+        None => "<unknown>".to_owned(),
+    }
+}
+
+/// A duration in seconds as kubectl shows it: `45s`, `3m20s`, `5h`, `12d`, `2y30d`.
+pub fn human_duration(seconds: i64) -> String {
+    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
+    let with_rest = |whole: i64, unit: &str, rest: i64, rest_unit: &str| match rest {
+        0 => format!("{whole}{unit}"),
+        _ => format!("{whole}{unit}{rest}{rest_unit}"),
+    };
+    match seconds {
+        ..-1 => "<invalid>".to_owned(),
+        -1 => "0s".to_owned(),
+        0..120 => format!("{seconds}s"),
+        _ if minutes < 10 => with_rest(minutes, "m", seconds % 60, "s"),
+        _ if minutes < 180 => format!("{minutes}m"),
+        _ if hours < 8 => with_rest(hours, "h", minutes % 60, "m"),
+        _ if hours < 48 => format!("{hours}h"),
+        _ if hours < 192 => with_rest(days, "d", hours % 24, "h"),
+        _ if days < 730 => format!("{days}d"),
+        _ if days < 2920 => with_rest(days / 365, "y", days % 365, "d"),
+        _ => format!("{}y", days / 365),
+    }
+}
+
+/// Makes field `key` of `new` what it is in `old`, absent included.
+pub fn copy_field(new: &mut Value, old: &Value, key: &str) {
+    let Some(fields) = new.as_object_mut() else { return };
+    match old.get(key) {
+        Some(value) => {
+            fields.insert(key.to_owned(), value.clone());
+        }
+        None => {
+            fields.remove(key);
+        }
+    }
+}
