@@ -1,1 +1,3 @@
 //! Scheduling as pure functions: columns, classes, queue, feasibility, decisions.
+
+pub mod policy;
