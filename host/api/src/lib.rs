@@ -2,11 +2,27 @@
 //!
 //! Nothing here does I/O, reads a clock or draws a random number: `now` and names are arguments.
 
+pub mod decode;
+pub mod discovery;
+pub mod encode;
+pub mod honour;
 pub mod kinds;
+pub mod managed_fields;
+pub mod openapi;
+pub mod patch;
+pub mod quantity;
 pub mod resource;
+pub mod schema;
+pub mod select;
 pub mod status;
+pub mod table;
 pub mod time;
 
+pub use decode::{Decoded, Expected, FieldValidation, MediaType};
+pub use patch::{Patch, PatchType};
+pub use quantity::Quantity;
 pub use resource::{Behaviour, Catalogue, Resource, ResourceName, Scope};
+pub use schema::Schema;
+pub use select::{FieldSelector, Labels, Selector};
 pub use status::{Cause, Problems, Reason, Status};
 pub use time::Timestamp;

@@ -1,0 +1,225 @@
+//! The schema table: every type of the API with its fields, as data.
+//!
+//! One row describes one type: JSON names, protobuf numbers, list keys, merge keys. Pruning, strict decoding,
+//! protobuf, strategic merge, field ownership and OpenAPI all read this table; nothing is listed a second time.
+//! `host/api/schema/README.md` tells how the table is made.
+
+mod rows;
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+pub use rows::SchemaError;
+
+/// The types of the Kubernetes API that this build knows.
+const KUBERNETES: &str = include_str!("../schema/v1.34.jsonl");
+
+/// The types of Berth's own API group, declared as any custom type is.
+const BERTH: &str = include_str!("../schema/berth.jsonl");
+
+/// All known types. Types can be added at run time, as Berth's own and custom resources are.
+#[derive(Clone, Debug, Default)]
+pub struct Schema {
+    types: Vec<Type>,
+    by_name: HashMap<Box<str>, TypeId>,
+    by_kind: HashMap<Box<str>, TypeId>,
+}
+
+/// The place of a [`Type`] in its [`Schema`]; only meaningful together with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TypeId(u32);
+
+/// One type of the API.
+#[derive(Clone, Debug)]
+pub struct Type {
+    /// The name in the table: `core.v1.Pod`.
+    pub name: Box<str>,
+    /// The fields in the order of their declaration, embedded types as one field of [`Field::inline`].
+    pub fields: Vec<Field>,
+    /// Under which `group/version/Kind` the type is served; empty for parts of other types.
+    pub kinds: Vec<Box<str>>,
+    /// Whether server-side apply sees the whole object as one value.
+    pub atomic: bool,
+    /// What the type is in JSON when it is no object with fields.
+    pub scalar: Option<Kind>,
+    /// The fields as JSON sees them: those of embedded types stand among the type's own.
+    json: Vec<JsonField>,
+}
+
+#[derive(Clone, Debug)]
+struct JsonField {
+    name: Box<str>,
+    owner: TypeId,
+    index: u16,
+}
+
+/// One field of a [`Type`].
+#[derive(Clone, Debug)]
+pub struct Field {
+    /// JSON name; empty for an embedded type.
+    pub name: Box<str>,
+    /// What one value is: of a list the element, of a map the value.
+    pub kind: Kind,
+    /// Whether the field holds one value, a list or a map with string keys.
+    pub shape: Shape,
+    /// Whether absence differs from the zero value (a Go pointer).
+    pub pointer: bool,
+    /// Whether the JSON fields of [`Field::kind`] stand in the parent.
+    pub inline: bool,
+    /// Protobuf field number; 0 when the field does not travel in protobuf.
+    pub number: u32,
+    /// Whether the zero value is left out of JSON.
+    pub omit_empty: bool,
+    /// Whether OpenAPI names the field as required.
+    pub required: bool,
+    /// How server-side apply and field ownership see a list.
+    pub list: ListType,
+    /// Whether server-side apply sees the map or struct in this field as one value.
+    pub atomic: bool,
+    /// How strategic merge patch treats the field.
+    pub patch: PatchStrategy,
+    /// The allowed values, when the type is an enumeration.
+    pub values: Vec<Box<str>>,
+    /// The declared default of the OpenAPI document (not what defaulting does).
+    pub default: Option<serde_json::Value>,
+}
+
+/// What a single value is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A string.
+    String,
+    /// A 32-bit integer.
+    Int32,
+    /// A 64-bit integer.
+    Int64,
+    /// A 64-bit float.
+    Float64,
+    /// A boolean.
+    Bool,
+    /// Bytes; base64 in JSON.
+    Bytes,
+    /// A list of strings that is a message of its own in protobuf (`v1.ExtraValue`, `v1.Verbs`).
+    Strings,
+    /// A quantity such as `100m`.
+    Quantity,
+    /// `meta/v1.Time`.
+    Time,
+    /// `meta/v1.MicroTime`.
+    MicroTime,
+    /// A duration as Go writes it: `1h2m3s`.
+    Duration,
+    /// A number or a string.
+    IntOrString,
+    /// Any JSON object, as it is.
+    AnyObject,
+    /// Any JSON value, as it is.
+    Any,
+    /// Another type of the table.
+    Struct(TypeId),
+}
+
+/// How many values a field holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// One.
+    Single,
+    /// A list.
+    List,
+    /// A map with string keys.
+    Map,
+}
+
+/// `x-kubernetes-list-type` with its keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ListType {
+    /// One value that is replaced as a whole; also what an undeclared list is.
+    Atomic,
+    /// A set of scalars.
+    Set,
+    /// Objects told apart by these keys.
+    Map(Vec<Box<str>>),
+}
+
+/// `x-kubernetes-patch-strategy` with its merge key.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PatchStrategy {
+    /// Lists are merged by this key; empty for lists of scalars that merge as sets.
+    pub merge_key: Box<str>,
+    /// Whether lists (and maps) are merged instead of replaced.
+    pub merge: bool,
+    /// Whether `$retainKeys` is understood.
+    pub retain_keys: bool,
+    /// Whether an object is replaced instead of merged.
+    pub replace: bool,
+}
+
+impl Schema {
+    /// The table of this build: the Kubernetes types and Berth's own. Parsed once.
+    pub fn builtin() -> &'static Self {
+        static BUILTIN: LazyLock<Schema> = LazyLock::new(|| {
+            let mut schema = Schema::default();
+            for rows in [KUBERNETES, BERTH] {
+                if let Err(error) = schema.extend(rows) {
+                    panic!("the schema table of this build is broken: {error}");
+                }
+            }
+            schema
+        });
+        &BUILTIN
+    }
+
+    /// The type called `name` in the table, e.g. `core.v1.Pod`.
+    pub fn named(&self, name: &str) -> Option<&Type> {
+        self.by_name.get(name).map(|id| self.get(*id))
+    }
+
+    /// The type served as `kind` of `api_version` (`v1`, `apps/v1`).
+    pub fn of_kind(&self, api_version: &str, kind: &str) -> Option<&Type> {
+        self.by_kind.get(format!("{api_version}/{kind}").as_str()).map(|id| self.get(*id))
+    }
+
+    /// The type at `id`.
+    pub fn get(&self, id: TypeId) -> &Type {
+        &self.types[id.0 as usize]
+    }
+
+    /// All types, in the order of the table.
+    pub fn types(&self) -> impl Iterator<Item = &Type> {
+        self.types.iter()
+    }
+
+    /// Adds the types of a table in the format of `host/api/schema/v1.34.jsonl`, one JSON object a line; they may
+    /// refer to each other and to types that are there. A type of the same name is replaced.
+    ///
+    /// # Errors
+    /// A line that is no row, or a field of a type that nobody declares; the schema is then unchanged.
+    pub fn extend(&mut self, rows: &str) -> Result<(), SchemaError> {
+        rows::extend(self, rows)
+    }
+
+    /// The field `name` of `parent` as JSON sees it: fields of embedded types are found too.
+    pub fn field<'a>(&'a self, parent: &'a Type, name: &str) -> Option<&'a Field> {
+        let found = parent.json.binary_search_by(|field| (*field.name).cmp(name)).ok()?;
+        let entry = &parent.json[found];
+        Some(&self.get(entry.owner).fields[usize::from(entry.index)])
+    }
+
+    /// The fields of `parent` as JSON sees them, sorted by name.
+    pub fn json_fields<'a>(&'a self, parent: &'a Type) -> impl Iterator<Item = &'a Field> {
+        parent.json.iter().map(|entry| &self.get(entry.owner).fields[usize::from(entry.index)])
+    }
+}
+
+impl Type {
+    /// `Pod` for `core.v1.Pod`.
+    pub fn short_name(&self) -> &str {
+        self.name.rsplit('.').next().unwrap_or(&self.name)
+    }
+
+    /// The name as Go prints it: `v1.Pod` for `core.v1.Pod`.
+    pub fn go_name(&self) -> &str {
+        let tail = self.name.rmatch_indices('.').nth(1).map_or(0, |(dot, _)| dot + 1);
+        &self.name[tail..]
+    }
+}
