@@ -1,1 +1,21 @@
-//! Revisions, changes, the in-memory state and the store trait.
+//! Revisions, changes, the in-memory state, and the trait that every durable store stands behind.
+//!
+//! Pure: no I/O, no clock, no async runtime. The one writer stages commits with a [`Ledger`], makes them durable
+//! through a [`Store`], and only then publishes them to a [`State`]; everybody else sees published changes only.
+
+mod change;
+pub mod conformance;
+mod key;
+mod ledger;
+mod memory;
+mod state;
+mod store;
+mod stored;
+
+pub use change::{Change, History, Revision};
+pub use key::Key;
+pub use ledger::{Action, Commit, CommitError, Expect, Fence, Ledger, Op};
+pub use memory::MemoryStore;
+pub use state::State;
+pub use store::{Record, Store, StoreError};
+pub use stored::{Draft, EncodeError, Meta, Owner, Stored};

@@ -1,0 +1,143 @@
+//! What every [`Store`] must pass: call [`all`] from a test of the backend, with a way to open it again.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde_json::{Value, json};
+
+use berth_api::{Behaviour, Resource, Scope};
+
+use crate::{Change, Draft, Key, Record, Revision, State, Store, Stored};
+
+/// Runs the whole suite; `open` opens the same store anew each time it is called.
+///
+/// # Panics
+/// When the store does not do what [`Store`] says.
+pub async fn all<S, F, R>(mut open: F)
+where
+    S: Store,
+    F: FnMut() -> R,
+    R: Future<Output = S>,
+{
+    let mut store = open().await;
+    assert_eq!(loaded(&mut store).await, (Revision(0), vec![]), "a new store is empty");
+
+    let created: Vec<_> = (1..=200).map(|n| put(n, &format!("o{n:03}"), n)).collect();
+    store.commit(&created).await.expect("creating 200 objects in one batch");
+    let mixed = [put(201, "o001", 1001), delete(202, "o002"), put(203, "o002", 1002), delete(204, "o003")];
+    store.commit(&mixed).await.expect("one object twice within a batch");
+    store.commit(&[]).await.expect("an empty batch");
+    drop(store);
+
+    let mut store = open().await;
+    let (revision, records) = loaded(&mut store).await;
+    assert_eq!(revision, Revision(204), "the last revision outlives the process, though it was a deletion");
+    assert_eq!(records.len(), 199);
+    let of = |name: &str| records.iter().find(|record| &*record.key.name == name);
+    assert_eq!(of("o001").map(|r| r.revision), Some(Revision(201)));
+    assert_eq!(of("o002").map(|r| r.revision), Some(Revision(203)));
+    assert_eq!(of("o003"), None);
+    assert_eq!(of("o004").map(|r| r.bytes.clone()), Some(draft("o004", 4).bytes().clone()));
+    let restored =
+        of("o004").map(|r| Draft::restore(&resource(), r.bytes.clone()).expect("what was encoded"));
+    assert_eq!(restored, Some(draft("o004", 4)));
+
+    blobs(&mut store).await;
+    drop(store);
+    let mut store = open().await;
+    assert_eq!(store.get_blob("sha256:b").await.expect("reading"), Some(large_blob()));
+}
+
+async fn blobs<S: Store>(store: &mut S) {
+    let small = Bytes::from_static(b"component");
+    store.put_blob("sha256:a", small.clone()).await.expect("keeping a blob");
+    store.put_blob("sha256:a", small.clone()).await.expect("keeping it again");
+    store.put_blob("sha256:b", large_blob()).await.expect("keeping a large blob");
+    assert_eq!(store.get_blob("sha256:a").await.expect("reading"), Some(small));
+    store.delete_blob("sha256:a").await.expect("forgetting");
+    store.delete_blob("sha256:a").await.expect("forgetting again");
+    assert_eq!(store.get_blob("sha256:a").await.expect("reading"), None);
+}
+
+fn large_blob() -> Bytes {
+    (0..3_000_000_u32).map(|n| n as u8).collect::<Vec<_>>().into()
+}
+
+async fn loaded<S: Store>(store: &mut S) -> (Revision, Vec<Record>) {
+    let mut records = vec![];
+    let revision = store.load(&mut |record| records.push(record)).await.expect("loading");
+    records.sort_by(|a, b| a.key.cmp(&b.key));
+    (revision, records)
+}
+
+fn put(revision: u64, name: &str, number: u64) -> Arc<Change> {
+    let (revision, key) = (Revision(revision), key(name));
+    let new = Some(Arc::new(Stored::new(key.clone(), revision, draft(name, number))));
+    Arc::new(Change { revision, key, old: None, new })
+}
+
+fn delete(revision: u64, name: &str) -> Arc<Change> {
+    let old = Some(Arc::new(Stored::new(key(name), Revision(1), draft(name, 0))));
+    Arc::new(Change { revision: Revision(revision), key: key(name), old, new: None })
+}
+
+fn key(name: &str) -> Key {
+    Key::new("things.example.com", "default", name)
+}
+
+fn draft(name: &str, number: u64) -> Draft {
+    let metadata = json!({
+        "name": name, "namespace": "default", "uid": format!("uid-{name}"),
+        "labels": {"b": "2", "a": "1"}, "creationTimestamp": "2026-11-21T10:45:13Z",
+    });
+    let object = json!({"metadata": metadata, "spec": {"number": number, "text": "ü \" \n"}});
+    Draft::encode(&resource(), &object).expect("the suite's own object")
+}
+
+/// A resource for tests of stores and states: namespaced, with `spec.number` as a selectable field.
+pub fn resource() -> Resource {
+    let keep: fn(&mut Value, &Value) = |_, _| {};
+    Resource {
+        id: "things.example.com".into(),
+        group: "example.com".into(),
+        version: "v1".into(),
+        kind: "Thing".into(),
+        plural: "things".into(),
+        singular: "thing".into(),
+        short_names: vec![],
+        categories: vec![],
+        scope: Scope::Namespaced,
+        verbs: vec![],
+        subresources: vec![],
+        schema_type: String::new(),
+        has_generation: false,
+        create_on_update: false,
+        unconditional_update: true,
+        behaviour: Behaviour {
+            default: |_| {},
+            prepare_create: |_| {},
+            prepare_update: keep,
+            prepare_status: keep,
+            validate: |_, _| {},
+            validate_update: |_, _, _| {},
+            validate_status: |_, _, _| {},
+            warnings: |_| vec![],
+            fields: |object| vec![("spec.number", object["spec"]["number"].to_string())],
+            columns: Vec::new,
+            cells: |_, _| vec![],
+        },
+    }
+}
+
+/// An empty state and a ledger commit helper for tests: stages, publishes and returns the revisions given.
+///
+/// # Panics
+/// When the commit's preconditions do not hold.
+pub fn apply(state: &mut State, commit: crate::Commit) -> Vec<Revision> {
+    let mut ledger = crate::Ledger::default();
+    let changes = ledger.stage(state, commit).expect("the preconditions hold");
+    let revisions = changes.iter().map(|change| change.revision).collect();
+    changes.into_iter().for_each(|change| state.publish(change));
+    revisions
+}

@@ -1,0 +1,141 @@
+//! Turning commits into changes: preconditions are checked and revisions given here, by one writer.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::{Change, Draft, Key, Revision, State, Stored};
+
+/// Writes that happen all or not at all.
+#[derive(Clone, Debug, Default)]
+pub struct Commit {
+    /// What is written, in this order.
+    pub ops: Vec<Op>,
+    /// What must still be true of the writer, beyond the objects it writes.
+    pub fence: Option<Fence>,
+}
+
+/// One object is written or deleted, if it is still what the writer saw.
+#[derive(Clone, Debug)]
+pub struct Op {
+    /// Which object.
+    pub key: Key,
+    /// What must be there.
+    pub expect: Expect,
+    /// What is done.
+    pub action: Action,
+}
+
+/// The precondition of an [`Op`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expect {
+    /// There is no object of that name.
+    Absent,
+    /// The object is there, last written at this revision.
+    At(Revision),
+}
+
+/// What an [`Op`] does.
+#[derive(Clone, Debug)]
+pub enum Action {
+    /// The object becomes this.
+    Put(Draft),
+    /// The object goes.
+    Delete,
+}
+
+/// A leader's proof: its lease still carries the epoch (`spec.leaseTransitions`) it won.
+///
+/// A leader that was paused and has been replaced cannot commit any more, whatever it believes.
+#[derive(Clone, Debug)]
+pub struct Fence {
+    /// The lease.
+    pub lease: Key,
+    /// `spec.leaseTransitions` when the leader took it.
+    pub epoch: String,
+}
+
+/// Why a commit was not taken.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CommitError {
+    /// An object is not what the writer saw; `found` is its present revision, if it is there.
+    #[error("{key} is at {found:?}, not as expected")]
+    Conflict {
+        /// Which object.
+        key: Key,
+        /// Its revision now.
+        found: Option<Revision>,
+    },
+    /// The writer is no longer the leader.
+    #[error("the writer has lost its lease {lease}")]
+    Fenced {
+        /// The lease.
+        lease: Key,
+    },
+    /// The store failed: nothing was written, and it is unknown whether a retry will work.
+    #[error("{0}")]
+    Store(String),
+}
+
+/// The writer's view: the published state, and over it what is staged but not yet durable.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    staged: HashMap<Key, Option<Arc<Stored>>>,
+    last: Revision,
+}
+
+impl Ledger {
+    /// Checks a commit and gives its changes their revisions. They are durable only after `Store::commit`.
+    ///
+    /// # Errors
+    /// [`CommitError::Conflict`] or [`CommitError::Fenced`]; nothing is staged then.
+    pub fn stage(&mut self, state: &State, commit: Commit) -> Result<Vec<Arc<Change>>, CommitError> {
+        if let Some(fence) = &commit.fence {
+            self.check_fence(state, fence)?;
+        }
+        for (at, op) in commit.ops.iter().enumerate() {
+            debug_assert!(commit.ops[..at].iter().all(|other| other.key != op.key), "{} twice", op.key);
+            self.check(state, op)?;
+        }
+        self.last = self.last.max(state.revision());
+        Ok(commit.ops.into_iter().map(|op| self.take(state, op)).collect())
+    }
+
+    /// Forgets what was staged: it is published now, or its batch failed.
+    pub fn clear(&mut self, state: &State) {
+        self.staged.clear();
+        self.last = state.revision();
+    }
+
+    fn current<'a>(&'a self, state: &'a State, key: &Key) -> Option<&'a Arc<Stored>> {
+        match self.staged.get(key) {
+            Some(staged) => staged.as_ref(),
+            None => state.get(key),
+        }
+    }
+
+    fn check(&self, state: &State, op: &Op) -> Result<(), CommitError> {
+        let found = self.current(state, &op.key).map(|stored| stored.revision);
+        let holds = match op.expect {
+            Expect::Absent => found.is_none(),
+            Expect::At(revision) => found == Some(revision),
+        };
+        if holds { Ok(()) } else { Err(CommitError::Conflict { key: op.key.clone(), found }) }
+    }
+
+    fn check_fence(&self, state: &State, fence: &Fence) -> Result<(), CommitError> {
+        let lease = self.current(state, &fence.lease);
+        let held = lease.is_some_and(|l| l.field("spec.leaseTransitions") == Some(fence.epoch.as_str()));
+        if held { Ok(()) } else { Err(CommitError::Fenced { lease: fence.lease.clone() }) }
+    }
+
+    fn take(&mut self, state: &State, op: Op) -> Arc<Change> {
+        self.last = self.last.next();
+        let old = self.current(state, &op.key).cloned();
+        let new = match op.action {
+            Action::Put(draft) => Some(Arc::new(Stored::new(op.key.clone(), self.last, draft))),
+            Action::Delete => None,
+        };
+        self.staged.insert(op.key.clone(), new.clone());
+        Arc::new(Change { revision: self.last, key: op.key, old, new })
+    }
+}

@@ -1,0 +1,232 @@
+//! An object at rest: its encoded bytes plus the little that is asked of it all the time.
+//!
+//! A 4 KB pod costs 44 KB as a `serde_json::Value`, so Values live only inside a request.
+
+use berth_api::{Resource, Timestamp};
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use crate::{Key, Revision};
+
+/// What every encoding begins with: metadata stands first, so that the resourceVersion can be put in without parsing.
+const HEAD: &[u8] = b"{\"metadata\":{";
+
+/// An object that is about to be written: all of [`Stored`] but the revision, which the commit gives.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Draft {
+    bytes: Bytes,
+    /// What the metadata says.
+    pub meta: Meta,
+    /// The values that field selectors and indexes use (`Behaviour::fields`).
+    pub fields: Vec<(&'static str, Box<str>)>,
+}
+
+/// One version of one object.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Stored {
+    /// The object's name.
+    pub key: Key,
+    /// The revision that wrote this version: its `metadata.resourceVersion`.
+    pub revision: Revision,
+    draft: Draft,
+}
+
+/// The parsed part of `metadata`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Meta {
+    /// Unique in time and space.
+    #[serde(default)]
+    pub uid: Box<str>,
+    /// Labels, sorted by key.
+    #[serde(default, deserialize_with = "sorted_pairs")]
+    pub labels: Vec<(Box<str>, Box<str>)>,
+    /// The objects this one depends on.
+    #[serde(default)]
+    pub owner_references: Vec<Owner>,
+    /// What must be done before the object may go.
+    #[serde(default)]
+    pub finalizers: Vec<Box<str>>,
+    /// Since when the object is being deleted.
+    #[serde(default, deserialize_with = "timestamp")]
+    pub deletion_timestamp: Option<Timestamp>,
+    /// When the object was created.
+    #[serde(default, deserialize_with = "timestamp")]
+    pub creation_timestamp: Option<Timestamp>,
+    /// Counts changes of the spec; 0 for kinds without it.
+    #[serde(default)]
+    pub generation: i64,
+}
+
+/// One owner reference (`metav1.OwnerReference`).
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Owner {
+    /// `apps/v1`.
+    pub api_version: Box<str>,
+    /// `ReplicaSet`.
+    pub kind: Box<str>,
+    /// The owner's name.
+    pub name: Box<str>,
+    /// The owner's uid: what counts.
+    pub uid: Box<str>,
+    /// Whether this owner manages the object.
+    pub controller: bool,
+    /// Whether the owner's foreground deletion waits for this object.
+    pub block_owner_deletion: bool,
+}
+
+/// An object that cannot be encoded.
+#[derive(Debug, thiserror::Error)]
+pub enum EncodeError {
+    /// The value has no `metadata` object with a name.
+    #[error("the object has no metadata.name")]
+    NoName,
+    /// The metadata has a field of the wrong type, or the bytes are not an object Berth wrote.
+    #[error("the object's metadata cannot be read: {0}")]
+    Metadata(#[from] serde_json::Error),
+}
+
+impl Draft {
+    /// Encodes `object`. `kind`, `apiVersion` and `metadata.resourceVersion` are left out: they are put in when served.
+    ///
+    /// # Errors
+    /// When the metadata has no name or is of a wrong type.
+    pub fn encode(resource: &Resource, object: &Value) -> Result<Self, EncodeError> {
+        let metadata = object.get("metadata").and_then(Value::as_object).ok_or(EncodeError::NoName)?;
+        if !metadata.get("name").is_some_and(Value::is_string) {
+            return Err(EncodeError::NoName);
+        }
+        let mut bytes = Vec::with_capacity(1024);
+        bytes.extend_from_slice(HEAD);
+        write_fields(&mut bytes, metadata, &["resourceVersion"], false)?;
+        bytes.push(b'}');
+        if let Some(object) = object.as_object() {
+            write_fields(&mut bytes, object, &["metadata", "kind", "apiVersion"], true)?;
+        }
+        bytes.push(b'}');
+        let meta = Meta::deserialize(&object["metadata"])?;
+        Ok(Self { bytes: bytes.into(), meta, fields: fields_of(resource, object) })
+    }
+
+    /// Reads back what [`Draft::encode`] made, as a store returns it.
+    ///
+    /// # Errors
+    /// When the bytes were not written by Berth.
+    pub fn restore(resource: &Resource, bytes: Bytes) -> Result<Self, EncodeError> {
+        if !bytes.starts_with(HEAD) {
+            return Err(EncodeError::NoName);
+        }
+        let object: Value = serde_json::from_slice(&bytes)?;
+        let meta = Meta::deserialize(&object["metadata"])?;
+        Ok(Self { fields: fields_of(resource, &object), bytes, meta })
+    }
+
+    /// The encoded object, as it is kept.
+    pub fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+}
+
+impl Stored {
+    /// `draft`, written at `revision`.
+    pub fn new(key: Key, revision: Revision, draft: Draft) -> Self {
+        Self { key, revision, draft }
+    }
+
+    /// The encoded object, without kind, apiVersion and resourceVersion.
+    pub fn bytes(&self) -> &Bytes {
+        &self.draft.bytes
+    }
+
+    /// The parsed metadata.
+    pub fn meta(&self) -> &Meta {
+        &self.draft.meta
+    }
+
+    /// The value of a selectable field; `None` when the kind does not have it.
+    pub fn field(&self, name: &str) -> Option<&str> {
+        self.draft.fields.iter().find(|(field, _)| *field == name).map(|(_, value)| value.as_ref())
+    }
+
+    /// All selectable fields.
+    pub fn fields(&self) -> &[(&'static str, Box<str>)] {
+        &self.draft.fields
+    }
+
+    /// The value of a label.
+    pub fn label(&self, key: &str) -> Option<&str> {
+        let labels = &self.draft.meta.labels;
+        labels.binary_search_by(|(k, _)| k.as_ref().cmp(key)).ok().map(|at| labels[at].1.as_ref())
+    }
+
+    /// The owner that manages this object, if any.
+    pub fn controller(&self) -> Option<&Owner> {
+        self.meta().owner_references.iter().find(|owner| owner.controller)
+    }
+
+    /// Appends the object as JSON with its resourceVersion, and with kind and apiVersion when `kind_of` is given
+    /// (lists of built-in kinds leave them out).
+    pub fn write_json(&self, out: &mut Vec<u8>, kind_of: Option<&Resource>) {
+        out.reserve(self.draft.bytes.len() + 96);
+        out.push(b'{');
+        if let Some(resource) = kind_of {
+            out.extend_from_slice(b"\"kind\":\"");
+            out.extend_from_slice(resource.kind.as_bytes());
+            out.extend_from_slice(b"\",\"apiVersion\":\"");
+            out.extend_from_slice(resource.api_version().as_bytes());
+            out.extend_from_slice(b"\",");
+        }
+        out.extend_from_slice(&HEAD[1..]);
+        out.extend_from_slice(b"\"resourceVersion\":\"");
+        out.extend_from_slice(self.revision.to_string().as_bytes());
+        out.extend_from_slice(b"\",");
+        out.extend_from_slice(&self.draft.bytes[HEAD.len()..]);
+    }
+
+    /// The object as a value, with kind, apiVersion and resourceVersion, as a client sees it.
+    pub fn to_value(&self, resource: &Resource) -> Value {
+        let mut value: Value = serde_json::from_slice(&self.draft.bytes)
+            .expect("encoded by Draft::encode or checked by restore");
+        value["kind"] = resource.kind.as_str().into();
+        value["apiVersion"] = resource.api_version().into();
+        value["metadata"]["resourceVersion"] = self.revision.to_string().into();
+        value
+    }
+}
+
+fn fields_of(resource: &Resource, object: &Value) -> Vec<(&'static str, Box<str>)> {
+    (resource.behaviour.fields)(object).into_iter().map(|(name, value)| (name, value.into())).collect()
+}
+
+fn write_fields(
+    out: &mut Vec<u8>,
+    object: &Map<String, Value>,
+    without: &[&str],
+    mut comma: bool,
+) -> Result<(), EncodeError> {
+    for (key, value) in object.iter().filter(|(key, _)| !without.contains(&key.as_str())) {
+        if comma {
+            out.push(b',');
+        }
+        comma = true;
+        serde_json::to_writer(&mut *out, key)?;
+        out.push(b':');
+        serde_json::to_writer(&mut *out, value)?;
+    }
+    Ok(())
+}
+
+type Pairs = Vec<(Box<str>, Box<str>)>;
+
+fn sorted_pairs<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Pairs, D::Error> {
+    let map = Option::<std::collections::BTreeMap<Box<str>, Box<str>>>::deserialize(from)?;
+    Ok(map.unwrap_or_default().into_iter().collect())
+}
+
+fn timestamp<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Timestamp>, D::Error> {
+    let text = Option::<String>::deserialize(from)?;
+    text.map(|text| Timestamp::parse(&text).ok_or_else(|| serde::de::Error::custom("not an RFC 3339 time")))
+        .transpose()
+}
