@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use berth_api::Resource;
+pub use berth_api::FieldValidation;
+use berth_api::{PatchType, Resource};
 use bytes::Bytes;
 use serde_json::Value;
 
@@ -58,16 +59,14 @@ pub enum PatchKind {
     Strategic,
 }
 
-/// What to do with unknown and duplicate fields (`fieldValidation`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum FieldValidation {
-    /// Drop them.
-    Ignore,
-    /// Drop them and say so in `Warning` headers; the server's default.
-    #[default]
-    Warn,
-    /// Refuse the request.
-    Strict,
+impl From<PatchKind> for PatchType {
+    fn from(kind: PatchKind) -> Self {
+        match kind {
+            PatchKind::Json => Self::Json,
+            PatchKind::Merge => Self::Merge,
+            PatchKind::Strategic => Self::StrategicMerge,
+        }
+    }
 }
 
 /// What becomes of an object's dependents (`propagationPolicy`).

@@ -1,0 +1,50 @@
+//! Admission: what may still change or refuse an object after it was decoded and defaulted.
+
+use berth_api::{Resource, Status, Timestamp};
+use berth_state::State;
+use serde_json::Value;
+
+use crate::identity::{Identity, Verb};
+
+/// What an [`Admission`] is asked about.
+pub struct Review<'a> {
+    /// Everything as it is.
+    pub state: &'a State,
+    /// Who writes.
+    pub identity: &'a Identity,
+    /// `Create`, `Update` (patches too) or `Delete`.
+    pub verb: Verb,
+    /// What is written.
+    pub resource: &'a Resource,
+    /// `status`, `binding`, …; empty for the object itself.
+    pub subresource: &'a str,
+    /// Empty for cluster-scoped objects.
+    pub namespace: &'a str,
+    /// The object's name.
+    pub name: &'a str,
+    /// The object as it was, with kind and apiVersion; `None` on create.
+    pub old: Option<&'a Value>,
+    /// Whether nothing will be persisted.
+    pub dry_run: bool,
+    /// The time of the request.
+    pub now: Timestamp,
+}
+
+/// An admission plugin. Those built in run first, then the configured ones in their order: all mutate, then all
+/// validate.
+pub trait Admission: Send + Sync {
+    /// The plugin's name, for messages.
+    fn name(&self) -> &str;
+
+    /// Changes the object. Returns warnings for the client.
+    ///
+    /// # Errors
+    /// The answer to the client when the object is refused.
+    fn mutate(&self, review: &Review<'_>, object: &mut Value) -> Result<Vec<String>, Status>;
+
+    /// Refuses the object or lets it pass; on delete `object` is the one that goes. Returns warnings for the client.
+    ///
+    /// # Errors
+    /// The answer to the client when the object is refused.
+    fn validate(&self, review: &Review<'_>, object: &Value) -> Result<Vec<String>, Status>;
+}

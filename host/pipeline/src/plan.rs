@@ -1,0 +1,88 @@
+//! From a request to a commit and an answer, purely.
+
+use std::sync::Arc;
+
+use berth_api::{Catalogue, Schema, Status, Timestamp};
+use berth_state::{Change, Commit, State};
+
+use crate::admission::Admission;
+use crate::identity::{Authorizer, Verb};
+use crate::ids::Ids;
+use crate::ranges::{NodePorts, ServiceCidr};
+use crate::request::{Answer, Request};
+use crate::token::TokenIssuer;
+
+/// What a plan depends on besides the state and the request.
+pub struct Env<'a> {
+    /// The kinds that are served.
+    pub catalogue: &'a Catalogue,
+    /// Their types.
+    pub schema: &'a Schema,
+    /// Asked first.
+    pub authorizer: &'a dyn Authorizer,
+    /// Asked after the built-in admission, in this order.
+    pub admission: &'a [Arc<dyn Admission>],
+    /// Signs what `serviceaccounts/token` answers.
+    pub tokens: &'a dyn TokenIssuer,
+    /// The time of the request.
+    pub now: Timestamp,
+    /// Gives uids and ends of names.
+    pub ids: &'a mut dyn Ids,
+    /// Where cluster IPs come from.
+    pub services: ServiceCidr,
+    /// Where node ports come from.
+    pub node_ports: &'a NodePorts,
+}
+
+/// What is to be done for a request.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// What must become durable before the answer is true; `None` for dry runs, and when nothing changes.
+    pub commit: Option<Commit>,
+    /// What to do when the commit meets a conflict.
+    pub retry: Retry,
+    answer: Answer,
+    stamp: Stamp,
+}
+
+/// Whether a conflict is the client's business.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retry {
+    /// The client did not say on which version it builds: plan again on the new state.
+    Again,
+    /// The client named a version, or the name is taken: planning again gives the client its error.
+    Once,
+}
+
+/// Whether the answer shows the object that is written, and so gets its revision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stamp {
+    Keep,
+    FirstChange,
+}
+
+/// Plans one write. Pure: the same arguments give the same plan.
+///
+/// The order: authorise; decode and check against the schema; kind, name and namespace against the endpoint; drop what
+/// a client may not set; default; admit; validate; allocate; account for the change (generation, managedFields).
+/// An update that changes nothing has no commit and keeps its resourceVersion.
+///
+/// # Errors
+/// What the client is told, coded and worded as the Kubernetes API server does.
+pub fn plan(state: &State, env: &mut Env<'_>, request: &Request) -> Result<Plan, Status> {
+    let _ = (state, env);
+    match request.verb {
+        Verb::Get | Verb::List | Verb::Watch => Err(Status::internal("reads are not planned")),
+        _ => unimplemented!(),
+    }
+}
+
+impl Plan {
+    /// The answer, once the commit is durable as `changes` (empty when there was none).
+    pub fn into_answer(mut self, changes: &[Arc<Change>]) -> Answer {
+        if let (Stamp::FirstChange, Some(change)) = (self.stamp, changes.first()) {
+            self.answer.object["metadata"]["resourceVersion"] = change.revision.to_string().into();
+        }
+        self.answer
+    }
+}
