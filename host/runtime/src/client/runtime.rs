@@ -1,0 +1,311 @@
+//! The runtime of one node.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use super::cleanup;
+use super::executable::SealedExecutable;
+use super::pod::PodHandle;
+use super::watch::Watch;
+use crate::SHIM_ARGUMENT;
+use crate::cgroups::{self, Cgroups, Layout};
+use crate::error::{Error, Result};
+use crate::rundir::{self, PodDirectory, PodRecord};
+use crate::seccomp;
+use crate::spec::{ContainerSpec, IpcNamespace, NetworkNamespace, PodSandboxSpec, Seccomp};
+use crate::status::{Event, PodState, ShimState};
+use crate::wire::VERSION;
+
+/// How a node's runtime is set up.
+#[derive(Debug, Clone)]
+pub struct RuntimeConfig {
+    /// Where pods have their records, sockets and mount points. Made when missing, for root only.
+    pub run_dir: PathBuf,
+    /// Name of our tree in each cgroup hierarchy, for example `berth-<cluster id>`: two clusters on one machine
+    /// need two names.
+    pub cgroup_root_name: String,
+    /// What a shim executes.
+    pub shim_executable: ShimExecutable,
+}
+
+/// What a shim executes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ShimExecutable {
+    /// This program. Its `main` begins with [`shim_main_if_asked`](crate::shim_main_if_asked).
+    Current,
+    /// Another program whose `main` does so.
+    Path(PathBuf),
+}
+
+/// Runs pods on this machine. Every method blocks, most for microseconds; all may be called from several threads.
+pub struct Runtime {
+    pub(super) shared: Arc<Shared>,
+}
+
+/// What the runtime and its pods' handles share.
+pub(super) struct Shared {
+    pub(super) run_dir: PathBuf,
+    pub(super) cgroup_root: String,
+    pub(super) layout: Layout,
+    pub(super) cgroups: Box<dyn Cgroups>,
+    pub(super) watch: Watch,
+    /// Shims that are children of this process, to be reaped when they end.
+    shims: Mutex<HashMap<String, Child>>,
+    executable: SealedExecutable,
+    filters: seccomp::Cache,
+}
+
+impl std::fmt::Debug for Runtime {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Runtime").field("run_dir", &self.shared.run_dir).finish_non_exhaustive()
+    }
+}
+
+impl Runtime {
+    /// Looks at the machine, and makes the run directory and the root of the cgroup tree.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] when a cgroup controller is missing, [`Error::InvalidSpec`] for a bad name,
+    /// [`Error::Io`] otherwise; being root is needed for nearly everything.
+    pub fn new(config: RuntimeConfig) -> Result<Runtime> {
+        let RuntimeConfig { run_dir, cgroup_root_name, shim_executable } = config;
+        if !rundir::is_valid_id(&cgroup_root_name) {
+            return Err(Error::InvalidSpec(format!("cgroup name {cgroup_root_name:?}: use letters, digits and -_.")));
+        }
+        rundir::make_private(&run_dir.join("pods"))
+            .map_err(Error::io(format!("create the run directory {}", run_dir.display())))?;
+        // Shims change their working directory, so every path they get must be absolute.
+        let run_dir = run_dir.canonicalize().map_err(Error::io(format!("resolve {}", run_dir.display())))?;
+        let layout = cgroups::probe()?;
+        let cgroups = layout.driver(&cgroup_root_name);
+        cgroups.create_root().map_err(Error::io("create the root cgroup"))?;
+        let path = match shim_executable {
+            ShimExecutable::Current => PathBuf::from("/proc/self/exe"),
+            ShimExecutable::Path(path) => path,
+        };
+        let executable = SealedExecutable::new(&path, &run_dir)
+            .map_err(Error::io(format!("prepare the shim's executable {}", path.display())))?;
+        let shared = Shared {
+            filters: seccomp::Cache::new(run_dir.join("seccomp")),
+            run_dir,
+            cgroup_root: cgroup_root_name,
+            layout,
+            cgroups,
+            watch: Watch::new().map_err(Error::io("create an epoll instance"))?,
+            shims: Mutex::default(),
+            executable,
+        };
+        Ok(Runtime { shared: Arc::new(shared) })
+    }
+
+    /// Starts a pod's shim. It does not wait until the sandbox is up: start it early, beside the network. What goes
+    /// wrong in there is the answer to the first request, for example [`PodHandle::start_container`] (or
+    /// [`PodHandle::wait_ready`]).
+    ///
+    /// # Errors
+    /// [`Error::InvalidSpec`], [`Error::AlreadyExists`], [`Error::Io`].
+    pub fn create_pod(&self, spec: &PodSandboxSpec) -> Result<PodHandle> {
+        validate_pod(spec)?;
+        let directory = PodDirectory::new(&self.shared.run_dir, &spec.id);
+        match fs::create_dir(directory.path()) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                return Err(Error::AlreadyExists { what: "pod", id: spec.id.clone() });
+            }
+            other => other.map_err(Error::io(format!("create {}", directory.path().display())))?,
+        }
+        let handle = PodHandle::new(Arc::clone(&self.shared), spec.id.clone());
+        if let Err(error) = self.spawn_shim(spec, &directory) {
+            // Best effort: the error that counts is the first one.
+            drop(handle.remove());
+            return Err(error);
+        }
+        Ok(handle)
+    }
+
+    fn spawn_shim(&self, spec: &PodSandboxSpec, directory: &PodDirectory) -> Result<()> {
+        let shared = &*self.shared;
+        let record = PodRecord {
+            version: VERSION,
+            sandbox: spec.clone(),
+            cgroups: shared.layout.clone(),
+            cgroup_root: shared.cgroup_root.clone(),
+        };
+        let failed = |action: &str| Error::io(format!("{action} of pod {}", spec.id));
+        rundir::write_record(&directory.pod_record(), &record).map_err(failed("write the record"))?;
+        let listener = directory.listen().map_err(failed("listen on the socket"))?;
+        let log = fs::File::create(directory.shim_log()).map_err(failed("create the shim's log"))?;
+        // No environment: it may hold secrets of the operator, and no pre_exec: that would fork this whole process
+        // instead of sharing its memory until the exec.
+        let child = Command::new(shared.executable.path())
+            .arg0(SHIM_ARGUMENT)
+            .arg(directory.path())
+            .env_clear()
+            .current_dir("/")
+            .stdin(listener)
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .map_err(failed("execute the shim"))?;
+        shared.lock_shims().insert(spec.id.clone(), child);
+        shared.watch.add(&spec.id, directory).map_err(failed("subscribe to the shim"))
+    }
+
+    /// A pod known to exist. The shim is not asked.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub fn pod(&self, pod_id: &str) -> Result<PodHandle> {
+        let directory = PodDirectory::new(&self.shared.run_dir, pod_id);
+        if !rundir::is_valid_id(pod_id) || !directory.path().exists() {
+            return Err(Error::NotFound { what: "pod", id: pod_id.to_owned() });
+        }
+        Ok(PodHandle::new(Arc::clone(&self.shared), pod_id.to_owned()))
+    }
+
+    /// Picks up the pods that an earlier berth left: subscribes to those whose shim lives, ends the processes of the
+    /// others and records their containers as lost. A directory so damaged that not even its pod can be told is
+    /// removed with all that belongs to it.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the run directory cannot be read.
+    pub fn recover(&self) -> Result<Vec<(PodHandle, PodState)>> {
+        let mut found = Vec::new();
+        for pod_id in self.pod_ids()? {
+            let handle = PodHandle::new(Arc::clone(&self.shared), pod_id);
+            match handle.state() {
+                Ok(state) => {
+                    if state.shim == ShimState::Alive {
+                        let watched = self.shared.watch.add(handle.id(), handle.directory());
+                        watched.map_err(Error::io(format!("subscribe to pod {}", handle.id())))?;
+                    }
+                    found.push((handle, state));
+                }
+                Err(_) => handle.remove()?,
+            }
+        }
+        Ok(found)
+    }
+
+    /// The ids of all pods that have a directory.
+    fn pod_ids(&self) -> Result<Vec<String>> {
+        let pods = self.shared.run_dir.join("pods");
+        let listing = fs::read_dir(&pods).map_err(Error::io(format!("list {}", pods.display())))?;
+        let names = listing.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        Ok(names.filter(|name| rundir::is_valid_id(name)).collect())
+    }
+
+    /// Waits for something to happen in any pod; nothing has when `timeout` passes (`None`: wait for ever). One
+    /// caller at a time is the use it is made for; [`Self::events_fd`] tells without waiting.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn wait_any(&self, timeout: Option<Duration>) -> Result<Vec<Event>> {
+        self.shared.watch.wait(timeout)
+    }
+
+    /// Becomes readable when [`Self::wait_any`] would return at once.
+    pub fn events_fd(&self) -> BorrowedFd<'_> {
+        self.shared.watch.as_fd()
+    }
+
+    /// Ends and removes every pod, and everything this runtime or an earlier one of the same name has made: for
+    /// `berth down`.
+    ///
+    /// # Errors
+    /// The first one, after everything else has been tried.
+    pub fn destroy_all(&self) -> Result<()> {
+        let mut result = Ok(());
+        for pod_id in self.pod_ids()? {
+            result = result.and(PodHandle::new(Arc::clone(&self.shared), pod_id).remove());
+        }
+        result = result.and(cleanup::stray_cgroups(&*self.shared.cgroups));
+        result = result.and(cleanup::mounts_below(&self.shared.run_dir));
+        // Shims leave their group when they are reaped, which removing their pods has waited for.
+        result = result.and(self.shared.cgroups.remove_root().map_err(Error::io("remove the root cgroup")));
+        let run_dir = &self.shared.run_dir;
+        result.and(fs::remove_dir_all(run_dir).map_err(Error::io(format!("remove {}", run_dir.display()))))
+    }
+}
+
+impl Shared {
+    pub(super) fn directory(&self, pod_id: &str) -> PodDirectory {
+        PodDirectory::new(&self.run_dir, pod_id)
+    }
+
+    fn lock_shims(&self) -> std::sync::MutexGuard<'_, HashMap<String, Child>> {
+        // A map of children is whole between any two statements, whoever panicked.
+        self.shims.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Collects a shim that was told to end, or has ended, if it is a child of this process.
+    pub(super) fn reap_shim(&self, pod_id: &str) {
+        let child = self.lock_shims().remove(pod_id);
+        if let Some(mut child) = child {
+            // Fails only for a process that somebody else has reaped.
+            drop(child.wait());
+        }
+    }
+
+    /// Makes sure that a shim finds the compiled filter a container needs.
+    pub(super) fn prepare_filter(&self, spec: &ContainerSpec) -> Result<()> {
+        if spec.privileged || spec.seccomp == Seccomp::Unconfined {
+            return Ok(());
+        }
+        self.filters.prepare(&spec.capabilities).map_err(Error::io("compile the seccomp profile"))
+    }
+}
+
+impl AsFd for Runtime {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.events_fd()
+    }
+}
+
+fn validate_pod(spec: &PodSandboxSpec) -> Result<()> {
+    if !rundir::is_valid_id(&spec.id) {
+        return Err(Error::InvalidSpec(format!("pod id {:?}: use letters, digits and -_.", spec.id)));
+    }
+    let shares_network = spec.network == NetworkNamespace::Host;
+    let shares_ipc = spec.ipc == IpcNamespace::Host;
+    for name in spec.sysctls.keys() {
+        let net = name.starts_with("net.");
+        let ipc = ["kernel.shm", "kernel.msg", "fs.mqueue."].iter().any(|prefix| name.starts_with(prefix))
+            || name == "kernel.sem";
+        let reason = match (net, ipc) {
+            (true, _) if shares_network => "the pod uses the network of the machine",
+            (_, true) if shares_ipc => "the pod uses the IPC namespace of the machine",
+            (false, false) => "it would change the whole machine",
+            _ if name.contains('/') || name.contains("..") => "it is not a dotted name",
+            _ => continue,
+        };
+        return Err(Error::InvalidSpec(format!("sysctl {name:?} cannot be set for a pod: {reason}")));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(sysctl: &str, network: NetworkNamespace) -> String {
+        let mut spec = PodSandboxSpec::new("p", network);
+        spec.sysctls.insert(sysctl.to_owned(), "1".to_owned());
+        validate_pod(&spec).map_or_else(|error| error.to_string(), |()| "ok".to_owned())
+    }
+
+    #[test]
+    fn only_namespaced_sysctls_are_accepted() {
+        assert_eq!(check("net.ipv4.ip_forward", NetworkNamespace::New), "ok");
+        assert_eq!(check("kernel.shmmax", NetworkNamespace::Host), "ok");
+        assert!(check("net.ipv4.ip_forward", NetworkNamespace::Host).ends_with("uses the network of the machine"));
+        assert!(check("vm.swappiness", NetworkNamespace::New).ends_with("it would change the whole machine"));
+        assert!(check("net.../../kernel/panic", NetworkNamespace::New).ends_with("it is not a dotted name"));
+    }
+}

@@ -1,0 +1,281 @@
+//! The system calls that neither libc nor nix wraps, each as a thin safe function.
+
+use std::ffi::CStr;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+use libc::{c_int, c_long, c_uint, c_ulong};
+
+/// `fsconfig(2)`: set a parameter to a string.
+const FSCONFIG_SET_STRING: c_uint = 1;
+/// `fsconfig(2)`: make the file system.
+const FSCONFIG_CMD_CREATE: c_uint = 6;
+const FSOPEN_CLOEXEC: c_uint = 1;
+const FSMOUNT_CLOEXEC: c_uint = 1;
+const OPEN_TREE_CLONE: c_uint = 1;
+const MOVE_MOUNT_F_EMPTY_PATH: c_uint = 0x4;
+const MOVE_MOUNT_T_EMPTY_PATH: c_uint = 0x40;
+/// `mount_setattr(2)`: read-only.
+pub(crate) const MOUNT_ATTR_RDONLY: u64 = 0x1;
+/// `openat2(2)`: treat the directory as the root, for absolute paths, links and `..` alike.
+pub(crate) const RESOLVE_IN_ROOT: u64 = 0x10;
+/// `openat2(2)`: refuse to leave the directory.
+pub(crate) const RESOLVE_BENEATH: u64 = 0x08;
+/// `openat2(2)`: refuse links such as `/proc/self/fd/3`.
+pub(crate) const RESOLVE_NO_MAGICLINKS: u64 = 0x02;
+/// `clone3(2)`: start the child in the cgroup given as a file descriptor.
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+
+/// Turns the kernel's −1 into an error.
+fn check(result: c_long) -> io::Result<c_long> {
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
+fn owned(result: c_long) -> io::Result<OwnedFd> {
+    let fd = check(result)? as RawFd;
+    // SAFETY: the kernel has just made this descriptor for us, and nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// What `clone3` leaves behind.
+pub(crate) enum Forked {
+    /// In the parent.
+    Parent {
+        /// The child as seen from here.
+        pid: i32,
+        /// The child, immune to reuse of its number.
+        pidfd: OwnedFd,
+    },
+    /// In the child.
+    Child,
+}
+
+/// Arguments of `clone3(2)`, first version plus `set_tid` and `cgroup`.
+#[repr(C)]
+#[derive(Default)]
+struct CloneArgs {
+    flags: u64,
+    pidfd: u64,
+    child_tid: u64,
+    parent_tid: u64,
+    exit_signal: u64,
+    stack: u64,
+    stack_size: u64,
+    tls: u64,
+    set_tid: u64,
+    set_tid_size: u64,
+    cgroup: u64,
+}
+
+/// Forks with the given `CLONE_*` namespace flags, into `cgroup` where that is given.
+///
+/// # Safety
+/// The process must have one thread: the child goes on to allocate and lock.
+pub(crate) unsafe fn clone3(flags: c_int, cgroup: Option<BorrowedFd<'_>>) -> io::Result<Forked> {
+    let mut pidfd: RawFd = -1;
+    // A child made with CLONE_PARENT inherits its exit signal and may not name one.
+    let exit_signal = if flags & libc::CLONE_PARENT != 0 { 0 } else { libc::SIGCHLD as u64 };
+    let mut arguments = CloneArgs {
+        flags: flags as u32 as u64 | libc::CLONE_PIDFD as u64,
+        pidfd: &raw mut pidfd as u64,
+        exit_signal,
+        ..CloneArgs::default()
+    };
+    if let Some(cgroup) = cgroup {
+        arguments.flags |= CLONE_INTO_CGROUP;
+        arguments.cgroup = cgroup.as_raw_fd() as u64;
+    }
+    // SAFETY: the structure is initialised and lives through the call; no stack is given, so this behaves as fork,
+    // and the caller vouches for the single thread.
+    let result =
+        check(unsafe { libc::syscall(libc::SYS_clone3, &raw mut arguments, size_of::<CloneArgs>()) })?;
+    if result == 0 {
+        return Ok(Forked::Child);
+    }
+    // SAFETY: CLONE_PIDFD has stored a new descriptor there.
+    Ok(Forked::Parent { pid: result as i32, pidfd: unsafe { OwnedFd::from_raw_fd(pidfd) } })
+}
+
+/// `pidfd_send_signal(2)`.
+pub(crate) fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
+    // SAFETY: no pointers but null.
+    check(unsafe {
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            pidfd.as_raw_fd(),
+            signal,
+            std::ptr::null::<libc::siginfo_t>(),
+            0 as c_uint,
+        )
+    })?;
+    Ok(())
+}
+
+/// `pidfd_open(2)`.
+pub(crate) fn pidfd_open(pid: i32) -> io::Result<OwnedFd> {
+    // SAFETY: no pointers.
+    owned(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0 as c_uint) })
+}
+
+/// `openat2(2)`, always with `O_CLOEXEC`.
+pub(crate) fn openat2(
+    directory: BorrowedFd<'_>,
+    path: &CStr,
+    flags: c_int,
+    mode: u32,
+    resolve: u64,
+) -> io::Result<OwnedFd> {
+    let how: [u64; 3] = [(flags | libc::O_CLOEXEC) as u32 as u64, u64::from(mode), resolve];
+    // EAGAIN: a rename or mount elsewhere raced with "..": the manual page says to try again.
+    for _ in 0..OPENAT2_ATTEMPTS {
+        // SAFETY: `path` ends in NUL; `how` has the layout of struct open_how (three u64).
+        let result = owned(unsafe {
+            libc::syscall(
+                libc::SYS_openat2,
+                directory.as_raw_fd(),
+                path.as_ptr(),
+                how.as_ptr(),
+                size_of_val(&how),
+            )
+        });
+        match result {
+            Err(error) if error.raw_os_error() == Some(libc::EAGAIN) => {}
+            other => return other,
+        }
+    }
+    Err(io::Error::from_raw_os_error(libc::EAGAIN))
+}
+
+/// Attempts of [`openat2`] against `EAGAIN`; a process that renames in a loop must not hold up a start.
+const OPENAT2_ATTEMPTS: u32 = 64;
+
+/// `fsopen(2)`.
+pub(crate) fn fsopen(kind: &CStr) -> io::Result<OwnedFd> {
+    // SAFETY: `kind` ends in NUL.
+    owned(unsafe { libc::syscall(libc::SYS_fsopen, kind.as_ptr(), FSOPEN_CLOEXEC) })
+}
+
+/// `fsconfig(2)`: sets a string parameter (at most 255 bytes).
+pub(crate) fn fsconfig_string(fs: BorrowedFd<'_>, key: &CStr, value: &CStr) -> io::Result<()> {
+    // SAFETY: both strings end in NUL.
+    check(unsafe {
+        libc::syscall(
+            libc::SYS_fsconfig,
+            fs.as_raw_fd(),
+            FSCONFIG_SET_STRING,
+            key.as_ptr(),
+            value.as_ptr(),
+            0 as c_int,
+        )
+    })?;
+    Ok(())
+}
+
+/// `fsconfig(2)`: makes the file system.
+pub(crate) fn fsconfig_create(fs: BorrowedFd<'_>) -> io::Result<()> {
+    let none = std::ptr::null::<libc::c_char>();
+    // SAFETY: this command takes neither key nor value.
+    check(unsafe {
+        libc::syscall(libc::SYS_fsconfig, fs.as_raw_fd(), FSCONFIG_CMD_CREATE, none, none, 0 as c_int)
+    })?;
+    Ok(())
+}
+
+/// `fsmount(2)`: a mount that is not yet anywhere.
+pub(crate) fn fsmount(fs: BorrowedFd<'_>, attributes: u64) -> io::Result<OwnedFd> {
+    // SAFETY: no pointers.
+    owned(unsafe {
+        libc::syscall(libc::SYS_fsmount, fs.as_raw_fd(), FSMOUNT_CLOEXEC, attributes as c_uint)
+    })
+}
+
+/// `open_tree(2)`: a copy of the mounts at and below `file`, not yet anywhere.
+pub(crate) fn open_tree_clone(file: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let flags =
+        OPEN_TREE_CLONE | libc::O_CLOEXEC as c_uint | (libc::AT_RECURSIVE | libc::AT_EMPTY_PATH) as c_uint;
+    // SAFETY: the path is an empty C string.
+    owned(unsafe { libc::syscall(libc::SYS_open_tree, file.as_raw_fd(), c"".as_ptr(), flags) })
+}
+
+/// `move_mount(2)`: puts a detached mount on `target`.
+pub(crate) fn move_mount(mount: BorrowedFd<'_>, target: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: both paths are empty C strings.
+    check(unsafe {
+        libc::syscall(
+            libc::SYS_move_mount,
+            mount.as_raw_fd(),
+            c"".as_ptr(),
+            target.as_raw_fd(),
+            c"".as_ptr(),
+            MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH,
+        )
+    })?;
+    Ok(())
+}
+
+/// `mount_setattr(2)` on the mount itself: sets attributes and, where not 0, the propagation (`MS_*`).
+/// `recursive` extends it to the mounts below.
+pub(crate) fn mount_setattr(
+    mount: BorrowedFd<'_>,
+    set: u64,
+    propagation: c_ulong,
+    recursive: bool,
+) -> io::Result<()> {
+    // struct mount_attr: attr_set, attr_clr, propagation, userns_fd.
+    let attributes: [u64; 4] = [set, 0, propagation, 0];
+    let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
+    // SAFETY: the path is an empty C string; the array has the layout of struct mount_attr (four u64).
+    check(unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            mount.as_raw_fd(),
+            c"".as_ptr(),
+            flags as c_uint,
+            attributes.as_ptr(),
+            size_of_val(&attributes),
+        )
+    })?;
+    Ok(())
+}
+
+/// `close_range(2)` from `first` on: marks everything to be closed by `execve`.
+pub(crate) fn close_on_exec_from(first: RawFd) -> io::Result<()> {
+    const CLOSE_RANGE_CLOEXEC: c_uint = 4;
+    // SAFETY: no pointers; only flags of descriptors change.
+    check(unsafe {
+        libc::syscall(libc::SYS_close_range, first as c_uint, c_uint::MAX, CLOSE_RANGE_CLOEXEC)
+    })?;
+    Ok(())
+}
+
+/// `prctl(2)` with one argument; returns what it returned.
+pub(crate) fn prctl(option: c_int, argument: c_ulong) -> io::Result<c_int> {
+    let zero: c_ulong = 0;
+    // SAFETY: the options used in this crate take no pointers.
+    let result = unsafe { libc::prctl(option, argument, zero, zero, zero) };
+    check(c_long::from(result)).map(|value| value as c_int)
+}
+
+/// `_LINUX_CAPABILITY_VERSION_3`: 64-bit sets in two halves.
+const CAPABILITY_VERSION_3: u32 = 0x2008_0522;
+
+/// `capset(2)` for this thread.
+pub(crate) fn capset(effective: u64, permitted: u64, inheritable: u64) -> io::Result<()> {
+    let header: [u32; 2] = [CAPABILITY_VERSION_3, 0];
+    let half = |shift: u32| {
+        [(effective >> shift) as u32, (permitted >> shift) as u32, (inheritable >> shift) as u32]
+    };
+    let data = [half(0), half(32)];
+    // SAFETY: header and data have the layout that version 3 asks for.
+    check(unsafe { libc::syscall(libc::SYS_capset, header.as_ptr(), data.as_ptr()) })?;
+    Ok(())
+}
+
+/// The effective set of this thread.
+pub(crate) fn capget_effective() -> io::Result<u64> {
+    let header: [u32; 2] = [CAPABILITY_VERSION_3, 0];
+    let mut data = [[0_u32; 3]; 2];
+    // SAFETY: as in `capset`; the kernel writes into `data`.
+    check(unsafe { libc::syscall(libc::SYS_capget, header.as_ptr(), data.as_mut_ptr()) })?;
+    Ok(u64::from(data[0][0]) | u64::from(data[1][0]) << 32)
+}
