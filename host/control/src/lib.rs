@@ -1,1 +1,24 @@
-//! Controllers as pure functions and the manager that queues their work.
+//! Controllers as pure functions: from a state and a time to the writes that bring the cluster nearer to what was
+//! asked for.
+//!
+//! Nothing here waits, writes or reads a clock. A shell (`berth-drive`, or the simulation) feeds a [`Manager`] the
+//! changes, asks it for [`Work`], carries out the [`Outcome`]'s steps through the pipeline, and reports back.
+
+mod deployment;
+mod events;
+mod eviction;
+mod garbage;
+mod manager;
+mod namespace;
+mod node;
+mod outcome;
+mod queue;
+mod replicaset;
+mod requests;
+mod view;
+
+pub use events::{EventKind, EventNote, Recorder};
+pub use manager::{Config, Controller, Manager, Work};
+pub use node::LEASE_NAMESPACE;
+pub use outcome::{Outcome, Step};
+pub use requests::Writer;

@@ -2,6 +2,7 @@
 //!
 //! A 4 KB pod costs 44 KB as a `serde_json::Value`, so Values live only inside a request.
 
+use berth_api::select::Labels;
 use berth_api::{Resource, Timestamp};
 use bytes::Bytes;
 use serde::Deserialize;
@@ -157,8 +158,7 @@ impl Stored {
 
     /// The value of a label.
     pub fn label(&self, key: &str) -> Option<&str> {
-        let labels = &self.draft.meta.labels;
-        labels.binary_search_by(|(k, _)| k.as_ref().cmp(key)).ok().map(|at| labels[at].1.as_ref())
+        self.draft.meta.label(key)
     }
 
     /// The owner that manages this object, if any.
@@ -193,6 +193,12 @@ impl Stored {
         value["apiVersion"] = resource.api_version().into();
         value["metadata"]["resourceVersion"] = self.revision.to_string().into();
         value
+    }
+}
+
+impl Labels for Meta {
+    fn label(&self, key: &str) -> Option<&str> {
+        self.labels.binary_search_by(|(k, _)| k.as_ref().cmp(key)).ok().map(|at| self.labels[at].1.as_ref())
     }
 }
 

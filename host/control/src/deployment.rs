@@ -1,0 +1,219 @@
+//! Deployment: rolls a pod template out through ReplicaSets, as kube-controller-manager does.
+
+mod revision;
+mod scale;
+mod status;
+
+use std::sync::Arc;
+
+use berth_api::Timestamp;
+use berth_api::select::Selector;
+use berth_state::{State, Stored};
+use serde_json::{Value, json};
+
+use crate::events::{EventKind, EventNote};
+use crate::outcome::{Outcome, Step};
+use crate::requests::{Writer, controller_reference};
+use crate::view::{self, Workload};
+
+const REVISION: &str = "deployment.kubernetes.io/revision";
+const DESIRED_REPLICAS: &str = "deployment.kubernetes.io/desired-replicas";
+const MAX_REPLICAS: &str = "deployment.kubernetes.io/max-replicas";
+
+/// A ReplicaSet of the deployment.
+struct Set<'a> {
+    stored: &'a Arc<Stored>,
+    view: Workload,
+}
+
+impl Set<'_> {
+    fn replicas(&self) -> i64 {
+        self.view.spec.replicas()
+    }
+
+    fn revision(&self) -> i64 {
+        self.number(REVISION).unwrap_or(0)
+    }
+
+    fn number(&self, annotation: &str) -> Option<i64> {
+        self.view.metadata.annotations.get(annotation)?.parse().ok()
+    }
+
+    fn name(&self) -> &str {
+        &self.stored.key.name
+    }
+}
+
+/// A deployment, its ReplicaSets oldest first, and which of them has the present template.
+struct Rollout<'a> {
+    writer: &'a Writer,
+    stored: &'a Arc<Stored>,
+    view: Workload,
+    sets: Vec<Set<'a>>,
+    newest: Option<usize>,
+}
+
+impl<'a> Rollout<'a> {
+    fn replicas(&self) -> i64 {
+        self.view.spec.replicas()
+    }
+
+    fn newest(&self) -> Option<&Set<'a>> {
+        self.newest.map(|at| &self.sets[at])
+    }
+
+    fn old_sets(&self) -> impl DoubleEndedIterator<Item = &Set<'a>> {
+        let newest = self.newest;
+        self.sets.iter().enumerate().filter(move |(at, _)| Some(*at) != newest).map(|(_, set)| set)
+    }
+
+    fn rolling(&self) -> bool {
+        self.view.spec.strategy.kind != "Recreate"
+    }
+
+    /// `maxSurge` in pods, percentages rounded up.
+    fn max_surge(&self) -> i64 {
+        if self.rolling() {
+            resolve(&self.view.spec.strategy.rolling_update.max_surge, self.replicas(), true)
+        } else {
+            0
+        }
+    }
+
+    /// `maxUnavailable` in pods, percentages rounded down; never 0 together with `maxSurge`, or nothing could move.
+    fn max_unavailable(&self) -> i64 {
+        if !self.rolling() || self.replicas() == 0 {
+            return 0;
+        }
+        let given = resolve(&self.view.spec.strategy.rolling_update.max_unavailable, self.replicas(), false);
+        let given = if given == 0 && self.max_surge() == 0 { 1 } else { given };
+        given.min(self.replicas())
+    }
+
+    /// Changes a set's size and the sizes noted on it.
+    fn resize(&self, set: &Set<'_>, replicas: i64, outcome: &mut Outcome) {
+        let (desired, max) = (self.replicas(), self.replicas() + self.max_surge());
+        let noted = set.number(DESIRED_REPLICAS) == Some(desired) && set.number(MAX_REPLICAS) == Some(max);
+        if set.replicas() == replicas && noted {
+            return;
+        }
+        let annotations = json!({DESIRED_REPLICAS: desired.to_string(), MAX_REPLICAS: max.to_string()});
+        let revision = set.stored.revision.to_string();
+        let patch = json!({
+            "metadata": {"resourceVersion": revision, "annotations": annotations},
+            "spec": {"replicas": replicas},
+        });
+        let step = Step::new(self.writer.merge(&set.stored.key, "", &patch));
+        outcome.push(if set.replicas() == replicas {
+            step
+        } else {
+            step.telling(self.scaled(set.name(), set.replicas(), replicas))
+        });
+    }
+
+    fn scaled(&self, set: &str, from: i64, to: i64) -> EventNote {
+        let way = if to > from { "up" } else { "down" };
+        let text = format!("Scaled {way} replica set {set} from {from} to {to}");
+        EventNote::new(self.stored, EventKind::Normal, "ScalingReplicaSet", text)
+    }
+}
+
+/// An `intOrString` of a rolling update in pods.
+fn resolve(value: &Value, replicas: i64, round_up: bool) -> i64 {
+    if let Some(number) = value.as_i64() {
+        return number.max(0);
+    }
+    let percent = value.as_str().and_then(|text| text.strip_suffix('%')?.parse::<i64>().ok()).unwrap_or(0);
+    let hundredfold = percent.max(0).saturating_mul(replicas);
+    if round_up { hundredfold.saturating_add(99) / 100 } else { hundredfold / 100 }
+}
+
+pub(crate) fn reconcile(writer: &Writer, state: &State, stored: &Arc<Stored>, now: Timestamp) -> Outcome {
+    let mut outcome = Outcome::default();
+    let Some(view) = view::read::<Workload>(stored) else { return outcome };
+    let Ok(Some(selector)) = Selector::from_object(&view.spec.selector) else { return outcome };
+    let deleting = stored.meta().deletion_timestamp.is_some();
+    if !deleting {
+        adopt_and_release(writer, state, stored, &selector, &mut outcome);
+    }
+    let sets = owned_sets(state, stored, &selector);
+    let newest =
+        sets.iter().position(|set| revision::same_template(&set.view.spec.template, &view.spec.template));
+    let rollout = Rollout { writer, stored, view, sets, newest };
+    if deleting {
+        status::write(&rollout, None, now, &mut outcome);
+        return outcome;
+    }
+    let created = advance(&rollout, state, &mut outcome);
+    status::write(&rollout, created.as_deref(), now, &mut outcome);
+    outcome
+}
+
+/// The one next move of the rollout; returns the name of a ReplicaSet that it creates.
+fn advance(rollout: &Rollout<'_>, state: &State, outcome: &mut Outcome) -> Option<String> {
+    revision::sync(rollout, outcome);
+    if rollout.view.spec.paused || is_scaling(rollout) {
+        scale::to_new_size(rollout, outcome);
+        return None;
+    }
+    if rollout.newest.is_none() {
+        if !rollout.rolling() && !scale::recreate_is_clear(rollout, state, outcome) {
+            return None;
+        }
+        return Some(revision::create_set(rollout, state, outcome));
+    }
+    if rollout.rolling() {
+        scale::roll(rollout, outcome);
+    } else if scale::recreate_is_clear(rollout, state, outcome)
+        && let Some(newest) = rollout.newest()
+    {
+        rollout.resize(newest, rollout.replicas(), outcome);
+    }
+    if status::complete(rollout) {
+        revision::clean_up(rollout, outcome);
+    }
+    None
+}
+
+/// Whether `spec.replicas` was changed since the sets were last sized.
+fn is_scaling(rollout: &Rollout<'_>) -> bool {
+    let mut active = rollout.sets.iter().filter(|set| set.replicas() > 0);
+    active.any(|set| set.number(DESIRED_REPLICAS).is_some_and(|desired| desired != rollout.replicas()))
+}
+
+fn owned_sets<'a>(state: &'a State, deployment: &Stored, selector: &Selector) -> Vec<Set<'a>> {
+    let uid = &deployment.meta().uid;
+    let mine = state.dependents(uid).filter(|set| {
+        &*set.key.resource == "replicasets.apps"
+            && set.controller().is_some_and(|owner| owner.uid == *uid)
+            && selector.matches(set.meta())
+    });
+    let mut sets: Vec<Set<'a>> =
+        mine.filter_map(|stored| Some(Set { stored, view: view::read(stored)? })).collect();
+    sets.sort_by(|a, b| {
+        let created = |set: &Set<'_>| set.stored.meta().creation_timestamp;
+        created(a).cmp(&created(b)).then_with(|| a.stored.key.name.cmp(&b.stored.key.name))
+    });
+    sets
+}
+
+/// ReplicaSets that match and belong to nobody become this deployment's; those that no longer match are let go.
+fn adopt_and_release(
+    writer: &Writer,
+    state: &State,
+    deployment: &Arc<Stored>,
+    selector: &Selector,
+    outcome: &mut Outcome,
+) {
+    let uid = &deployment.meta().uid;
+    for set in state.list("replicasets.apps", &deployment.key.namespace) {
+        let mine = set.controller().is_some_and(|owner| owner.uid == *uid);
+        let matches = selector.matches(set.meta());
+        if !mine && matches && set.controller().is_none() && set.meta().deletion_timestamp.is_none() {
+            let reference = controller_reference(deployment, writer.resource("deployments.apps"));
+            outcome.push(Step::new(writer.add_owner(set, reference)));
+        } else if mine && !matches {
+            outcome.push(Step::new(writer.remove_owners(set, |owner| owner == &**uid)));
+        }
+    }
+}

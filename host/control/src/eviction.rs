@@ -1,0 +1,94 @@
+//! Taint-based eviction, and pods whose node is gone.
+
+use std::sync::Arc;
+
+use berth_api::Timestamp;
+use berth_state::{Key, State, Stored};
+use serde_json::Value;
+
+use crate::events::{EventKind, EventNote};
+use crate::outcome::{Outcome, Step};
+use crate::requests::Writer;
+use crate::view::{self, Node, Pod, Toleration};
+
+pub(crate) fn reconcile(writer: &Writer, state: &State, stored: &Arc<Stored>, now: Timestamp) -> Outcome {
+    let mut outcome = Outcome::default();
+    let Some(pod) = view::read::<Pod>(stored) else { return outcome };
+    if pod.spec.node_name.is_empty() {
+        return outcome;
+    }
+    let Some(node) = state.get(&Key::new("nodes", "", pod.spec.node_name.as_str())) else {
+        // Nobody will ever report on this pod again.
+        outcome.push(Step::new(writer.delete_at_once(stored)).optional());
+        return outcome;
+    };
+    if pod.finished() || stored.meta().deletion_timestamp.is_some() {
+        return outcome;
+    }
+    let Some(node) = view::read::<Node>(node) else { return outcome };
+    match eviction_time(&node.spec.taints, &pod.spec.tolerations, now) {
+        Some(at) if at <= now => {
+            let text = format!("Marking for deletion Pod {}/{}", stored.key.namespace, stored.key.name);
+            let note = EventNote::new(stored, EventKind::Normal, "TaintManagerEviction", text);
+            outcome.push(Step::new(writer.delete(stored, "Background")).telling(note).optional());
+        }
+        Some(at) => outcome.look_again(at),
+        None => {}
+    }
+    outcome
+}
+
+/// When the pod must go; `None` while it tolerates every `NoExecute` taint for good.
+fn eviction_time(taints: &[Value], tolerations: &[Toleration], now: Timestamp) -> Option<Timestamp> {
+    let no_execute = taints.iter().filter(|taint| taint["effect"] == "NoExecute");
+    no_execute.filter_map(|taint| tolerated_until(taint, tolerations, now)).min()
+}
+
+fn tolerated_until(taint: &Value, tolerations: &[Toleration], now: Timestamp) -> Option<Timestamp> {
+    let matching: Vec<_> = tolerations.iter().filter(|toleration| tolerates(toleration, taint)).collect();
+    if matching.is_empty() {
+        return Some(now);
+    }
+    let seconds = matching.iter().filter_map(|toleration| toleration.toleration_seconds).min()?;
+    let added = taint["timeAdded"].as_str().and_then(Timestamp::parse).unwrap_or(now);
+    Some(added.plus_millis(seconds.max(0).saturating_mul(1000)))
+}
+
+fn tolerates(toleration: &Toleration, taint: &Value) -> bool {
+    let effect = toleration.effect.is_empty() || taint["effect"] == toleration.effect;
+    let key = toleration.key.is_empty() || taint["key"] == toleration.key;
+    let value = match toleration.operator.as_str() {
+        "Exists" => true,
+        _ => !toleration.key.is_empty() && taint["value"].as_str().unwrap_or("") == toleration.value,
+    };
+    effect && key && value
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn until_when_a_pod_may_stay() {
+        let now = Timestamp::from_seconds(1_000_000);
+        let taint = json!({"key": "k", "value": "v", "effect": "NoExecute", "timeAdded": now.rfc3339()});
+        let in_seconds = |s: i64| Some(now.plus_millis(s * 1000));
+        for (tolerations, expected) in [
+            (json!([]), in_seconds(0)),
+            (json!([{"key": "other", "operator": "Exists"}]), in_seconds(0)),
+            (json!([{"operator": "Exists"}]), None),
+            (json!([{"key": "k", "operator": "Equal", "value": "v", "effect": "NoExecute"}]), None),
+            (json!([{"key": "k", "operator": "Equal", "value": "w"}]), in_seconds(0)),
+            (json!([{"key": "k", "operator": "Exists", "tolerationSeconds": 300}]), in_seconds(300)),
+            (
+                json!([{"key": "k", "operator": "Exists", "tolerationSeconds": 300},
+                       {"operator": "Exists", "tolerationSeconds": 20}]),
+                in_seconds(20),
+            ),
+        ] {
+            let parsed: Vec<Toleration> = serde_json::from_value(tolerations.clone()).unwrap();
+            assert_eq!(eviction_time(std::slice::from_ref(&taint), &parsed, now), expected, "{tolerations}");
+        }
+    }
+}

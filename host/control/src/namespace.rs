@@ -1,0 +1,74 @@
+//! Namespaces: what each one has from the start, and how one is emptied.
+
+use std::sync::Arc;
+
+use berth_api::Scope;
+use berth_state::{Key, State, Stored};
+use serde_json::{Value, json};
+
+use crate::manager::Config;
+use crate::outcome::{Outcome, Step};
+use crate::requests::Writer;
+
+/// Objects that one reconciliation deletes at most; their going brings the controller back for the rest.
+const DELETIONS_MAX: usize = 500;
+
+pub(crate) fn reconcile(writer: &Writer, state: &State, stored: &Arc<Stored>, config: &Config) -> Outcome {
+    if stored.meta().deletion_timestamp.is_some() {
+        empty(writer, state, stored, config)
+    } else {
+        furnish(writer, state, &stored.key.name, config)
+    }
+}
+
+/// Every namespace has a ServiceAccount `default` and the cluster's CA certificate.
+fn furnish(writer: &Writer, state: &State, namespace: &str, config: &Config) -> Outcome {
+    let mut outcome = Outcome::default();
+    if state.get(&Key::new("serviceaccounts", namespace, "default")).is_none() {
+        let account = json!({"metadata": {"name": "default", "namespace": namespace}});
+        outcome.push(Step::new(writer.create("serviceaccounts", namespace, account)));
+    }
+    let data = json!({"ca.crt": config.ca_certificate});
+    let key = Key::new("configmaps", namespace, "kube-root-ca.crt");
+    match state.get(&key) {
+        None => {
+            let description = "Contains a CA bundle that can be used to verify the kube-apiserver when using \
+                               internal endpoints such as the internal service IP or kubernetes.default.svc. \
+                               No other usage is guaranteed across distributions of Kubernetes clusters.";
+            let map = json!({
+                "metadata": {
+                    "name": "kube-root-ca.crt", "namespace": namespace,
+                    "annotations": {"kubernetes.io/description": description},
+                },
+                "data": data,
+            });
+            outcome.push(Step::new(writer.create("configmaps", namespace, map)));
+        }
+        Some(map) if writer.value(map)["data"] != data => {
+            outcome.push(Step::new(writer.merge(&key, "", &json!({"data": data}))));
+        }
+        Some(_) => {}
+    }
+    outcome
+}
+
+/// Deletes what is in a namespace that is being deleted, then lets go of the namespace itself.
+fn empty(writer: &Writer, state: &State, stored: &Arc<Stored>, config: &Config) -> Outcome {
+    let mut outcome = Outcome::default();
+    let namespaced = config.catalogue.iter().filter(|resource| resource.scope == Scope::Namespaced);
+    let mut left = false;
+    for object in namespaced.flat_map(|resource| state.list(&resource.id, &stored.key.name)) {
+        left = true;
+        if object.meta().deletion_timestamp.is_none() && outcome.steps.len() < DELETIONS_MAX {
+            outcome.push(Step::new(writer.delete(object, "Background")).optional());
+        }
+    }
+    let mut namespace = writer.value(stored);
+    let finalizers = namespace["spec"]["finalizers"].as_array().cloned().unwrap_or_default();
+    let others: Vec<Value> = finalizers.iter().filter(|f| *f != "kubernetes").cloned().collect();
+    if !left && others.len() < finalizers.len() {
+        namespace["spec"]["finalizers"] = others.into();
+        outcome.push(Step::new(writer.update(&stored.key, "finalize", namespace)));
+    }
+    outcome
+}
