@@ -1,7 +1,7 @@
 //! The component's face: generated bindings, and the policy behind them.
 
 use crate::{Batch, Ctx, Instance, Question, Scheduler, log};
-use bindings::exports::berth::policy::{planning, scheduler, scoring};
+use bindings::exports::berth::policy::{cluster, planning, scoring};
 
 /// Made from `wit/policy.wit`.
 #[allow(missing_docs, unreachable_pub, clippy::all)]
@@ -25,8 +25,8 @@ pub trait Exported: Scheduler + 'static {
 #[derive(Debug)]
 pub struct Component<P>(core::marker::PhantomData<P>);
 
-impl<P: Exported> scheduler::Guest for Component<P> {
-    fn describe(config: Vec<u8>) -> Result<scheduler::Manifest, String> {
+impl<P: Exported> cluster::Guest for Component<P> {
+    fn describe(config: Vec<u8>) -> Result<cluster::Manifest, String> {
         std::panic::set_hook(Box::new(|panic| log::write(log::Level::Error, &panic.to_string())));
         P::with_instance(|instance| instance.describe(&config)).map(Into::into)
     }
@@ -61,7 +61,7 @@ impl<P: Exported> scheduler::Guest for Component<P> {
         P::with_instance(|instance| instance.cluster_mut().update_column(column, &slots, &values));
     }
 
-    fn upsert_units(units: Vec<scheduler::Unit>) {
+    fn upsert_units(units: Vec<cluster::Unit>) {
         P::with_instance(|instance| instance.cluster_mut().upsert_units(units.into_iter().map(Into::into)));
     }
 
@@ -73,7 +73,7 @@ impl<P: Exported> scheduler::Guest for Component<P> {
         P::with_instance(|instance| instance.cluster_mut().forget_classes(&ids));
     }
 
-    fn upsert_groups(groups: Vec<scheduler::Group>) {
+    fn upsert_groups(groups: Vec<cluster::Group>) {
         P::with_instance(|instance| instance.cluster_mut().upsert_groups(groups.into_iter().map(Into::into)));
     }
 
@@ -81,7 +81,7 @@ impl<P: Exported> scheduler::Guest for Component<P> {
         P::with_instance(|instance| instance.cluster_mut().remove_pods(&ids));
     }
 
-    fn upsert_pods(pods: Vec<scheduler::Pod>) {
+    fn upsert_pods(pods: Vec<cluster::Pod>) {
         P::with_instance(|instance| instance.cluster_mut().upsert_pods(pods.into_iter().map(Into::into)));
     }
 
@@ -115,7 +115,7 @@ impl From<scoring::Ctx> for Ctx {
     }
 }
 
-impl From<crate::Manifest> for scheduler::Manifest {
+impl From<crate::Manifest> for cluster::Manifest {
     fn from(manifest: crate::Manifest) -> Self {
         let watches = manifest.watches;
         Self {
@@ -136,22 +136,22 @@ impl From<crate::Manifest> for scheduler::Manifest {
     }
 }
 
-impl From<scheduler::Unit> for crate::Unit {
-    fn from(unit: scheduler::Unit) -> Self {
-        let scheduler::Unit { id, slot, dimension, index, model, capacity, free } = unit;
+impl From<cluster::Unit> for crate::Unit {
+    fn from(unit: cluster::Unit) -> Self {
+        let cluster::Unit { id, slot, dimension, index, model, capacity, free } = unit;
         Self { id, slot, dimension, index, model, capacity, free }
     }
 }
 
-impl From<scheduler::Group> for crate::Group {
-    fn from(group: scheduler::Group) -> Self {
+impl From<cluster::Group> for crate::Group {
+    fn from(group: cluster::Group) -> Self {
         Self { id: group.id, min_members: group.min_members, placed: group.placed }
     }
 }
 
-impl From<scheduler::Pod> for crate::Pod {
-    fn from(pod: scheduler::Pod) -> Self {
-        let scheduler::Pod { id, since_ms, class, group, priority, slot, flags } = pod;
+impl From<cluster::Pod> for crate::Pod {
+    fn from(pod: cluster::Pod) -> Self {
+        let cluster::Pod { id, since_ms, class, group, priority, slot, flags } = pod;
         Self { id, since_ms, class, group, priority, slot, evictable: flags & 1 == 1 }
     }
 }
