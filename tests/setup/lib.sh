@@ -36,15 +36,21 @@ quietly() {
     return "$status"
 }
 
-# Package lists are fetched at most once a run, and only when something is missing.
+# Package lists are fetched only when something is missing, and once for all the scripts of a run.
+apt_lists_fresh_min=60
+
 apt_update() {
-    [ -z "${BERTH_APT_UPDATED:-}" ] || return 0
+    local stamp=$TOOLS/apt-updated
     have apt-get || die "something is missing and there is no apt-get here: Berth's set-up knows Debian and Ubuntu only"
+    [ -z "$(find "$stamp" -mmin "-$apt_lists_fresh_min" 2>/dev/null)" ] || return 0
     say "fetching the package lists (apt-get update)"
+    mkdir -p "$TOOLS"
     # A dead third-party source must not stop us: what matters is whether the packages can be installed afterwards.
-    quietly as_root env DEBIAN_FRONTEND=noninteractive apt-get update -qq ||
+    if quietly as_root env DEBIAN_FRONTEND=noninteractive apt-get update -qq; then
+        touch "$stamp"
+    else
         say "apt-get update failed; going on with the package lists that are here"
-    export BERTH_APT_UPDATED=1
+    fi
 }
 
 # apt_install PACKAGE...: without the recommended packages, which the build and the tests do not need.
