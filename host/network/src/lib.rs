@@ -10,12 +10,23 @@
 //! leaves the deletion of links to a background thread. Both are short enough for a tokio worker thread, but
 //! [`Network::open`] and [`destroy`] belong in `spawn_blocking`.
 
+mod addresses;
 mod cidr;
 mod config;
 mod error;
+mod host;
+mod link;
+mod netlink;
+mod netns;
 mod network;
+mod nft;
+mod rules;
+mod types;
+mod worker;
 
 pub use cidr::Ipv4Cidr;
 pub use config::{ClusterId, NetworkConfig, SPARE_COUNT_DEFAULT};
 pub use error::NetworkError;
-pub use network::{Adoption, HostPort, MacAddress, Network, PodNetwork, Protocol, destroy};
+pub use host::destroy;
+pub use network::Network;
+pub use types::{Adoption, HostPort, MacAddress, PodNetwork, Protocol};

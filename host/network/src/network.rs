@@ -1,100 +1,31 @@
-//! The node's network: open, attach, detach, adopt, collect, destroy.
+//! The node's network: open, attach, detach, adopt, collect.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fs;
 use std::net::Ipv4Addr;
+use std::os::fd::AsFd;
 use std::path::PathBuf;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
-use crate::{NetworkConfig, NetworkError};
+use crate::addresses::Addresses;
+use crate::host::{self, Bridge, netlink_error};
+use crate::netlink::Socket;
+use crate::rules::{self, HostPorts};
+use crate::worker::{self, Pod, Shared, Spare, State};
+use crate::{Adoption, HostPort, MacAddress, NetworkConfig, NetworkError, PodNetwork, link, netns};
 
-/// A MAC address.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct MacAddress(pub [u8; 6]);
-
-impl MacAddress {
-    /// The address of the interface that has `ip`: `0a:58` and the four bytes, as CNI's plugins do, so that a reused IP
-    /// address never contradicts a neighbour's cache.
-    pub fn of(ip: Ipv4Addr) -> MacAddress {
-        let [a, b, c, d] = ip.octets();
-        MacAddress([0x0a, 0x58, a, b, c, d])
-    }
-}
-
-impl fmt::Display for MacAddress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [a, b, c, d, e, g] = self.0;
-        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
-    }
-}
-
-impl fmt::Debug for MacAddress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-/// A transport protocol of a host port.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum Protocol {
-    /// TCP.
-    Tcp,
-    /// UDP.
-    Udp,
-    /// SCTP.
-    Sctp,
-}
-
-impl fmt::Display for Protocol {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Protocol::Tcp => "TCP",
-            Protocol::Udp => "UDP",
-            Protocol::Sctp => "SCTP",
-        })
-    }
-}
-
-/// A port of the node that leads to a port of a pod (`hostPort`).
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct HostPort {
-    /// The protocol.
-    pub protocol: Protocol,
-    /// The node's port, on all of its addresses.
-    pub host_port: u16,
-    /// The pod's port.
-    pub pod_port: u16,
-}
-
-/// A pod's network, ready: loopback, link, address and default route are up.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct PodNetwork {
-    /// The pod.
-    pub uid: String,
-    /// Where its network namespace is mounted: for `setns` or a runtime's `namespaces[].path`.
-    pub netns_path: PathBuf,
-    /// Its address: `status.podIP`.
-    pub ip: Ipv4Addr,
-    /// The network bits of its address.
-    pub prefix_len: u8,
-    /// Its interface's (`eth0`) hardware address.
-    pub mac: MacAddress,
-    /// Its default gateway, the bridge.
-    pub gateway: Ipv4Addr,
-}
-
-/// What [`Network::adopt`] found.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Adoption {
-    /// Pods whose network is intact, by uid.
-    pub adopted: BTreeMap<String, PodNetwork>,
-    /// Pods whose network is gone (the machine was restarted): their containers cannot live either; attach anew.
-    pub lost: Vec<String>,
-}
+/// The longest pod uid; Kubernetes' have 36 characters, static pods' 32.
+const UID_CHARS_MAX: usize = 128;
+/// How long [`Network::attach`] waits for an address whose link is just being deleted.
+const ADDRESS_WAIT: Duration = Duration::from_secs(2);
 
 /// The node's pod network. Dropping it leaves the attached pods' networks alone.
 #[derive(Debug)]
 pub struct Network {
-    config: NetworkConfig,
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl Network {
@@ -103,56 +34,294 @@ impl Network {
     /// Fails with [`NetworkError::CidrClash`] when the pod range overlaps an address or route of somebody else.
     /// Switches `net.ipv4.ip_forward` on (and never off: others may rely on it).
     pub fn open(config: NetworkConfig) -> Result<Network, NetworkError> {
-        let _ = &config;
-        unimplemented!()
+        config.check()?;
+        let netns_dir = config.netns_dir();
+        fs::create_dir_all(&netns_dir).map_err(NetworkError::io("create", netns_dir))?;
+        let socket = host::route_socket()?;
+        host::check_clash(&socket, &config)?;
+        let (mut addresses, on_disk) = Addresses::open(&config)?;
+        let mut pods = load(&socket, &config, &mut addresses, on_disk)?;
+        let bridge = host::set_up_bridge(&socket, &config)?;
+        sweep(&socket, &config, bridge, &pods)?;
+        restore_rules(&config, &mut pods)?;
+
+        let state = State {
+            addresses,
+            pods,
+            spares: VecDeque::new(),
+            in_making: 0,
+            doomed: VecDeque::new(),
+            stop: false,
+        };
+        let shared = Arc::new(Shared { config, bridge, state: Mutex::new(state), changed: Condvar::new() });
+        let worker = Arc::clone(&shared);
+        let thread = std::thread::Builder::new()
+            .name("berth-network".into())
+            .spawn(move || worker::run(&worker))
+            .map_err(NetworkError::io("start", PathBuf::from("thread berth-network")))?;
+        Ok(Network { shared, thread: Some(thread) })
     }
 
     /// The configuration.
     pub fn config(&self) -> &NetworkConfig {
-        &self.config
+        &self.shared.config
     }
 
     /// Gives a pod its network. A pod that has one keeps it: asking twice is safe.
     pub fn attach(&self, pod_uid: &str) -> Result<PodNetwork, NetworkError> {
-        let _ = pod_uid;
-        unimplemented!()
+        check_uid(pod_uid)?;
+        let deadline = Instant::now() + ADDRESS_WAIT;
+        let mut state = self.shared.lock();
+        loop {
+            if let Some(pod) = state.pods.get(pod_uid) {
+                return Ok(pod.network.clone());
+            }
+            if let Some(spare) = state.spares.pop_front() {
+                let network = self.give(&mut state, pod_uid, spare);
+                drop(state);
+                self.shared.changed.notify_all();
+                return network;
+            }
+            state = match state.addresses.take() {
+                // Others may attach meanwhile, even the same pod: the spare goes to whoever comes first.
+                Some(ip) => self.make_spare(state, ip)?,
+                None => self.wait_for_address(state, deadline)?,
+            };
+        }
+    }
+
+    /// Makes a network with the lock released.
+    fn make_spare<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State>,
+        ip: Ipv4Addr,
+    ) -> Result<MutexGuard<'a, State>, NetworkError> {
+        state.in_making += 1;
+        drop(state);
+        worker::add_spare(&self.shared, ip)?;
+        Ok(self.shared.lock())
+    }
+
+    /// Turns a spare into the pod's network: written down first, so that a crash leaves nothing unknown.
+    fn give(&self, state: &mut State, uid: &str, spare: Spare) -> Result<PodNetwork, NetworkError> {
+        let network = describe(&self.shared.config, uid, spare.ip);
+        let path = &network.netns_path;
+        let given = state.addresses.assign(spare.ip, uid).and_then(|()| {
+            netns::pin(spare.netns.as_fd(), path).map_err(NetworkError::io("mount a namespace at", path))
+        });
+        if let Err(error) = given {
+            state.doomed.push_back(spare.ip);
+            return Err(error);
+        }
+        state.pods.insert(uid.to_owned(), Pod { network: network.clone(), ports: Vec::new() });
+        Ok(network)
+    }
+
+    /// All addresses are held: waits for a spare being made or a link being deleted, and gives up when there is neither.
+    fn wait_for_address<'a>(
+        &self,
+        state: MutexGuard<'a, State>,
+        deadline: Instant,
+    ) -> Result<MutexGuard<'a, State>, NetworkError> {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() || (state.doomed.is_empty() && state.in_making == 0) {
+            let (pod_cidr, in_use) = (self.shared.config.pod_cidr, state.addresses.held_count());
+            return Err(NetworkError::Exhausted { pod_cidr, in_use });
+        }
+        Ok(self.shared.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0)
     }
 
     /// The network of an attached pod.
     pub fn get(&self, pod_uid: &str) -> Option<PodNetwork> {
-        let _ = pod_uid;
-        unimplemented!()
+        self.shared.lock().pods.get(pod_uid).map(|pod| pod.network.clone())
     }
 
     /// Takes a pod's network away; the link is deleted in the background, and the address rests before it is given out
     /// again. A pod without one is fine.
     pub fn detach(&self, pod_uid: &str) -> Result<(), NetworkError> {
-        let _ = pod_uid;
-        unimplemented!()
+        self.set_ports(pod_uid, &[])?;
+        let mut state = self.shared.lock();
+        let Some(pod) = state.pods.get(pod_uid) else {
+            return Ok(());
+        };
+        let (path, ip) = (pod.network.netns_path.clone(), pod.network.ip);
+        netns::unpin(&path).map_err(NetworkError::io("unmount", path))?;
+        state.pods.remove(pod_uid);
+        state.doomed.push_back(ip);
+        drop(state);
+        self.shared.changed.notify_all();
+        Ok(())
     }
 
     /// After a restart: which of these pods still have their network.
-    pub fn adopt(&self, pod_uids: &BTreeSet<String>) -> Result<Adoption, NetworkError> {
-        let _ = pod_uids;
-        unimplemented!()
+    pub fn adopt(&self, pod_uids: &BTreeSet<String>) -> Adoption {
+        let state = self.shared.lock();
+        let mut adoption = Adoption::default();
+        for uid in pod_uids {
+            match state.pods.get(uid) {
+                Some(pod) => _ = adoption.adopted.insert(uid.clone(), pod.network.clone()),
+                None => adoption.lost.push(uid.clone()),
+            }
+        }
+        adoption
     }
 
     /// Detaches every pod that is not in `keep`; returns their uids.
     pub fn gc(&self, keep: &BTreeSet<String>) -> Result<Vec<String>, NetworkError> {
-        let _ = keep;
-        unimplemented!()
+        let gone: Vec<String> =
+            self.shared.lock().pods.keys().filter(|uid| !keep.contains(*uid)).cloned().collect();
+        for uid in &gone {
+            self.detach(uid)?;
+        }
+        Ok(gone)
     }
 
-    /// Makes ports of the node lead to an attached pod, replacing the ones it had; `detach` removes them.
+    /// Makes ports of the node lead to an attached pod, replacing the ones it had; `detach` removes them. They live in the
+    /// kernel and so survive a restart of berth.
     pub fn set_host_ports(&self, pod_uid: &str, ports: &[HostPort]) -> Result<(), NetworkError> {
-        let _ = (pod_uid, ports);
-        unimplemented!()
+        if self.set_ports(pod_uid, ports)? {
+            return Ok(());
+        }
+        Err(NetworkError::NotAttached { uid: pod_uid.to_owned() })
+    }
+
+    /// Whether the pod is attached; its ports are then as asked.
+    fn set_ports(&self, uid: &str, ports: &[HostPort]) -> Result<bool, NetworkError> {
+        let mut state = self.shared.lock();
+        for port in ports {
+            let taken = |pod: &Pod| {
+                pod.ports.iter().any(|p| (p.protocol, p.host_port) == (port.protocol, port.host_port))
+            };
+            if let Some((other, _)) = state.pods.iter().find(|(other, pod)| *other != uid && taken(pod)) {
+                let (port, protocol, uid) = (port.host_port, port.protocol, other.clone());
+                return Err(NetworkError::HostPortInUse { port, protocol, uid });
+            }
+        }
+        let Some(pod) = state.pods.get_mut(uid) else {
+            return Ok(false);
+        };
+        let former = rules::entries(pod.network.ip, &pod.ports);
+        let wanted = rules::entries(pod.network.ip, ports);
+        if former != wanted {
+            let changed =
+                rules::change_host_ports(&host::netfilter_socket()?, &self.shared.config, &former, &wanted);
+            changed.map_err(netlink_error(format!("set the host ports of pod {uid}")))?;
+            pod.ports = ports.to_vec();
+        }
+        Ok(true)
     }
 }
 
-/// Removes everything this configuration's network made: links, namespaces, mounts, rules, the bridge and its files.
-/// Works without (and after) a [`Network`], and when parts are missing already.
-pub fn destroy(config: &NetworkConfig) -> Result<(), NetworkError> {
-    let _ = config;
-    unimplemented!()
+impl Drop for Network {
+    fn drop(&mut self) {
+        self.shared.lock().stop = true;
+        self.shared.changed.notify_all();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join(); // A panic of the thread was printed when it happened.
+        }
+    }
+}
+
+fn check_uid(uid: &str) -> Result<(), NetworkError> {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+    if uid.is_empty() || uid.len() > UID_CHARS_MAX || uid.starts_with('.') || !uid.bytes().all(allowed) {
+        return Err(NetworkError::InvalidUid { uid: uid.to_owned() });
+    }
+    Ok(())
+}
+
+fn describe(config: &NetworkConfig, uid: &str, ip: Ipv4Addr) -> PodNetwork {
+    PodNetwork {
+        uid: uid.to_owned(),
+        netns_path: config.netns_dir().join(uid),
+        ip,
+        prefix_len: config.pod_cidr.prefix_len(),
+        mac: MacAddress::of(ip),
+        gateway: config.gateway(),
+    }
+}
+
+/// The pods an earlier process attached and whose namespace and link still exist; releases the addresses of the others.
+fn load(
+    socket: &Socket,
+    config: &NetworkConfig,
+    addresses: &mut Addresses,
+    on_disk: Vec<(Ipv4Addr, String)>,
+) -> Result<BTreeMap<String, Pod>, NetworkError> {
+    let links = link::list(socket).map_err(netlink_error("list links"))?;
+    let mut pods = BTreeMap::new();
+    for (address, uid) in on_disk {
+        let network = describe(config, &uid, address);
+        let linked = links.iter().any(|link| link.name == config.link(address));
+        if check_uid(&uid).is_err() || !linked || !netns::is_pinned(&network.netns_path) {
+            addresses.release(address)?;
+        } else if !config.pod_cidr.contains(address) {
+            return Err(NetworkError::CidrChanged { pod_cidr: config.pod_cidr, uid, address });
+        } else {
+            pods.insert(uid, Pod { network, ports: Vec::new() });
+        }
+    }
+    Ok(pods)
+}
+
+/// Removes namespaces and links that belong to no pod, and puts the pods' links on the bridge (it may be a new one).
+fn sweep(
+    socket: &Socket,
+    config: &NetworkConfig,
+    bridge: Bridge,
+    pods: &BTreeMap<String, Pod>,
+) -> Result<(), NetworkError> {
+    for path in host::files(&config.netns_dir())? {
+        if !pods.values().any(|pod| pod.network.netns_path == path) {
+            netns::unpin(&path).map_err(NetworkError::io("unmount", path))?;
+        }
+    }
+    let names: BTreeSet<String> = pods.values().map(|pod| config.link(pod.network.ip)).collect();
+    let links = link::list(socket).map_err(netlink_error("list links"))?;
+    for link in links.iter().filter(|link| config.is_link(&link.name)) {
+        let name = &link.name;
+        if !names.contains(name) {
+            link::delete(socket, name).map_err(netlink_error(format!("delete link {name}")))?;
+        } else if link.master != Some(bridge.index) {
+            let joined = link::set_master(socket, link.index, bridge.index)
+                .and_then(|()| link::set_hairpin(socket, name));
+            joined.map_err(netlink_error(format!("put link {name} on bridge {}", config.bridge())))?;
+        }
+    }
+    Ok(())
+}
+
+/// Installs the rules anew, with the host ports that the kernel's map holds for pods that are still there.
+fn restore_rules(config: &NetworkConfig, pods: &mut BTreeMap<String, Pod>) -> Result<(), NetworkError> {
+    let socket = host::netfilter_socket()?;
+    let kept = rules::host_ports(&socket, config);
+    let kept =
+        kept.map_err(netlink_error(format!("read the host ports of nftables table ip {}", config.table())))?;
+    let mut ports = HostPorts::new();
+    for ((protocol, host_port), (ip, pod_port)) in kept {
+        if let Some(pod) = pods.values_mut().find(|pod| pod.network.ip == ip) {
+            pod.ports.push(HostPort { protocol, host_port, pod_port });
+            ports.insert((protocol, host_port), (ip, pod_port));
+        }
+    }
+    host::install_rules(config, &ports)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_safe_uids_become_file_names() {
+        for (uid, fits) in [
+            ("7d7c0f2e-8a9b", true),
+            ("a.b_c", true),
+            ("", false),
+            ("../x", false),
+            (".", false),
+            ("a/b", false),
+        ] {
+            assert_eq!(check_uid(uid).is_ok(), fits, "{uid:?}");
+        }
+    }
 }

@@ -1,0 +1,256 @@
+//! Berth's nftables rules: masquerade, host ports, and a way through another firewall's forward chain.
+//!
+//! ```text
+//! table ip berth-<id> {
+//!   map hostports { inet_proto . inet_service : ipv4_addr . inet_service }
+//!   guard        raw:      from the bridge to 127.0.0.0/8: drop (route_localnet opens that door, see below)
+//!   prerouting   dstnat:   to a local address: dnat by hostports
+//!   output       dstnat:   the same for the node's own connections
+//!   postrouting  srcnat:   from a pod to elsewhere: masquerade
+//!                          from a pod by a host port to a pod, and from 127.0.0.1: masquerade, or answers go astray
+//! }
+//! ```
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::Ipv4Addr;
+
+use crate::netlink::{Message, Socket};
+use crate::nft::{self, Expression as E, Hook, Is, Reg};
+use crate::{HostPort, NetworkConfig, Protocol};
+
+const MAP: &str = "hostports";
+/// `IPS_DST_NAT`: conntrack rewrote the destination.
+const STATUS_DST_NAT: u32 = 1 << 5;
+/// nft's type numbers, which only make its listings readable: inet_proto . inet_service, ipv4_addr . inet_service.
+const KEY_TYPE: u32 = 12 << 6 | 13;
+const VALUE_TYPE: u32 = 7 << 6 | 13;
+/// `NFT_SET_MAP`.
+const SET_IS_MAP: u32 = 8;
+const PRIORITY_RAW: i32 = -300;
+const PRIORITY_DSTNAT: i32 = -100;
+const PRIORITY_SRCNAT: i32 = 100;
+const NF_DROP: u32 = 0;
+const NF_ACCEPT: u32 = 1;
+/// An attribute's length is 16 bits and an element takes about 40 bytes.
+const MESSAGE_ELEMENTS_MAX: usize = 1000;
+/// The chain that iptables (and so Docker, which makes it drop) uses.
+const FOREIGN_TABLE: &str = "filter";
+const FOREIGN_CHAIN: &str = "FORWARD";
+
+/// Host ports by (protocol, port): the pod's address and port.
+pub(crate) type HostPorts = BTreeMap<(Protocol, u16), (Ipv4Addr, u16)>;
+
+/// Replaces the table in one transaction; no packet sees half of it.
+pub(crate) fn install(socket: &Socket, config: &NetworkConfig, ports: &HostPorts) -> io::Result<()> {
+    let table = &config.table();
+    let named = |kind, flags| nft::message(kind, flags, |attrs| _ = attrs.str(1, table));
+    let mut batch = vec![
+        // Creating first makes deleting work where there is none.
+        named(nft::NEWTABLE, libc::NLM_F_CREATE),
+        named(nft::DELTABLE, 0),
+        named(nft::NEWTABLE, libc::NLM_F_CREATE),
+        map(table),
+        nft::chain(table, "guard", "filter", Hook::Prerouting, PRIORITY_RAW),
+        nft::chain(table, "prerouting", "nat", Hook::Prerouting, PRIORITY_DSTNAT),
+        nft::chain(table, "output", "nat", Hook::Output, PRIORITY_DSTNAT),
+        nft::chain(table, "postrouting", "nat", Hook::Postrouting, PRIORITY_SRCNAT),
+    ];
+    batch.extend(rules(config));
+    batch.extend(add(table, ports));
+    nft::commit(socket, batch)
+}
+
+fn map(table: &str) -> Message {
+    nft::message(nft::NEWSET, libc::NLM_F_CREATE, |attrs| {
+        attrs.str(1, table).str(2, MAP).be32(3, SET_IS_MAP).be32(4, KEY_TYPE).be32(5, 8);
+        attrs.be32(6, VALUE_TYPE).be32(7, 8).be32(10, 1);
+    })
+}
+
+fn rules(config: &NetworkConfig) -> Vec<Message> {
+    let table = &config.table();
+    let bridge = nft::link_name(&config.bridge());
+    let mask = config.pod_cidr.netmask().octets();
+    let pods = config.pod_cidr.base().octets().to_vec();
+    let loopback = |at| [E::And(at, [255, 0, 0, 0]), E::Compare(at, Is::Equal, vec![127, 0, 0, 0])];
+    let multicast = |at| [E::And(at, [240, 0, 0, 0]), E::Compare(at, Is::NotEqual, vec![224, 0, 0, 0])];
+    let in_pods = |at, is| [E::And(at, mask), E::Compare(at, is, pods.clone())];
+    let chain = |name, parts: &[&[E]]| nft::rule(table, name, &parts.concat());
+    let r = Reg;
+
+    let publish: &[E] = &[
+        E::DestinationType(r(0)),
+        E::Compare(r(0), Is::Equal, u32::from(libc::RTN_LOCAL).to_ne_bytes().to_vec()),
+        E::TransportProtocol(r(0)),
+        E::DestinationPort(r(1)),
+        E::Lookup(MAP, r(0), r(2)),
+        E::DestinationNat(r(2), r(3)),
+    ];
+    let from_bridge: &[E] = &[E::IncomingLink(r(0)), E::Compare(r(0), Is::Equal, bridge.clone())];
+    let to_bridge: &[E] = &[E::OutgoingLink(r(0)), E::Compare(r(0), Is::Equal, bridge)];
+    let by_host_port: &[E] = &[
+        E::ConntrackStatus(r(0)),
+        E::And(r(0), STATUS_DST_NAT.to_ne_bytes()),
+        E::Compare(r(0), Is::NotEqual, vec![0; 4]),
+    ];
+    let source: &[E] = &[E::SourceAddress(r(0))];
+    let destination: &[E] = &[E::DestinationAddress(r(0))];
+    vec![
+        chain("guard", &[from_bridge, destination, &loopback(r(0)), &[E::Verdict(NF_DROP)]]),
+        chain("prerouting", &[publish]),
+        chain("output", &[publish]),
+        chain(
+            "postrouting",
+            &[
+                source,
+                &in_pods(r(0), Is::Equal),
+                destination,
+                &in_pods(r(0), Is::NotEqual),
+                destination,
+                &multicast(r(0)),
+                &[E::Masquerade],
+            ],
+        ),
+        chain("postrouting", &[source, &in_pods(r(0), Is::Equal), to_bridge, by_host_port, &[E::Masquerade]]),
+        chain("postrouting", &[source, &loopback(r(0)), to_bridge, &[E::Masquerade]]),
+    ]
+}
+
+/// Deletes the table; none is fine.
+pub(crate) fn remove(socket: &Socket, config: &NetworkConfig) -> io::Result<()> {
+    let table = config.table();
+    match nft::commit(socket, vec![nft::message(nft::DELTABLE, 0, |attrs| _ = attrs.str(1, &table))]) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        result => result,
+    }
+}
+
+/// Replaces elements of the host port map in one transaction.
+pub(crate) fn change_host_ports(
+    socket: &Socket,
+    config: &NetworkConfig,
+    gone: &HostPorts,
+    new: &HostPorts,
+) -> io::Result<()> {
+    let table = config.table();
+    let mut batch = Vec::new();
+    if !gone.is_empty() {
+        let keys: Vec<_> = gone.keys().map(|key| (key_bytes(*key), None)).collect();
+        batch.push(nft::elements(nft::DELSETELEM, &table, MAP, &keys));
+    }
+    batch.extend(add(&table, new));
+    if batch.is_empty() { Ok(()) } else { nft::commit(socket, batch) }
+}
+
+fn add(table: &str, ports: &HostPorts) -> Vec<Message> {
+    let elements: Vec<_> =
+        ports.iter().map(|(key, pod)| (key_bytes(*key), Some(value_bytes(*pod)))).collect();
+    let message = |part| nft::elements(nft::NEWSETELEM, table, MAP, part);
+    elements.chunks(MESSAGE_ELEMENTS_MAX).map(message).collect()
+}
+
+/// What the kernel's map holds; empty when there is no table.
+pub(crate) fn host_ports(socket: &Socket, config: &NetworkConfig) -> io::Result<HostPorts> {
+    let table = config.table();
+    let replies = match nft::dump(socket, nft::GETSETELEM, |attrs| _ = attrs.str(1, &table).str(2, MAP)) {
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => return Ok(HostPorts::new()),
+        result => result?,
+    };
+    Ok(nft::read_elements(&replies).iter().filter_map(|(key, value)| parse(key, value)).collect())
+}
+
+fn key_bytes((protocol, port): (Protocol, u16)) -> Vec<u8> {
+    let [high, low] = port.to_be_bytes();
+    vec![protocol_number(protocol), 0, 0, 0, high, low, 0, 0]
+}
+
+fn value_bytes((address, port): (Ipv4Addr, u16)) -> Vec<u8> {
+    let ([a, b, c, d], [high, low]) = (address.octets(), port.to_be_bytes());
+    vec![a, b, c, d, high, low, 0, 0]
+}
+
+fn parse(key: &[u8], value: &[u8]) -> Option<((Protocol, u16), (Ipv4Addr, u16))> {
+    let (&[number, _, _, _, high, low, _, _], &[a, b, c, d, to_high, to_low, _, _]) = (key, value) else {
+        return None;
+    };
+    let protocol =
+        [Protocol::Tcp, Protocol::Udp, Protocol::Sctp].into_iter().find(|p| protocol_number(*p) == number)?;
+    let pod = (Ipv4Addr::new(a, b, c, d), u16::from_be_bytes([to_high, to_low]));
+    Some(((protocol, u16::from_be_bytes([high, low])), pod))
+}
+
+fn protocol_number(protocol: Protocol) -> u8 {
+    match protocol {
+        Protocol::Tcp => libc::IPPROTO_TCP as u8,
+        Protocol::Udp => libc::IPPROTO_UDP as u8,
+        Protocol::Sctp => libc::IPPROTO_SCTP as u8,
+    }
+}
+
+/// One pod's ports as map entries.
+pub(crate) fn entries(ip: Ipv4Addr, ports: &[HostPort]) -> HostPorts {
+    ports.iter().map(|port| ((port.protocol, port.host_port), (ip, port.pod_port))).collect()
+}
+
+/// Lets pods through `ip filter FORWARD` where that chain drops by default, as Docker makes it: no other table can
+/// overrule a drop. Returns whether rules were added.
+pub(crate) fn pass_foreign_firewall(socket: &Socket, config: &NetworkConfig) -> io::Result<bool> {
+    withdraw_from_foreign_firewall(socket, config)?;
+    let chains = nft::dump(socket, nft::GETCHAIN, |_| {})?;
+    let drops = |(table, name, drops): (String, String, bool)| {
+        table == FOREIGN_TABLE && name == FOREIGN_CHAIN && drops
+    };
+    if !chains.iter().any(|chain| drops(nft::read_chain(chain))) {
+        return Ok(false);
+    }
+    let bridge = nft::link_name(&config.bridge());
+    let pass = |load| {
+        let steps = [load, E::Compare(Reg(0), Is::Equal, bridge.clone()), E::Verdict(NF_ACCEPT)];
+        nft::first_rule(FOREIGN_TABLE, FOREIGN_CHAIN, &comment(config), &steps)
+    };
+    nft::commit(socket, vec![pass(E::IncomingLink(Reg(0))), pass(E::OutgoingLink(Reg(0)))])?;
+    Ok(true)
+}
+
+/// Takes those rules away again.
+pub(crate) fn withdraw_from_foreign_firewall(socket: &Socket, config: &NetworkConfig) -> io::Result<()> {
+    let dump = nft::dump(socket, nft::GETRULE, |attrs| _ = attrs.str(1, FOREIGN_TABLE).str(2, FOREIGN_CHAIN));
+    let rules = match dump {
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => return Ok(()),
+        result => result?,
+    };
+    let ours = comment(config);
+    let mut batch = Vec::new();
+    for rule in &rules {
+        let part = |wanted| nft::body(rule).find(|(kind, _)| *kind == wanted).map(|(_, value)| value);
+        if let (Some(handle), true) = (part(3), part(7) == Some(&ours)) {
+            batch.push(nft::message(nft::DELRULE, 0, |attrs| {
+                attrs.str(1, FOREIGN_TABLE).str(2, FOREIGN_CHAIN).bytes(3, handle);
+            }));
+        }
+    }
+    if batch.is_empty() { Ok(()) } else { nft::commit(socket, batch) }
+}
+
+/// The rule's comment as nft stores it: type 0, length, text with its terminator.
+fn comment(config: &NetworkConfig) -> Vec<u8> {
+    let text = config.table();
+    let length = u8::try_from(text.len() + 1).expect("a table's name is short");
+    [&[0, length], text.as_bytes(), &[0]].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn host_ports_survive_the_kernels_form() {
+        let pod: Ipv4Addr = "10.42.0.9".parse().unwrap();
+        for protocol in [Protocol::Tcp, Protocol::Udp, Protocol::Sctp] {
+            let entry = ((protocol, 8080), (pod, 80));
+            assert_eq!(parse(&key_bytes(entry.0), &value_bytes(entry.1)), Some(entry));
+        }
+        assert_eq!(parse(&[1, 2], &[]), None);
+    }
+}
