@@ -1,13 +1,24 @@
 //! From bytes to a checked object: JSON, YAML or protobuf in, a [`serde_json::Value`] of a schema type out.
 //!
-//! The value is as Go's types would print it: unknown fields are gone, nulls and empty values of optional fields are
-//! gone, structs that are no pointers are there (`status: {}`), quantities and times are canonical.
+//! The value holds only what was said: unknown fields, nulls and empty values of optional fields are gone, quantities
+//! and times are canonical. [`complete`] adds what Go's encoder prints besides, once defaults are in.
+
+mod complete;
+pub(crate) mod protobuf;
+mod scalar;
+mod syntax;
+#[cfg(test)]
+mod tests;
+mod walk;
+mod yaml;
 
 use serde_json::Value;
 
+pub use complete::complete;
+
 use crate::resource::Resource;
-use crate::schema::Schema;
-use crate::status::Status;
+use crate::schema::{Schema, Type};
+use crate::status::{Reason, Status};
 
 /// How deep a JSON, YAML or protobuf body may nest. Go stops at 10,000; a real object needs less than 30, and a
 /// recursive walk of this many levels stays far within a thread's stack.
@@ -97,7 +108,11 @@ pub fn decode(
     media: MediaType,
     body: &[u8],
 ) -> Result<Decoded, Status> {
-    unimplemented!()
+    match media {
+        MediaType::Json => decode_json(schema, expected, body),
+        MediaType::Yaml => decode_yaml(schema, expected, body),
+        MediaType::Protobuf => decode_protobuf(schema, expected, body),
+    }
 }
 
 /// Checks a value against the type of `expected`: what a patch made, or what the server itself built.
@@ -105,7 +120,14 @@ pub fn decode(
 /// # Errors
 /// One sentence as the API server words it (`json: cannot unmarshal …`, `no kind "…" is registered …`).
 pub fn check(schema: &Schema, expected: Expected<'_>, value: Value) -> Result<Decoded, String> {
-    unimplemented!()
+    let meta = type_meta_of(&value);
+    expected.admits(schema, &meta)?;
+    let (value, outcome) = walk::object(schema, expected.root(schema), value);
+    match (value, outcome.error) {
+        (Ok(value), None) => Ok(expected.decoded(value, outcome.findings)),
+        (_, Some(error)) => Err(error),
+        (Err(_), None) => Err("json: cannot unmarshal the value into an object".to_owned()),
+    }
 }
 
 /// Reads only `apiVersion` and `kind`, for endpoints that take several kinds.
@@ -113,8 +135,152 @@ pub fn check(schema: &Schema, expected: Expected<'_>, value: Value) -> Result<De
 /// # Errors
 /// 400 when the body cannot be read at all.
 pub fn read_type_meta(media: MediaType, body: &[u8]) -> Result<TypeMeta, Status> {
-    unimplemented!()
+    let unreadable = |why: String| Status::bad_request(format!("couldn't get version/kind; {why}"));
+    match media {
+        MediaType::Json => {
+            json_type_meta(body).map_err(|error| unreadable(format!("json parse error: {error}")))
+        }
+        MediaType::Yaml => {
+            let text = str::from_utf8(body).map_err(|_| unreadable(NOT_UTF8.to_owned()))?;
+            yaml::parse(text).map(|(value, _)| type_meta_of(&value)).map_err(unreadable)
+        }
+        MediaType::Protobuf => {
+            protobuf::envelope(body).map(|(meta, _)| meta).map_err(|error| unreadable(error.to_string()))
+        }
+    }
 }
+
+const NOT_UTF8: &str = "yaml: invalid leading UTF-8 octet";
+
+/// The type into which the API server first looks: its errors print it.
+const META_STRUCT: &str = "struct { APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; \
+                           Kind string \"json:\\\"kind,omitempty\\\"\" }";
+
+fn decode_json(schema: &Schema, expected: Expected<'_>, body: &[u8]) -> Result<Decoded, Status> {
+    let mut reader = serde_json::Deserializer::from_slice(body);
+    let (value, outcome) = walk::object(schema, expected.root(schema), &mut reader);
+    let value = value.and_then(|value| reader.end().map(|()| value));
+    match (value, outcome.error) {
+        (Ok(value), None) => {
+            expected
+                .admits(schema, &outcome.meta)
+                .map_err(|why| outcome.meta.cannot_handle(expected, &why))?;
+            Ok(expected.decoded(value, outcome.findings))
+        }
+        (result, error) => Err(json_failure(schema, expected, body, result.err(), error)),
+    }
+}
+
+/// The slow path: what is wrong with a body, in the order in which the API server looks.
+fn json_failure(
+    schema: &Schema,
+    expected: Expected<'_>,
+    body: &[u8],
+    serde: Option<serde_json::Error>,
+    type_error: Option<String>,
+) -> Status {
+    let meta = match json_type_meta(body) {
+        Ok(meta) => meta,
+        Err(error) => {
+            return unrecognised(
+                expected,
+                &format!("couldn't get version/kind; json parse error: {error}"),
+                body,
+            );
+        }
+    };
+    if let Err(why) = expected.admits(schema, &meta) {
+        return meta.cannot_handle(expected, &why);
+    }
+    let why = type_error.or_else(|| serde.map(|error| error.to_string())).unwrap_or_default();
+    if why.starts_with("couldn't get version/kind") {
+        return unrecognised(expected, &why, body);
+    }
+    meta.cannot_handle(expected, &why)
+}
+
+fn json_type_meta(body: &[u8]) -> Result<TypeMeta, String> {
+    if let Some(error) = syntax::error(body) {
+        return Err(error);
+    }
+    let value: Value = serde_json::from_slice(body).map_err(|error| error.to_string())?;
+    match &value {
+        Value::Object(_) | Value::Null => Ok(type_meta_of(&value)),
+        other => Err(format!(
+            "json: cannot unmarshal {} into Go value of type {META_STRUCT}",
+            scalar::go_kind(other)
+        )),
+    }
+}
+
+fn type_meta_of(value: &Value) -> TypeMeta {
+    let mut meta = TypeMeta::default();
+    for (key, value) in value.as_object().into_iter().flatten() {
+        let Some(text) = value.as_str() else { continue };
+        if key.eq_ignore_ascii_case("kind") {
+            text.clone_into(&mut meta.kind);
+        } else if key.eq_ignore_ascii_case("apiVersion") {
+            text.clone_into(&mut meta.api_version);
+        }
+    }
+    meta
+}
+
+fn decode_yaml(schema: &Schema, expected: Expected<'_>, body: &[u8]) -> Result<Decoded, Status> {
+    let text = str::from_utf8(body).map_err(|_| unrecognised(expected, NOT_UTF8, body))?;
+    let (value, mut findings) = yaml::parse(text).map_err(|error| unrecognised(expected, &error, body))?;
+    let found = scalar::go_kind(&value);
+    if !(value.is_object() || value.is_null()) {
+        let why = format!("json: cannot unmarshal {found} into Go value of type {META_STRUCT}");
+        let why = format!("couldn't get version/kind; json parse error: {why}");
+        return Err(unrecognised(expected, &why, body));
+    }
+    let meta = type_meta_of(&value);
+    let decoded = check(schema, expected, value).map_err(|why| meta.cannot_handle(expected, &why))?;
+    findings.extend(decoded.findings);
+    Ok(Decoded { value: decoded.value, findings })
+}
+
+fn decode_protobuf(schema: &Schema, expected: Expected<'_>, body: &[u8]) -> Result<Decoded, Status> {
+    let (meta, raw) =
+        protobuf::envelope(body).map_err(|error| unrecognised(expected, &error.to_string(), body))?;
+    expected.admits(schema, &meta).map_err(|why| meta.cannot_handle(expected, &why))?;
+    let fields = protobuf::object(schema, expected.root(schema), raw);
+    let fields = fields.map_err(|error| meta.cannot_handle(expected, &error.to_string()))?;
+    check(schema, expected, fields.into()).map_err(|why| meta.cannot_handle(expected, &why))
+}
+
+/// 400 for a body whose kind cannot even be read.
+fn unrecognised(expected: Expected<'_>, why: &str, body: &[u8]) -> Status {
+    /// How much of a body an error quotes.
+    const SUMMARY_BYTES_MAX: usize = 30;
+    let shown = &body[..body.len().min(SUMMARY_BYTES_MAX)];
+    let mut summary = match body.first() {
+        None => "<empty>".to_owned(),
+        Some(b'{') => String::from_utf8_lossy(shown).into_owned(),
+        Some(_) => shown.iter().map(|byte| format!("{byte:02x}")).collect(),
+    };
+    if body.len() > SUMMARY_BYTES_MAX {
+        summary.push_str(" ...");
+    }
+    let kind = expected.kind;
+    Status::bad_request(format!(
+        "the object provided is unrecognized (must be of type {kind}): {why} ({summary})"
+    ))
+}
+
+impl TypeMeta {
+    fn cannot_handle(&self, expected: Expected<'_>, why: &str) -> Status {
+        let kind = if self.kind.is_empty() { expected.kind } else { &self.kind };
+        let version = self.api_version.rsplit('/').next().filter(|version| !version.is_empty());
+        let version = version.unwrap_or(expected.version);
+        let into = expected.kind;
+        Status::bad_request(format!("{kind} in version \"{version}\" cannot be handled as a {into}: {why}"))
+    }
+}
+
+const UNKNOWN_FORMAT: &str = "the body of the request was in an unknown format - accepted media types include: \
+                              application/json, application/yaml, application/vnd.kubernetes.protobuf";
 
 impl MediaType {
     /// The encoding that a `Content-Type` names; absent or empty means JSON.
@@ -122,14 +288,25 @@ impl MediaType {
     /// # Errors
     /// 415 for anything else.
     pub fn of_content_type(content_type: &str) -> Result<Self, Status> {
-        unimplemented!()
+        let media = content_type.split(';').next().unwrap_or_default().trim();
+        match media.to_ascii_lowercase().as_str() {
+            "" | "application/json" => Ok(Self::Json),
+            "application/yaml" => Ok(Self::Yaml),
+            "application/vnd.kubernetes.protobuf" => Ok(Self::Protobuf),
+            _ => Err(Status::new(Reason::UnsupportedMediaType, UNKNOWN_FORMAT)),
+        }
     }
 }
 
 impl FieldValidation {
     /// Reads the query parameter; absent or empty means [`FieldValidation::Warn`]. `None` for any other word.
     pub fn parse(word: &str) -> Option<Self> {
-        unimplemented!()
+        match word {
+            "" | "Warn" => Some(Self::Warn),
+            "Ignore" => Some(Self::Ignore),
+            "Strict" => Some(Self::Strict),
+            _ => None,
+        }
     }
 }
 
@@ -146,14 +323,60 @@ impl<'a> Expected<'a> {
 
     /// `v1` or `apps/v1`.
     pub fn api_version(&self) -> String {
-        unimplemented!()
+        if self.group.is_empty() {
+            self.version.to_owned()
+        } else {
+            format!("{}/{}", self.group, self.version)
+        }
+    }
+
+    /// `DeleteOptions`, which clients send under the version of whatever they delete.
+    pub const DELETE_OPTIONS: Expected<'static> = Expected {
+        group: "meta.k8s.io",
+        version: "v1",
+        kind: "DeleteOptions",
+        schema_type: "meta.v1.DeleteOptions",
+    };
+
+    /// The catalogue names only types of the table (a test holds that), so a missing one is a bug.
+    fn root<'s>(&self, schema: &'s Schema) -> &'s Type {
+        schema.named(self.schema_type).unwrap_or_else(|| panic!("no schema type {}", self.schema_type))
+    }
+
+    /// Whether a body of this kind may come here; if not, why.
+    fn admits(&self, schema: &Schema, meta: &TypeMeta) -> Result<(), String> {
+        let kind = if meta.kind.is_empty() { self.kind } else { &meta.kind };
+        let own = self.api_version();
+        let api_version = if meta.api_version.is_empty() { &own } else { &meta.api_version };
+        if kind == self.kind && (*api_version == own || self.kind == Self::DELETE_OPTIONS.kind) {
+            return Ok(());
+        }
+        Err(match schema.of_kind(api_version, kind) {
+            Some(other) => {
+                let package = self.schema_type.split('.').next().unwrap_or_default();
+                format!("converting ({}) to ({package}.{}): unknown conversion", other.go_name(), self.kind)
+            }
+            None => format!("no kind \"{kind}\" is registered for version \"{api_version}\""),
+        })
+    }
+
+    fn decoded(&self, mut value: Value, findings: Vec<Finding>) -> Decoded {
+        if let Value::Object(fields) = &mut value {
+            fields.insert("apiVersion".to_owned(), self.api_version().into());
+            fields.insert("kind".to_owned(), self.kind.into());
+        }
+        Decoded { value, findings }
     }
 }
 
 impl Finding {
     /// The text of the `Warning` header: `unknown field "spec.foo"`.
     pub fn warning(&self) -> String {
-        unimplemented!()
+        match self {
+            Self::Unknown(path) => format!("unknown field \"{path}\""),
+            Self::Duplicate(path) => format!("duplicate field \"{path}\""),
+            Self::DuplicateYaml { line, key } => format!("line {line}: key \"{key}\" already set in map"),
+        }
     }
 }
 
@@ -166,11 +389,29 @@ impl Decoded {
     /// The sentence `strict decoding error: …` when [`FieldValidation::Strict`] was asked for and there are findings;
     /// [`cannot_handle`] makes the answer to a POST or PUT of it, [`crate::patch::invalid_result`] that to a PATCH.
     pub fn enforce(self, validation: FieldValidation) -> Result<(Value, Vec<String>), String> {
-        unimplemented!()
+        match validation {
+            FieldValidation::Ignore => Ok((self.value, Vec::new())),
+            FieldValidation::Warn => Ok((self.value, self.findings.iter().map(Finding::warning).collect())),
+            FieldValidation::Strict if self.findings.is_empty() => Ok((self.value, Vec::new())),
+            FieldValidation::Strict => Err(strict_error(&self.findings)),
+        }
     }
+}
+
+/// All findings in one sentence; those of the YAML parser are one error of several lines.
+fn strict_error(findings: &[Finding]) -> String {
+    let (yaml, fields): (Vec<_>, Vec<_>) =
+        findings.iter().partition(|finding| matches!(finding, Finding::DuplicateYaml { .. }));
+    let mut parts = Vec::new();
+    if !yaml.is_empty() {
+        let lines: Vec<String> = yaml.iter().map(|finding| finding.warning()).collect();
+        parts.push(format!("yaml: unmarshal errors:\n  {}", lines.join("\n  ")));
+    }
+    parts.extend(fields.iter().map(|finding| finding.warning()));
+    format!("strict decoding error: {}", parts.join(", "))
 }
 
 /// 400 `Pod in version "v1" cannot be handled as a Pod: …`.
 pub fn cannot_handle(expected: Expected<'_>, why: &str) -> Status {
-    unimplemented!()
+    TypeMeta::default().cannot_handle(expected, why)
 }

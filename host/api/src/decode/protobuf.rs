@@ -1,0 +1,349 @@
+//! Protobuf to JSON, driven by the schema table.
+//!
+//! The wire type that stands in the message decides how bytes are read, the table what they mean. Unknown fields are
+//! skipped, as Go's generated code does.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Map, Number, Value};
+
+use super::{DEPTH_MAX, TypeMeta};
+use crate::schema::{Field, Kind, Schema, Shape, Type};
+use crate::time::Timestamp;
+
+/// What every protobuf body of the Kubernetes API begins with.
+pub(crate) const MAGIC: &[u8] = b"k8s\0";
+
+/// Why bytes are no such message, in Go's words where it has some.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ProtoError {
+    #[error("provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]")]
+    Magic,
+    #[error("unexpected EOF")]
+    Truncated,
+    #[error("proto: integer overflow")]
+    Overflow,
+    #[error("proto: illegal wireType {0}")]
+    WireType(u8),
+    #[error("proto: wrong wireType = {wire} for field {field}")]
+    WrongWireType { wire: u8, field: String },
+    #[error("proto: exceeded max depth of {DEPTH_MAX}")]
+    Depth,
+    #[error("proto: field {0} does not hold JSON: {1}")]
+    Json(String, serde_json::Error),
+}
+
+/// The envelope `runtime.Unknown`: what kind it holds, and the bytes of the object.
+pub(super) fn envelope(body: &[u8]) -> Result<(TypeMeta, &[u8]), ProtoError> {
+    let rest = body.strip_prefix(MAGIC).ok_or(ProtoError::Magic)?;
+    let (mut meta, mut raw): (TypeMeta, &[u8]) = (TypeMeta::default(), &[]);
+    for item in Fields(rest) {
+        match item? {
+            (1, Wire::Bytes(bytes)) => {
+                for item in Fields(bytes) {
+                    match item? {
+                        (1, Wire::Bytes(text)) => {
+                            meta.api_version = String::from_utf8_lossy(text).into_owned()
+                        }
+                        (2, Wire::Bytes(text)) => meta.kind = String::from_utf8_lossy(text).into_owned(),
+                        _ => {}
+                    }
+                }
+            }
+            (2, Wire::Bytes(bytes)) => raw = bytes,
+            _ => {}
+        }
+    }
+    Ok((meta, raw))
+}
+
+/// The message `raw` of type `root` as a JSON object.
+pub(super) fn object(schema: &Schema, root: &Type, raw: &[u8]) -> Result<Map<String, Value>, ProtoError> {
+    let mut fields = Map::new();
+    message(schema, root, raw, 0, &mut fields)?;
+    Ok(fields)
+}
+
+/// One value on the wire.
+#[derive(Clone, Copy)]
+enum Wire<'b> {
+    Varint(u64),
+    Fixed64(u64),
+    Fixed32(u32),
+    Bytes(&'b [u8]),
+}
+
+/// The fields of a message, by number.
+struct Fields<'b>(&'b [u8]);
+
+impl<'b> Iterator for Fields<'b> {
+    type Item = Result<(u64, Wire<'b>), ProtoError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let item = self.read();
+        if item.is_err() {
+            self.0 = &[];
+        }
+        Some(item)
+    }
+}
+
+impl<'b> Fields<'b> {
+    fn read(&mut self) -> Result<(u64, Wire<'b>), ProtoError> {
+        let key = varint(&mut self.0)?;
+        let wire = match (key & 7) as u8 {
+            0 => Wire::Varint(varint(&mut self.0)?),
+            1 => Wire::Fixed64(u64::from_le_bytes(self.array()?)),
+            2 => {
+                let length = usize::try_from(varint(&mut self.0)?).map_err(|_| ProtoError::Truncated)?;
+                Wire::Bytes(self.take(length)?)
+            }
+            5 => Wire::Fixed32(u32::from_le_bytes(self.array()?)),
+            other => return Err(ProtoError::WireType(other)),
+        };
+        Ok((key >> 3, wire))
+    }
+
+    fn take(&mut self, length: usize) -> Result<&'b [u8], ProtoError> {
+        let (taken, rest) = self.0.split_at_checked(length).ok_or(ProtoError::Truncated)?;
+        self.0 = rest;
+        Ok(taken)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], ProtoError> {
+        self.take(N)?.try_into().map_err(|_| ProtoError::Truncated)
+    }
+}
+
+fn varint(bytes: &mut &[u8]) -> Result<u64, ProtoError> {
+    let mut value = 0_u64;
+    for shift in (0..64).step_by(7) {
+        let (byte, rest) = bytes.split_first().ok_or(ProtoError::Truncated)?;
+        *bytes = rest;
+        value |= u64::from(byte & 0x7f) << shift;
+        if byte & 0x80 == 0 {
+            return Ok(value);
+        }
+    }
+    Err(ProtoError::Overflow)
+}
+
+fn message(
+    schema: &Schema,
+    parent: &Type,
+    raw: &[u8],
+    depth: usize,
+    fields: &mut Map<String, Value>,
+) -> Result<(), ProtoError> {
+    if depth > DEPTH_MAX {
+        return Err(ProtoError::Depth);
+    }
+    for item in Fields(raw) {
+        let (number, wire) = item?;
+        let Some(field) = parent.fields.iter().find(|field| u64::from(field.number) == number && number != 0)
+        else {
+            continue;
+        };
+        match (field.inline, field.kind, wire) {
+            (true, Kind::Struct(id), Wire::Bytes(bytes)) => {
+                message(schema, schema.get(id), bytes, depth + 1, fields)?;
+            }
+            _ => add(schema, field, wire, depth, fields)?,
+        }
+    }
+    Ok(())
+}
+
+fn add(
+    schema: &Schema,
+    field: &Field,
+    wire: Wire<'_>,
+    depth: usize,
+    fields: &mut Map<String, Value>,
+) -> Result<(), ProtoError> {
+    let name = &*field.name;
+    match field.shape {
+        Shape::Single => {
+            let value = single(schema, field, wire, depth)?;
+            fields.insert(name.to_owned(), value);
+        }
+        Shape::List => {
+            let mut values = match fields.remove(name) {
+                Some(Value::Array(values)) => values,
+                _ => Vec::new(),
+            };
+            match (field.kind, wire) {
+                (Kind::Int32 | Kind::Int64 | Kind::Bool, Wire::Bytes(mut packed)) => {
+                    while !packed.is_empty() {
+                        let wire = Wire::Varint(varint(&mut packed)?);
+                        values.push(single(schema, field, wire, depth)?);
+                    }
+                }
+                _ => values.push(single(schema, field, wire, depth)?),
+            }
+            fields.insert(name.to_owned(), values.into());
+        }
+        Shape::Map => {
+            let (key, value) = entry(schema, field, wire, depth)?;
+            let entries = fields.entry(name).or_insert_with(|| Map::new().into());
+            if let Value::Object(entries) = entries {
+                entries.insert(key, value);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A map entry: a message of key (1) and value (2); either may be absent.
+fn entry(
+    schema: &Schema,
+    field: &Field,
+    wire: Wire<'_>,
+    depth: usize,
+) -> Result<(String, Value), ProtoError> {
+    let (mut key, mut value) = (String::new(), None);
+    for item in Fields(bytes(field, wire)?) {
+        match item? {
+            (1, Wire::Bytes(text)) => key = String::from_utf8_lossy(text).into_owned(),
+            (2, wire) => value = Some(single(schema, field, wire, depth)?),
+            _ => {}
+        }
+    }
+    Ok((key, value.unwrap_or_else(|| super::scalar::zero(field.kind))))
+}
+
+fn single(schema: &Schema, field: &Field, wire: Wire<'_>, depth: usize) -> Result<Value, ProtoError> {
+    Ok(match field.kind {
+        Kind::Int32 => (varint_of(field, wire)? as i32).into(),
+        Kind::Int64 => (varint_of(field, wire)? as i64).into(),
+        Kind::Bool => (varint_of(field, wire)? != 0).into(),
+        Kind::Float64 => float(field, wire)?,
+        Kind::String => text(bytes(field, wire)?),
+        Kind::Bytes => STANDARD.encode(bytes(field, wire)?).into(),
+        Kind::Strings => strings(bytes(field, wire)?)?,
+        Kind::Quantity => first_text(bytes(field, wire)?)?.unwrap_or_else(|| "0".into()),
+        Kind::Time => time(bytes(field, wire)?, Timestamp::rfc3339)?,
+        Kind::MicroTime => time(bytes(field, wire)?, Timestamp::rfc3339_micro)?,
+        Kind::Duration => format!("{}ns", first_integer(bytes(field, wire)?)?).into(),
+        Kind::IntOrString => int_or_string(bytes(field, wire)?)?,
+        Kind::Any | Kind::AnyObject => raw_json(field, bytes(field, wire)?)?,
+        Kind::Struct(id) => {
+            let mut inner = Map::new();
+            message(schema, schema.get(id), bytes(field, wire)?, depth + 1, &mut inner)?;
+            inner.into()
+        }
+    })
+}
+
+fn bytes<'b>(field: &Field, wire: Wire<'b>) -> Result<&'b [u8], ProtoError> {
+    match wire {
+        Wire::Bytes(bytes) => Ok(bytes),
+        other => Err(other.wrong(field)),
+    }
+}
+
+fn varint_of(field: &Field, wire: Wire<'_>) -> Result<u64, ProtoError> {
+    match wire {
+        Wire::Varint(value) => Ok(value),
+        other => Err(other.wrong(field)),
+    }
+}
+
+fn float(field: &Field, wire: Wire<'_>) -> Result<Value, ProtoError> {
+    match wire {
+        Wire::Fixed64(bits) => Ok(Number::from_f64(f64::from_bits(bits)).map_or(Value::Null, Value::Number)),
+        other => Err(other.wrong(field)),
+    }
+}
+
+impl Wire<'_> {
+    fn wrong(self, field: &Field) -> ProtoError {
+        let wire = match self {
+            Self::Varint(_) => 0,
+            Self::Fixed64(_) => 1,
+            Self::Bytes(_) => 2,
+            Self::Fixed32(_) => 5,
+        };
+        ProtoError::WrongWireType { wire, field: field.name.to_string() }
+    }
+}
+
+fn text(bytes: &[u8]) -> Value {
+    String::from_utf8_lossy(bytes).into_owned().into()
+}
+
+fn strings(raw: &[u8]) -> Result<Value, ProtoError> {
+    let mut values = Vec::new();
+    for item in Fields(raw) {
+        if let (1, Wire::Bytes(bytes)) = item? {
+            values.push(text(bytes));
+        }
+    }
+    Ok(values.into())
+}
+
+fn first_text(raw: &[u8]) -> Result<Option<Value>, ProtoError> {
+    let mut found = None;
+    for item in Fields(raw) {
+        if let (1, Wire::Bytes(bytes)) = item? {
+            found = Some(text(bytes)).filter(|value| value != "");
+        }
+    }
+    Ok(found)
+}
+
+fn first_integer(raw: &[u8]) -> Result<i64, ProtoError> {
+    let mut found = 0;
+    for item in Fields(raw) {
+        if let (1, Wire::Varint(value)) = item? {
+            found = value as i64;
+        }
+    }
+    Ok(found)
+}
+
+/// Seconds (1) and nanoseconds (2); both absent is Go's zero time, which JSON does not show.
+fn time(raw: &[u8], write: fn(Timestamp) -> String) -> Result<Value, ProtoError> {
+    let (mut seconds, mut nanos) = (0_i64, 0_i64);
+    for item in Fields(raw) {
+        match item? {
+            (1, Wire::Varint(value)) => seconds = value as i64,
+            (2, Wire::Varint(value)) => nanos = i64::from(value as i32),
+            _ => {}
+        }
+    }
+    if seconds == 0 && nanos == 0 {
+        return Ok(Value::Null);
+    }
+    let micros = seconds.checked_mul(1_000_000).and_then(|micros| micros.checked_add(nanos / 1000));
+    let micros = micros.filter(|_| (0..=253_402_300_799).contains(&seconds)).ok_or(ProtoError::Overflow)?;
+    Ok(write(Timestamp::from_micros(micros)).into())
+}
+
+fn int_or_string(raw: &[u8]) -> Result<Value, ProtoError> {
+    let (mut is_text, mut integer, mut string) = (false, 0_i32, Value::from(""));
+    for item in Fields(raw) {
+        match item? {
+            (1, Wire::Varint(kind)) => is_text = kind == 1,
+            (2, Wire::Varint(value)) => integer = value as i32,
+            (3, Wire::Bytes(bytes)) => string = text(bytes),
+            _ => {}
+        }
+    }
+    Ok(if is_text { string } else { integer.into() })
+}
+
+/// RawExtension, FieldsV1 and apiextensions' JSON carry JSON text in field 1.
+fn raw_json(field: &Field, raw: &[u8]) -> Result<Value, ProtoError> {
+    let mut value = Value::Null;
+    for item in Fields(raw) {
+        if let (1, Wire::Bytes(bytes)) = item? {
+            value = serde_json::from_slice(bytes)
+                .map_err(|error| ProtoError::Json(field.name.to_string(), error))?;
+        }
+    }
+    Ok(value)
+}

@@ -1,0 +1,148 @@
+//! Values with a form of their own: quantities, times, bytes.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Map, Value};
+
+use crate::quantity::Quantity;
+use crate::schema::Kind;
+use crate::time::Timestamp;
+
+/// Why a text is no such value, in Go's words.
+pub(super) struct ScalarError(pub(super) String);
+
+const TIME_LAYOUT: &str = "2006-01-02T15:04:05Z07:00";
+const MICRO_TIME_LAYOUT: &str = "2006-01-02T15:04:05.000000Z07:00";
+
+/// The canonical form of a quantity.
+pub(super) fn quantity(text: &str) -> Result<String, ScalarError> {
+    let quantity = Quantity::parse(text.trim()).map_err(|error| ScalarError(error.to_string()))?;
+    Ok(quantity.to_string())
+}
+
+/// A time with whole seconds in UTC.
+pub(super) fn time(text: &str) -> Result<String, ScalarError> {
+    let parsed = Timestamp::parse(text);
+    parsed.map(Timestamp::rfc3339).ok_or_else(|| bad_time(text, TIME_LAYOUT, false))
+}
+
+/// A time with exactly six decimals in UTC.
+pub(super) fn micro_time(text: &str) -> Result<String, ScalarError> {
+    let decimals = text.get(19..).map_or("", |rest| rest.trim_end_matches(['Z', 'z']));
+    let decimals = decimals.split(['+', '-']).next().unwrap_or_default();
+    let parsed = (decimals.len() == 7).then(|| Timestamp::parse(text)).flatten();
+    parsed.map(Timestamp::rfc3339_micro).ok_or_else(|| bad_time(text, MICRO_TIME_LAYOUT, true))
+}
+
+/// Standard base64; line breaks are skipped, as Go does.
+pub(super) fn base64(text: String) -> Result<String, ScalarError> {
+    let text = if text.contains(['\n', '\r']) { text.replace(['\n', '\r'], "") } else { text };
+    match STANDARD.decode(&text) {
+        Ok(_) => Ok(text),
+        Err(base64::DecodeError::InvalidByte(at, _) | base64::DecodeError::InvalidLastSymbol(at, _)) => {
+            Err(ScalarError(format!("illegal base64 data at input byte {at}")))
+        }
+        Err(_) => Err(ScalarError(format!("illegal base64 data at input byte {}", text.len() / 4 * 4))),
+    }
+}
+
+/// A Go duration: `300ms`, `-1.5h`, `2h45m`. No kind that is served computes with one, so its text is kept.
+pub(super) fn duration(text: String) -> Result<String, ScalarError> {
+    let mut rest = text.strip_prefix(['-', '+']).unwrap_or(&text);
+    let mut valid = !rest.is_empty();
+    while valid && !rest.is_empty() && rest != "0" {
+        let number = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
+        let unit = ["ns", "us", "µs", "ms", "s", "m", "h"]
+            .into_iter()
+            .filter(|unit| rest[number..].starts_with(unit))
+            .max_by_key(|unit| unit.len());
+        valid = number > 0 && unit.is_some();
+        rest = &rest[(number + unit.map_or(0, str::len)).min(rest.len())..];
+    }
+    if valid { Ok(text) } else { Err(ScalarError(format!("time: invalid duration \"{text}\""))) }
+}
+
+/// Go's zero value: what a null in a list or map stands for.
+pub(super) fn zero(kind: Kind) -> Value {
+    match kind {
+        Kind::String => "".into(),
+        Kind::Int32 | Kind::Int64 | Kind::IntOrString => 0.into(),
+        Kind::Float64 => 0.0.into(),
+        Kind::Bool => false.into(),
+        Kind::Quantity => "0".into(),
+        Kind::Struct(_) => Map::new().into(),
+        Kind::Duration => "0s".into(),
+        Kind::Bytes | Kind::Strings | Kind::Time | Kind::MicroTime | Kind::AnyObject | Kind::Any => {
+            Value::Null
+        }
+    }
+}
+
+/// How Go's errors name what stands in the JSON.
+pub(crate) fn go_kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "bool",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    }
+}
+
+/// What Go's `time.Parse` says: the part of the layout at which the text stops to fit.
+fn bad_time(text: &str, layout: &str, micro: bool) -> ScalarError {
+    let quoted = |text: &str| Value::from(text).to_string();
+    let (rest, element) = match fitting(text, micro) {
+        Ok(what) => return ScalarError(format!("parsing time {}: {what} out of range", quoted(text))),
+        Err(stopped) => stopped,
+    };
+    let why = format!("cannot parse {} as \"{element}\"", quoted(rest));
+    ScalarError(format!("parsing time {} as \"{layout}\": {why}", quoted(text)))
+}
+
+/// The name of the part that is out of range, or the rest that does not fit and the element it should have been.
+fn fitting(text: &str, micro: bool) -> Result<&'static str, (&str, &'static str)> {
+    const PARTS: [(&str, usize); 11] = [
+        ("2006", 4),
+        ("-", 0),
+        ("01", 2),
+        ("-", 0),
+        ("02", 2),
+        ("T", 0),
+        ("15", 2),
+        (":", 0),
+        ("04", 2),
+        (":", 0),
+        ("05", 2),
+    ];
+    let mut rest = text;
+    for (element, digits) in PARTS {
+        let fits = match digits {
+            0 => rest.starts_with(element),
+            _ => rest.len() >= digits && rest.bytes().take(digits).all(|b| b.is_ascii_digit()),
+        };
+        if !fits {
+            return Err((rest, element));
+        }
+        rest = &rest[digits.max(1)..];
+    }
+    if micro
+        && !(rest.starts_with('.') && rest.bytes().skip(1).take(6).filter(u8::is_ascii_digit).count() == 6)
+    {
+        return Err((rest, ".000000"));
+    }
+    let zone = rest.trim_start_matches(|c: char| c == '.' || c.is_ascii_digit());
+    if Timestamp::parse(&format!("2006-01-02T15:04:05{zone}")).is_none() {
+        return Err((zone, "Z07:00"));
+    }
+    let number =
+        |range: std::ops::Range<usize>| text.get(range).and_then(|digits| digits.parse::<u32>().ok());
+    Ok(match (number(5..7), number(11..13), number(14..16), number(17..19)) {
+        (Some(month), ..) if !(1..=12).contains(&month) => "month",
+        (_, Some(hour), ..) if hour > 23 => "hour",
+        (_, _, Some(minute), _) if minute > 59 => "minute",
+        (_, _, _, Some(second)) if second > 59 => "second",
+        _ => "day",
+    })
+}

@@ -1,0 +1,437 @@
+//! The walk over a value of a schema type: prunes, checks and normalises while it reads.
+//!
+//! It is a serde visitor, so that it reads JSON text in one pass and [`Value`]s (from YAML, protobuf and patches) alike.
+
+use std::cell::RefCell;
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Number, Value};
+
+use super::scalar::{self, ScalarError};
+use super::{DEPTH_MAX, Finding, TypeMeta};
+use crate::schema::{Field, Kind, Schema, Shape, Type};
+
+/// What a walk finds besides the value.
+pub(super) struct Walk<'s> {
+    schema: &'s Schema,
+    findings: RefCell<Vec<Finding>>,
+    /// The first error, worded as Go words it; serde's own error only carries the news that there is one.
+    error: RefCell<Option<String>>,
+    meta: RefCell<TypeMeta>,
+}
+
+/// Where the walk is: a list on the stack, so that paths cost nothing until one is printed.
+enum Path<'p> {
+    Root,
+    Field(&'p Path<'p>, &'p str),
+    Key(&'p Path<'p>, &'p str),
+    Index(&'p Path<'p>, usize),
+}
+
+/// One place in the object: what is expected there.
+#[derive(Clone, Copy)]
+struct Place<'w, 's> {
+    walk: &'w Walk<'s>,
+    kind: Kind,
+    shape: Shape,
+    path: &'w Path<'w>,
+    /// The struct whose field is being read: Go's errors name it.
+    parent: Option<&'s Type>,
+    depth: usize,
+}
+
+/// Reads one object of `root`.
+pub(super) fn object<'de, 's, D: Deserializer<'de>>(
+    schema: &'s Schema,
+    root: &'s Type,
+    deserializer: D,
+) -> (Result<Value, D::Error>, Outcome) {
+    let walk = Walk::new(schema);
+    let value = deserializer.deserialize_any(Root { walk: &walk, root });
+    let outcome = Outcome {
+        findings: walk.findings.into_inner(),
+        error: walk.error.into_inner(),
+        meta: walk.meta.into_inner(),
+    };
+    (value, outcome)
+}
+
+/// What a walk found besides the value.
+pub(super) struct Outcome {
+    pub(super) findings: Vec<Finding>,
+    /// The first type error; `None` when the syntax is at fault.
+    pub(super) error: Option<String>,
+    pub(super) meta: TypeMeta,
+}
+
+impl<'s> Walk<'s> {
+    fn new(schema: &'s Schema) -> Self {
+        Self { schema, findings: RefCell::default(), error: RefCell::default(), meta: RefCell::default() }
+    }
+
+    fn find(&self, finding: Finding) {
+        self.findings.borrow_mut().push(finding);
+    }
+
+    fn fail<E: Error>(&self, message: String) -> E {
+        self.error.borrow_mut().get_or_insert(message);
+        E::custom("a value has the wrong type")
+    }
+}
+
+struct Root<'w, 's> {
+    walk: &'w Walk<'s>,
+    root: &'s Type,
+}
+
+impl<'de> Visitor<'de> for Root<'_, '_> {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Value, E> {
+        Ok(Map::new().into())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, access: A) -> Result<Value, A::Error> {
+        structure(self.walk, self.root, &Path::Root, 0, access).map(Value::Object)
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Place<'_, '_> {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        if self.depth > DEPTH_MAX {
+            return Err(self.walk.fail(format!("exceeded max depth of {DEPTH_MAX}")));
+        }
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Place<'_, '_> {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E: Error>(self, value: bool) -> Result<Value, E> {
+        match (self.shape, self.kind) {
+            (Shape::Single, Kind::Bool | Kind::Any | Kind::AnyObject) => Ok(value.into()),
+            _ => Err(self.mismatch("bool")),
+        }
+    }
+
+    fn visit_i64<E: Error>(self, value: i64) -> Result<Value, E> {
+        match (self.shape, self.kind) {
+            (Shape::Single, Kind::Int32 | Kind::IntOrString) if i32::try_from(value).is_ok() => {
+                Ok(value.into())
+            }
+            (Shape::Single, Kind::Int64 | Kind::Any | Kind::AnyObject | Kind::Float64) => Ok(value.into()),
+            (Shape::Single, Kind::Quantity) => self.quantity(&value.to_string()),
+            (Shape::Single, Kind::Int32 | Kind::IntOrString) => {
+                Err(self.mismatch(&format!("number {value}")))
+            }
+            _ => Err(self.mismatch("number")),
+        }
+    }
+
+    fn visit_u64<E: Error>(self, value: u64) -> Result<Value, E> {
+        match (i64::try_from(value), self.shape, self.kind) {
+            (Ok(value), ..) => self.visit_i64(value),
+            (_, Shape::Single, Kind::Any | Kind::AnyObject | Kind::Float64) => Ok(value.into()),
+            (_, Shape::Single, Kind::Quantity) => self.quantity(&value.to_string()),
+            (_, Shape::Single, Kind::Int32 | Kind::Int64 | Kind::IntOrString) => {
+                Err(self.mismatch(&format!("number {value}")))
+            }
+            _ => Err(self.mismatch("number")),
+        }
+    }
+
+    fn visit_f64<E: Error>(self, value: f64) -> Result<Value, E> {
+        match (self.shape, self.kind) {
+            (Shape::Single, Kind::Float64 | Kind::Any | Kind::AnyObject) => {
+                Ok(Number::from_f64(value).map_or(Value::Null, Value::Number))
+            }
+            (Shape::Single, Kind::Quantity) => self.quantity(&value.to_string()),
+            (Shape::Single, Kind::Int32 | Kind::Int64 | Kind::IntOrString) => {
+                Err(self.mismatch(&format!("number {value:?}")))
+            }
+            _ => Err(self.mismatch("number")),
+        }
+    }
+
+    fn visit_str<E: Error>(self, value: &str) -> Result<Value, E> {
+        self.visit_string(value.to_owned())
+    }
+
+    fn visit_string<E: Error>(self, value: String) -> Result<Value, E> {
+        if self.shape != Shape::Single {
+            return Err(self.mismatch("string"));
+        }
+        let normal = match self.kind {
+            Kind::String | Kind::IntOrString | Kind::Any | Kind::AnyObject => Ok(value),
+            Kind::Quantity => return self.quantity(&value),
+            Kind::Bytes => scalar::base64(value),
+            Kind::Time => scalar::time(&value),
+            Kind::MicroTime => scalar::micro_time(&value),
+            Kind::Duration => scalar::duration(value),
+            _ => return Err(self.mismatch("string")),
+        };
+        normal.map(Value::String).map_err(|ScalarError(message)| self.walk.fail(message))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
+        let element = match (self.shape, self.kind) {
+            (Shape::List, kind) => kind,
+            (Shape::Single, Kind::Strings) => Kind::String,
+            (Shape::Single, Kind::Any | Kind::AnyObject) => Kind::Any,
+            _ => return Err(self.mismatch("array")),
+        };
+        let mut values = Vec::new();
+        loop {
+            let path = Path::Index(self.path, values.len());
+            let place = self.child(element, Shape::Single, &path);
+            let Some(value) = access.next_element_seed(place)? else { break };
+            values.push(self.present(value, element));
+        }
+        Ok(values.into())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, access: A) -> Result<Value, A::Error> {
+        match (self.shape, self.kind) {
+            (Shape::Map, kind) => self.map(kind, access),
+            (Shape::Single, Kind::Any | Kind::AnyObject) => self.map(Kind::Any, access),
+            (Shape::Single, Kind::Struct(id)) => {
+                structure(self.walk, self.walk.schema.get(id), self.path, self.depth, access)
+                    .map(Value::Object)
+            }
+            (Shape::Single, Kind::Quantity) => self.quantity("{"),
+            _ => Err(self.mismatch("object")),
+        }
+    }
+}
+
+impl<'w, 's> Place<'w, 's> {
+    fn child<'c>(self, kind: Kind, shape: Shape, path: &'c Path<'c>) -> Place<'c, 's>
+    where
+        'w: 'c,
+    {
+        Place { walk: self.walk, kind, shape, path, parent: self.parent, depth: self.depth + 1 }
+    }
+
+    fn map<'de, A: MapAccess<'de>>(self, kind: Kind, mut access: A) -> Result<Value, A::Error> {
+        let mut entries = Map::new();
+        while let Some(key) = access.next_key::<String>()? {
+            let path = Path::Key(self.path, &key);
+            let value = access.next_value_seed(self.child(kind, Shape::Single, &path))?;
+            let value = self.present(value, kind);
+            if self.kind != Kind::Any && self.kind != Kind::AnyObject && entries.contains_key(&key) {
+                self.walk.find(Finding::Duplicate(path.text()));
+            }
+            entries.insert(key, value);
+        }
+        Ok(entries.into())
+    }
+
+    /// Go has no null elements: a null in a list or map is the element's zero value.
+    fn present(self, value: Value, kind: Kind) -> Value {
+        if value.is_null() && kind != Kind::Any { scalar::zero(kind) } else { value }
+    }
+
+    fn quantity<E: Error>(self, text: &str) -> Result<Value, E> {
+        scalar::quantity(text).map(Value::String).map_err(|ScalarError(message)| self.walk.fail(message))
+    }
+
+    fn mismatch<E: Error>(self, found: &str) -> E {
+        let wanted = go_type(self.walk.schema, self.kind, self.shape);
+        let Some(parent) = self.parent else {
+            return self.walk.fail(format!("json: cannot unmarshal {found} into Go value of type {wanted}"));
+        };
+        let field = format!("{}.{}", parent.short_name(), self.path.fields());
+        self.walk
+            .fail(format!("json: cannot unmarshal {found} into Go struct field {field} of type {wanted}"))
+    }
+}
+
+/// Reads the fields of a struct.
+fn structure<'de, A: MapAccess<'de>>(
+    walk: &Walk<'_>,
+    parent: &Type,
+    path: &Path<'_>,
+    depth: usize,
+    mut access: A,
+) -> Result<Map<String, Value>, A::Error> {
+    let mut fields: Map<String, Value> = Map::new();
+    while let Some(key) = access.next_key::<String>()? {
+        let here = Path::Field(path, &key);
+        if depth == 0 && (key.eq_ignore_ascii_case("kind") || key.eq_ignore_ascii_case("apiVersion")) {
+            let value = access.next_value::<Value>()?;
+            type_meta(walk, parent, &key, &value, &mut fields)?;
+            continue;
+        }
+        let Some(field) = walk.schema.field(parent, &key) else {
+            access.next_value::<serde::de::IgnoredAny>()?;
+            walk.find(Finding::Unknown(here.text()));
+            continue;
+        };
+        let place = Place {
+            walk,
+            kind: field.kind,
+            shape: field.shape,
+            path: &here,
+            parent: Some(parent),
+            depth: depth + 1,
+        };
+        let value = access.next_value_seed(place)?;
+        if let Some(earlier) = fields.get_mut(&key) {
+            walk.find(Finding::Duplicate(here.text()));
+            merge(earlier, value);
+        } else {
+            fields.insert(key, value);
+        }
+    }
+    fields
+        .retain(|name, value| walk.schema.field(parent, name).is_some_and(|field| !is_omitted(field, value)));
+    Ok(fields)
+}
+
+/// `kind` and `apiVersion` of the object itself: found in any letter case, as the API server's first look does.
+fn type_meta<E: Error>(
+    walk: &Walk<'_>,
+    parent: &Type,
+    key: &str,
+    value: &Value,
+    fields: &mut Map<String, Value>,
+) -> Result<(), E> {
+    let text = match value {
+        Value::String(text) => text.clone(),
+        Value::Null => String::new(),
+        other => {
+            let found = scalar::go_kind(other);
+            let message =
+                format!("json: cannot unmarshal {found} into Go struct field .{key} of type string");
+            return Err(walk.fail(format!("couldn't get version/kind; json parse error: {message}")));
+        }
+    };
+    let mut meta = walk.meta.borrow_mut();
+    if key.eq_ignore_ascii_case("kind") {
+        meta.kind = text
+    } else {
+        meta.api_version = text
+    }
+    drop(meta);
+    if walk.schema.field(parent, key).is_none() {
+        walk.find(Finding::Unknown(key.to_owned()));
+    } else if fields.insert(key.to_owned(), value.clone()).is_some() {
+        walk.find(Finding::Duplicate(key.to_owned()));
+    }
+    Ok(())
+}
+
+/// What Go does with a field that comes twice: structs and maps grow together, everything else is replaced.
+fn merge(earlier: &mut Value, later: Value) {
+    match (earlier, later) {
+        (Value::Object(earlier), Value::Object(later)) => {
+            for (key, value) in later {
+                match earlier.get_mut(&key) {
+                    Some(old) => merge(old, value),
+                    None => {
+                        earlier.insert(key, value);
+                    }
+                }
+            }
+        }
+        (_, Value::Null) => {}
+        (earlier, later) => *earlier = later,
+    }
+}
+
+/// Whether Go's encoder leaves this value of this field out.
+pub(super) fn is_omitted(field: &Field, value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        _ if field.pointer && field.shape == Shape::Single => false,
+        Value::Array(values) => field.omit_empty && values.is_empty(),
+        Value::Object(entries) => field.omit_empty && field.shape == Shape::Map && entries.is_empty(),
+        Value::String(text) => field.omit_empty && text.is_empty(),
+        Value::Bool(value) => field.omit_empty && field.kind == Kind::Bool && !value,
+        Value::Number(number) => {
+            let counts = matches!(field.kind, Kind::Int32 | Kind::Int64 | Kind::Float64);
+            field.omit_empty && counts && number.as_f64() == Some(0.0)
+        }
+    }
+}
+
+/// The type as Go's reflection prints it.
+fn go_type(schema: &Schema, kind: Kind, shape: Shape) -> String {
+    let element = match kind {
+        Kind::String | Kind::Time | Kind::MicroTime | Kind::Duration => "string",
+        Kind::Int32 | Kind::IntOrString => "int32",
+        Kind::Int64 => "int64",
+        Kind::Float64 => "float64",
+        Kind::Bool => "bool",
+        Kind::Bytes => "[]uint8",
+        Kind::Strings => "[]string",
+        Kind::Quantity => "resource.Quantity",
+        Kind::Any | Kind::AnyObject => "runtime.RawExtension",
+        Kind::Struct(id) => schema.get(id).go_name(),
+    };
+    match shape {
+        Shape::Single => element.to_owned(),
+        Shape::List => format!("[]{element}"),
+        Shape::Map => format!("map[string]{element}"),
+    }
+}
+
+impl Path<'_> {
+    /// `spec.containers[0].name`.
+    fn text(&self) -> String {
+        let mut text = String::new();
+        self.write(&mut text, index_or_key);
+        text
+    }
+
+    /// `spec.containers.name`: Go's type errors name fields only, neither indexes nor keys.
+    fn fields(&self) -> String {
+        let mut text = String::new();
+        self.write(&mut text, |_, _| {});
+        text
+    }
+
+    fn write(&self, text: &mut String, other: fn(&mut String, &Path<'_>)) {
+        match self {
+            Path::Root => {}
+            Path::Field(parent, name) => {
+                parent.write(text, other);
+                if !text.is_empty() {
+                    text.push('.');
+                }
+                text.push_str(name);
+            }
+            Path::Key(parent, _) | Path::Index(parent, _) => {
+                parent.write(text, other);
+                other(text, self);
+            }
+        }
+    }
+}
+
+fn index_or_key(text: &mut String, step: &Path<'_>) {
+    match step {
+        Path::Index(_, index) => text.push_str(&format!("[{index}]")),
+        Path::Key(_, key) => {
+            text.push('.');
+            text.push_str(key);
+        }
+        Path::Root | Path::Field(..) => {}
+    }
+}

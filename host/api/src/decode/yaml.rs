@@ -1,0 +1,352 @@
+//! YAML to JSON, as the API server's YAML library does it: YAML 1.1 scalars, the first document, merge keys.
+
+use std::collections::HashMap;
+
+use base64::Engine;
+use granit_parser::{ErrorKind, Event, Parser, ScalarStyle, ScanError, Span, Tag};
+use serde_json::{Map, Number, Value};
+
+use super::{DEPTH_MAX, Finding};
+
+/// How many nodes aliases may add to a document: far more than any manifest needs, far less than a bomb makes.
+const ALIAS_NODES_MAX: usize = 100_000;
+
+/// Reads the first document; an empty one is null. Keys that stand twice are found with their line, the later wins.
+///
+/// # Errors
+/// What is wrong, beginning with `yaml: `.
+pub(super) fn parse(text: &str) -> Result<(Value, Vec<Finding>), String> {
+    let mut composer = Composer {
+        text,
+        events: Parser::new_from_str(text),
+        anchors: HashMap::new(),
+        alias_nodes: 0,
+        findings: Vec::new(),
+    };
+    let value = composer.document()?;
+    Ok((value, composer.findings))
+}
+
+struct Composer<'t, I: Iterator<Item = Result<(Event<'t>, Span), ScanError>>> {
+    text: &'t str,
+    events: I,
+    /// Finished nodes by the number of their anchor, with how many nodes they are.
+    anchors: HashMap<usize, (Node, usize)>,
+    alias_nodes: usize,
+    findings: Vec<Finding>,
+}
+
+/// A node, and whether it is the plain scalar `<<` that merges mappings.
+#[derive(Clone)]
+struct Node {
+    value: Value,
+    merges: bool,
+}
+
+impl<'t, I: Iterator<Item = Result<(Event<'t>, Span), ScanError>>> Composer<'t, I> {
+    fn document(&mut self) -> Result<Value, String> {
+        loop {
+            match self.next()? {
+                None | Some((Event::StreamEnd | Event::DocumentEnd, _)) => return Ok(Value::Null),
+                Some((Event::StreamStart | Event::DocumentStart(..), _)) => {}
+                Some((event, span)) => return Ok(self.node(event, span, 0)?.0.value),
+            }
+        }
+    }
+
+    fn next(&mut self) -> Result<Option<(Event<'t>, Span)>, String> {
+        self.events.next().transpose().map_err(|error| self.broken(&error))
+    }
+
+    /// The node that begins with `event`, and how many nodes it is made of.
+    fn node(&mut self, event: Event<'t>, span: Span, depth: usize) -> Result<(Node, usize), String> {
+        if depth > DEPTH_MAX {
+            return Err(format!("yaml: line {}: exceeded max depth of {DEPTH_MAX}", span.start.line()));
+        }
+        let (node, count, anchor) = match event {
+            Event::Scalar(text, style, anchor, tag) => (scalar(&text, style, tag.as_deref())?, 1, anchor),
+            Event::SequenceStart(_, anchor, _) => {
+                let (value, count) = self.sequence(depth)?;
+                (Node::of(value), count, anchor)
+            }
+            Event::MappingStart(_, anchor, _) => {
+                let (value, count) = self.mapping(depth)?;
+                (Node::of(value), count, anchor)
+            }
+            Event::Alias(anchor) => return self.alias(anchor),
+            _ => return Err(format!("yaml: line {}: did not find expected node content", span.start.line())),
+        };
+        if anchor != 0 {
+            self.anchors.insert(anchor, (node.clone(), count));
+        }
+        Ok((node, count))
+    }
+
+    fn alias(&mut self, anchor: usize) -> Result<(Node, usize), String> {
+        let Some((node, count)) = self.anchors.get(&anchor) else {
+            return Err("yaml: an anchor's value contains itself".to_owned());
+        };
+        self.alias_nodes += count;
+        if self.alias_nodes > ALIAS_NODES_MAX {
+            return Err("yaml: document contains excessive aliasing".to_owned());
+        }
+        Ok((node.clone(), *count))
+    }
+
+    fn sequence(&mut self, depth: usize) -> Result<(Value, usize), String> {
+        let (mut values, mut nodes) = (Vec::new(), 1);
+        loop {
+            match self.next()? {
+                None | Some((Event::SequenceEnd, _)) => return Ok((values.into(), nodes)),
+                Some((event, span)) => {
+                    let (node, count) = self.node(event, span, depth + 1)?;
+                    values.push(node.value);
+                    nodes += count;
+                }
+            }
+        }
+    }
+
+    fn mapping(&mut self, depth: usize) -> Result<(Value, usize), String> {
+        let (mut entries, mut merged, mut nodes) = (Map::new(), Vec::new(), 1);
+        loop {
+            let (event, span) = match self.next()? {
+                None | Some((Event::MappingEnd, _)) => break,
+                Some(found) => found,
+            };
+            let line = span.start.line();
+            let (key, key_count) = self.node(event, span, depth + 1)?;
+            let Some((event, span)) = self.next()? else { break };
+            let (node, count) = self.node(event, span, depth + 1)?;
+            nodes += key_count + count;
+            if key.merges {
+                merged.push(node.value);
+                continue;
+            }
+            let key = key_text(key.value, line)?;
+            if entries.contains_key(&key) {
+                self.findings.push(Finding::DuplicateYaml { line, key: key.clone() });
+            }
+            entries.insert(key, node.value);
+        }
+        merged.into_iter().try_for_each(|value| merge(&mut entries, value))?;
+        Ok((entries.into(), nodes))
+    }
+
+    fn broken(&self, error: &ScanError) -> String {
+        let unfinished = self.text.trim_end().ends_with(['[', '{', ',', ':']);
+        let what = match error.kind() {
+            ErrorKind::UnclosedFlowCollection { .. }
+            | ErrorKind::UnexpectedEofFlowSequence
+            | ErrorKind::UnexpectedEofFlowMapping
+                if unfinished =>
+            {
+                "did not find expected node content".to_owned()
+            }
+            ErrorKind::UnexpectedEofFlowMapping | ErrorKind::ExpectedFlowMappingSeparator => {
+                "did not find expected ',' or '}'".to_owned()
+            }
+            ErrorKind::UnclosedFlowCollection { .. }
+            | ErrorKind::UnexpectedEofFlowSequence
+            | ErrorKind::ExpectedFlowSequenceSeparator => "did not find expected ',' or ']'".to_owned(),
+            _ => error.info(),
+        };
+        format!("yaml: line {}: {what}", error.marker().line())
+    }
+}
+
+impl Node {
+    fn of(value: Value) -> Self {
+        Self { value, merges: false }
+    }
+}
+
+/// `<<: *a` and `<<: [*a, *b]`: what the mapping has itself wins.
+fn merge(entries: &mut Map<String, Value>, value: Value) -> Result<(), String> {
+    match value {
+        Value::Object(other) => {
+            for (key, value) in other {
+                entries.entry(key).or_insert(value);
+            }
+            Ok(())
+        }
+        Value::Array(values) => values.into_iter().try_for_each(|value| merge(entries, value)),
+        _ => Err("yaml: map merge requires map or sequence of maps as the value".to_owned()),
+    }
+}
+
+fn key_text(key: Value, line: usize) -> Result<String, String> {
+    match key {
+        Value::String(text) => Ok(text),
+        Value::Bool(value) => Ok(value.to_string()),
+        Value::Number(number) => Ok(number.to_string()),
+        Value::Null | Value::Array(_) | Value::Object(_) => {
+            Err(format!("yaml: line {line}: a mapping's key must be a string, a number or a boolean"))
+        }
+    }
+}
+
+fn scalar(text: &str, style: ScalarStyle, tag: Option<&Tag>) -> Result<Node, String> {
+    if tag.is_some_and(|tag| tag.is_yaml_core_schema() && tag.suffix() == "binary") {
+        let bytes = base64::engine::general_purpose::STANDARD.decode(text.replace(['\n', '\r', ' '], ""));
+        let bytes = bytes.map_err(|_| "yaml: !!binary value contains invalid base64 data".to_owned())?;
+        return Ok(Node::of(String::from_utf8_lossy(&bytes).into_owned().into()));
+    }
+    let is_text = tag.is_some_and(|tag| tag.is_yaml_core_schema() && tag.suffix() == "str");
+    if style != ScalarStyle::Plain || is_text {
+        return Ok(Node::of(text.into()));
+    }
+    Ok(Node { value: resolve(text), merges: text == "<<" })
+}
+
+/// What an unquoted scalar is under YAML 1.1.
+fn resolve(text: &str) -> Value {
+    match text {
+        "" | "~" | "null" | "Null" | "NULL" => return Value::Null,
+        "y" | "Y" | "yes" | "Yes" | "YES" | "true" | "True" | "TRUE" | "on" | "On" | "ON" => {
+            return true.into();
+        }
+        "n" | "N" | "no" | "No" | "NO" | "false" | "False" | "FALSE" | "off" | "Off" | "OFF" => {
+            return false.into();
+        }
+        _ => {}
+    }
+    number(text).map_or_else(|| text.into(), Value::Number)
+}
+
+fn number(text: &str) -> Option<Number> {
+    if !text.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '+' | '-' | '.')) {
+        return None;
+    }
+    let plain = text.replace('_', "");
+    let (negative, digits) = match plain.as_bytes().first()? {
+        b'-' => (true, &plain[1..]),
+        b'+' => (false, &plain[1..]),
+        _ => (false, &*plain),
+    };
+    if let Some(magnitude) = integer(digits) {
+        return match negative {
+            false => Some(magnitude.into()),
+            true if magnitude <= 1 << 63 => Some((magnitude.wrapping_neg() as i64).into()),
+            true => None,
+        };
+    }
+    if !is_float(digits) {
+        return None;
+    }
+    let value: f64 = plain.parse().ok()?;
+    // JSON knows one kind of number: 1.0 is 1 to whoever expects an integer.
+    if value.fract() == 0.0 && value.abs() < 9e15 {
+        Some((value as i64).into())
+    } else {
+        Number::from_f64(value)
+    }
+}
+
+/// An unsigned integer as Go reads it with base 0: `0x`, `0o`, `0b`, and a leading zero is octal.
+fn integer(digits: &str) -> Option<u64> {
+    let radix = |prefixes: [&str; 2]| prefixes.iter().find_map(|prefix| digits.strip_prefix(prefix));
+    if let Some(rest) = radix(["0x", "0X"]) {
+        return unsigned(rest, 16);
+    }
+    if let Some(rest) = radix(["0b", "0B"]) {
+        return unsigned(rest, 2);
+    }
+    if let Some(rest) = radix(["0o", "0O"]) {
+        return unsigned(rest, 8);
+    }
+    match digits.strip_prefix('0') {
+        Some(rest) if !rest.is_empty() => unsigned(rest, 8),
+        _ => unsigned(digits, 10),
+    }
+}
+
+fn unsigned(digits: &str, radix: u32) -> Option<u64> {
+    let all_digits = !digits.is_empty() && digits.chars().all(|c| c.is_digit(radix));
+    all_digits.then(|| u64::from_str_radix(digits, radix).ok())?
+}
+
+/// `(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?`
+fn is_float(text: &str) -> bool {
+    let is_digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
+    let (mantissa, exponent) = match text.find(['e', 'E']) {
+        Some(at) => (&text[..at], Some(&text[at + 1..])),
+        None => (text, None),
+    };
+    let exponent_fits = exponent.is_none_or(|exponent| {
+        let digits = exponent.strip_prefix(['-', '+']).unwrap_or(exponent);
+        !digits.is_empty() && is_digits(digits)
+    });
+    let mantissa_fits = match mantissa.split_once('.') {
+        Some(("", fraction)) => !fraction.is_empty() && is_digits(fraction),
+        Some((whole, fraction)) => is_digits(whole) && is_digits(fraction),
+        None => !mantissa.is_empty() && is_digits(mantissa),
+    };
+    exponent_fits && mantissa_fits
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::{Finding, parse};
+
+    fn value(text: &str) -> Value {
+        parse(text).unwrap().0
+    }
+
+    #[test]
+    fn scalars_are_yaml_1_1() {
+        let text =
+            "{a: n, b: 'n', c: 010, d: 0x1F, e: 1.0, f: 1_000, g: ~, h: 2001-01-01, i: -5, j: 1e3, k: .5,
+            l: 18446744073709551615, m: 0o17, n: -9223372036854775808, o: 08, p: !!str 5, q: 1.2.3, on: z}";
+        let expected = json!({
+            "a": false, "b": "n", "c": 8, "d": 31, "e": 1, "f": 1000, "g": null, "h": "2001-01-01", "i": -5,
+            "j": 1000, "k": 0.5, "l": u64::MAX, "m": 15, "false": i64::MIN, "o": 8, "p": "5", "q": "1.2.3", "true": "z",
+        });
+        let mut found = value(text);
+        // "08" is no octal number, but a float.
+        assert_eq!(found["o"].take(), json!(8));
+        found["o"] = json!(8);
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn block_style_merge_keys_and_the_first_document() {
+        let text = "base: &b {x: 1, y2: 2}\nnew:\n  <<: *b\n  x: 3\ntext: |\n  a\n  b\n---\nkind: x\n";
+        let expected = json!({ "base": {"x": 1, "y2": 2}, "new": {"x": 3, "y2": 2}, "text": "a\nb\n" });
+        assert_eq!(value(text), expected);
+        assert_eq!(value(""), Value::Null);
+        assert_eq!(
+            value(r#"{"apiVersion":"v1","x":[1,"2",null]}"#),
+            json!({"apiVersion": "v1", "x": [1, "2", null]})
+        );
+    }
+
+    #[test]
+    fn duplicate_keys_are_found() {
+        let (value, findings) = parse("a: 1\nb:\n  c: 1\n  c: 2\n").unwrap();
+        assert_eq!(value, json!({"a": 1, "b": {"c": 2}}));
+        assert_eq!(findings, [Finding::DuplicateYaml { line: 4, key: "c".into() }]);
+    }
+
+    #[test]
+    fn hostile_documents_are_refused() {
+        let mut bomb = String::from("a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n");
+        for level in 1..9 {
+            let items = vec![format!("*a{}", level - 1); 10].join(",");
+            bomb.push_str(&format!("a{level}: &a{level} [{items}]\n"));
+        }
+        for (text, expected) in [
+            (bomb.as_str(), "yaml: document contains excessive aliasing"),
+            ("a: &a [*a]", "yaml: an anchor's value contains itself"),
+            ("a: [b", "yaml: line 1: did not find expected ',' or ']'"),
+            ("a: [", "yaml: line 1: did not find expected node content"),
+            ("? [a]\n: b", "yaml: line 1: a mapping's key must be a string, a number or a boolean"),
+        ] {
+            assert_eq!(parse(text).unwrap_err(), expected);
+        }
+        assert!(parse(&"[".repeat(200_000)).is_err());
+        assert!(parse(&"- ".repeat(200_000)).is_err());
+    }
+}
