@@ -8,12 +8,14 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 [ "$(id -u)" -eq 0 ] || { as_root "${BASH_SOURCE[0]}"; exit; }
 PATH="$PATH:/usr/sbin:/sbin"
 
+# Berth itself, and the shims: those run from a sealed copy of whatever program started them, a test's as well, and are
+# known by their argument.
 processes() {
     local directory program
     for directory in /proc/[0-9]*; do
         program=$(readlink "$directory/exe") || continue
         program=${program% (deleted)}
-        [ "${program##*/}" = berth ] || continue
+        [ "${program##*/}" = berth ] || grep -qxz berth-shim "$directory/cmdline" || continue
         echo "process ${directory#/proc/}: $(tr '\0' ' ' <"$directory/cmdline")"
     done
 }
