@@ -1,9 +1,13 @@
 //! The kinds Berth serves: one [`Resource`] each, with its defaults, validation, selectable fields and table.
 
 mod config_map;
+pub mod cursor;
 mod deployment;
 mod event;
+mod fill;
 mod lease;
+pub mod meta;
+pub mod names;
 mod namespace;
 mod node;
 mod plugin;
@@ -11,9 +15,11 @@ mod plugin_binding;
 mod pod;
 mod replica_set;
 mod secret;
-mod service;
+mod selector;
+pub mod service;
 mod service_account;
 pub mod view;
+mod workload;
 
 use serde_json::Value;
 

@@ -1,11 +1,99 @@
 //! `ConfigMap`.
 
-use super::{Names, plain};
-use crate::resource::{Resource, Scope};
+use serde_json::Value;
+
+use super::cursor::Cursor;
+use super::meta::{validate_meta, validate_meta_update};
+use super::view::{age, name};
+use super::{Names, age_column, column, name_column, names, plain};
+use crate::resource::{Behaviour, Column, Resource, Scope};
+use crate::status::Problems;
+use crate::time::Timestamp;
 
 const NAMES: Names =
     Names { group: "", version: "v1", kind: "ConfigMap", plural: "configmaps", short: &["cm"] };
 
+/// The most bytes the values of a ConfigMap or Secret may have together: what fits into one stored row with room for
+/// the rest of the object.
+pub(super) const DATA_BYTES_MAX: usize = 1024 * 1024;
+
 pub(super) fn resource() -> Resource {
-    super::resource(&NAMES, Scope::Namespaced, plain())
+    let behaviour = Behaviour { validate, validate_update, columns, cells, ..plain() };
+    super::resource(&NAMES, Scope::Namespaced, behaviour)
+}
+
+fn validate(object: &Value, problems: &mut Problems) {
+    validate_meta(object, Scope::Namespaced, names::subdomain_1123, problems);
+    let (data, binary) = (Cursor::top(object, "data"), Cursor::top(object, "binaryData"));
+    let mut bytes = 0;
+    for (key, value) in data.entries() {
+        validate_key(&value, key, problems);
+        if binary.key(key).exists() {
+            problems.invalid(value, &key.into(), "duplicate of key present in binaryData");
+        }
+        bytes += value.text().len();
+    }
+    for (key, value) in binary.entries() {
+        validate_key(&value, key, problems);
+        bytes += decoded_length(value.text());
+    }
+    if bytes > DATA_BYTES_MAX {
+        problems.too_long("", &too_long_detail());
+    }
+}
+
+fn validate_update(new: &Value, old: &Value, problems: &mut Problems) {
+    validate_meta_update(new, old, problems);
+    validate_immutable(new, old, &["data", "binaryData"], problems);
+    validate(new, problems);
+}
+
+/// A ConfigMap or Secret marked `immutable` keeps the mark and the `fields`.
+pub(super) fn validate_immutable(new: &Value, old: &Value, fields: &[&str], problems: &mut Problems) {
+    const DETAIL: &str = "field is immutable when `immutable` is set";
+    if !Cursor::top(old, "immutable").is_true() {
+        return;
+    }
+    if !Cursor::top(new, "immutable").is_true() {
+        problems.forbidden("immutable", DETAIL);
+    }
+    for &field in fields {
+        if Cursor::top(new, field).value() != Cursor::top(old, field).value() {
+            problems.forbidden(field, DETAIL);
+        }
+    }
+}
+
+/// Checks a key of `data`; `at` is its value.
+pub(super) fn validate_key(at: &Cursor<'_>, key: &str, problems: &mut Problems) {
+    for fault in names::config_key(key) {
+        problems.invalid(at, &key.into(), &fault);
+    }
+}
+
+/// How many bytes a base64 text stands for.
+pub(super) fn decoded_length(base64: &str) -> usize {
+    base64.trim_end_matches('=').len() * 3 / 4
+}
+
+pub(super) fn too_long_detail() -> String {
+    format!("may not be more than {DATA_BYTES_MAX} bytes")
+}
+
+fn columns() -> Vec<Column> {
+    vec![name_column(), column("Data", "string", 0, "How many entries the object holds."), age_column()]
+}
+
+fn cells(object: &Value, now: Timestamp) -> Vec<Value> {
+    vec![name(object).into(), count(object, &["data", "binaryData"]).into(), age(object, now).into()]
+}
+
+/// How many entries the maps or lists `fields` have together.
+pub(super) fn count(object: &Value, fields: &[&str]) -> usize {
+    let entries = |field: &&str| match object.get(*field) {
+        Some(Value::Object(map)) => map.len(),
+        Some(Value::Array(items)) => items.len(),
+        _ => 0,
+    };
+    fields.iter().map(entries).sum()
 }

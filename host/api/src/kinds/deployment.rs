@@ -1,16 +1,167 @@
 //! `Deployment`.
 
-use super::{Names, SCALE, status_of, with_status};
-use crate::resource::{Resource, Scope};
+use serde_json::{Value, json};
+
+use super::cursor::Cursor;
+use super::meta::{immutable, not_negative, reject, validate_meta, validate_meta_update};
+use super::pod::default_template;
+use super::view::{age, copy_field, int_at, name};
+use super::workload::{
+    validate_counters, validate_workload_selector, validate_workload_template, wide_cells,
+};
+use super::{Names, SCALE, age_column, column, fill, name_column, names, status_of, with_status};
+use crate::resource::{Behaviour, Column, Resource, Scope};
+use crate::status::Problems;
+use crate::time::Timestamp;
 
 const NAMES: Names =
     Names { group: "apps", version: "v1", kind: "Deployment", plural: "deployments", short: &["deploy"] };
 
+/// How many old ReplicaSets are kept for a rollback.
+const REVISIONS_KEPT: i64 = 10;
+/// How long a rollout may make no progress before its condition says so, in seconds.
+const PROGRESS_DEADLINE_S: i64 = 600;
+
 pub(super) fn resource() -> Resource {
+    let behaviour = Behaviour {
+        default,
+        prepare_status,
+        validate,
+        validate_update,
+        validate_status,
+        columns,
+        cells,
+        ..with_status()
+    };
     Resource {
         categories: vec!["all".to_owned()],
         subresources: vec![SCALE, status_of("apps", "v1", "Deployment")],
         has_generation: true,
-        ..super::resource(&NAMES, Scope::Namespaced, with_status())
+        ..super::resource(&NAMES, Scope::Namespaced, behaviour)
     }
+}
+
+fn default(object: &mut Value) {
+    let Some(spec) = fill::object_at(object, "spec") else { return };
+    fill::absent(spec, "replicas", 1);
+    fill::absent(spec, "revisionHistoryLimit", REVISIONS_KEPT);
+    fill::absent(spec, "progressDeadlineSeconds", PROGRESS_DEADLINE_S);
+    fill::absent(spec, "strategy", json!({}));
+    if let Some(strategy) = fill::part(spec, "strategy") {
+        fill::zero(strategy, "type", "RollingUpdate");
+        if strategy["type"] == "RollingUpdate" {
+            fill::absent(strategy, "rollingUpdate", json!({}));
+            if let Some(rolling) = fill::part(strategy, "rollingUpdate") {
+                fill::absent(rolling, "maxSurge", "25%");
+                fill::absent(rolling, "maxUnavailable", "25%");
+            }
+        }
+    }
+    default_template(spec);
+}
+
+/// `/status` leaves a Deployment's labels alone, unlike those of other kinds.
+fn prepare_status(new: &mut Value, old: &Value) {
+    copy_field(new, old, "spec");
+    if let (Some(metadata), Some(before)) = (new.get_mut("metadata"), old.get("metadata")) {
+        copy_field(metadata, before, "labels");
+    }
+}
+
+fn validate(object: &Value, problems: &mut Problems) {
+    validate_meta(object, Scope::Namespaced, names::subdomain_1123, problems);
+    validate_spec(object, problems);
+}
+
+fn validate_update(new: &Value, old: &Value, problems: &mut Problems) {
+    validate_meta_update(new, old, problems);
+    validate_spec(new, problems);
+    let (spec, before) = (Cursor::top(new, "spec"), Cursor::top(old, "spec"));
+    immutable(&spec.child("selector"), &before.child("selector"), problems);
+}
+
+fn validate_status(new: &Value, old: &Value, problems: &mut Problems) {
+    validate_meta_update(new, old, problems);
+    validate_counters(new, &["updatedReplicas", "readyReplicas", "availableReplicas"], problems);
+}
+
+fn validate_spec(object: &Value, problems: &mut Problems) {
+    let spec = Cursor::top(object, "spec");
+    not_negative(&spec.child("replicas"), problems);
+    validate_workload_selector(&spec, problems);
+    validate_workload_template(&spec, problems);
+    validate_strategy(&spec.child("strategy"), problems);
+    not_negative(&spec.child("minReadySeconds"), problems);
+    not_negative(&spec.child("revisionHistoryLimit"), problems);
+    let deadline = spec.child("progressDeadlineSeconds");
+    not_negative(&deadline, problems);
+    let ready_after = spec.child("minReadySeconds").int().unwrap_or_default();
+    if deadline.int().is_some_and(|seconds| seconds <= ready_after) {
+        problems.invalid(deadline, deadline.value(), "must be greater than minReadySeconds");
+    }
+}
+
+fn validate_strategy(strategy: &Cursor<'_>, problems: &mut Problems) {
+    let (kind, rolling) = (strategy.child("type"), strategy.child("rollingUpdate"));
+    match kind.text() {
+        "Recreate" if rolling.exists() => {
+            problems.forbidden(rolling, "may not be specified when strategy `type` is 'Recreate'");
+        }
+        "Recreate" => {}
+        "RollingUpdate" => validate_rolling(&rolling, problems),
+        _ => problems.not_supported(strategy, kind.value(), &["Recreate", "RollingUpdate"]),
+    }
+}
+
+fn validate_rolling(rolling: &Cursor<'_>, problems: &mut Problems) {
+    let (surge, unavailable) = (rolling.child("maxSurge"), rolling.child("maxUnavailable"));
+    for part in [&unavailable, &surge] {
+        match part.value().as_str() {
+            Some(text) => reject(part, names::percent(text), problems),
+            None => not_negative(part, problems),
+        }
+    }
+    if share(&unavailable) == Some(0) && share(&surge) == Some(0) {
+        problems.invalid(&unavailable, unavailable.value(), "may not be 0 when `maxSurge` is 0");
+    }
+    let is_percent = unavailable.value().is_string();
+    if is_percent && share(&unavailable).is_some_and(|percent| percent > 100) {
+        problems.invalid(&unavailable, unavailable.value(), "must not be greater than 100%");
+    }
+}
+
+/// The number, absolute or in percent; `None` for a text that is no percentage.
+fn share(part: &Cursor<'_>) -> Option<i64> {
+    match part.value().as_str() {
+        Some(text) => text.strip_suffix('%')?.parse().ok(),
+        None => part.int(),
+    }
+}
+
+fn columns() -> Vec<Column> {
+    vec![
+        name_column(),
+        column("Ready", "string", 0, "How many of the wanted pods are ready."),
+        column("Up-to-date", "string", 0, "How many pods run the newest template."),
+        column("Available", "string", 0, "How many pods have been ready for long enough."),
+        age_column(),
+        column("Containers", "string", 1, "Names of the template's containers."),
+        column("Images", "string", 1, "Images of the template's containers."),
+        column("Selector", "string", 1, "Which pods belong to the deployment."),
+    ]
+}
+
+fn cells(object: &Value, now: Timestamp) -> Vec<Value> {
+    let count = |path: &str| int_at(object, path).unwrap_or_default();
+    let [containers, images, selector] = wide_cells(object);
+    vec![
+        name(object).into(),
+        format!("{}/{}", count("status.readyReplicas"), count("spec.replicas")).into(),
+        count("status.updatedReplicas").into(),
+        count("status.availableReplicas").into(),
+        age(object, now).into(),
+        containers,
+        images,
+        selector,
+    ]
 }

@@ -1,18 +1,110 @@
 //! `Namespace`.
 
-use super::{Names, status_of, with_status};
-use crate::resource::{Resource, Scope, Subresource};
+use serde_json::{Value, json};
+
+use super::cursor::Cursor;
+use super::meta::{reject, validate_finalizer_known, validate_meta, validate_meta_update};
+use super::view::{age, copy_field, name, str_at};
+use super::{Names, age_column, column, fill, name_column, names, status_of, with_status};
+use crate::resource::{Behaviour, Column, Resource, Scope, Subresource};
+use crate::status::Problems;
+use crate::time::Timestamp;
 
 const NAMES: Names =
     Names { group: "", version: "v1", kind: "Namespace", plural: "namespaces", short: &["ns"] };
 
+/// The label by which selectors find a namespace by its name; the server sees to it that it is true.
+const NAME_LABEL: &str = "kubernetes.io/metadata.name";
+/// Keeps a namespace until everything in it is gone.
+const FINALIZER: &str = "kubernetes";
+
 pub(super) fn resource() -> Resource {
+    let behaviour = Behaviour {
+        default,
+        prepare_create,
+        prepare_update,
+        validate,
+        validate_update,
+        validate_status,
+        fields,
+        columns,
+        cells,
+        ..with_status()
+    };
     Resource {
         verbs: vec!["create", "delete", "get", "list", "patch", "update", "watch"],
         subresources: vec![
             Subresource { name: "finalize", kind: ("", "v1", "Namespace"), verbs: &["update"] },
             status_of("", "v1", "Namespace"),
         ],
-        ..super::resource(&NAMES, Scope::Cluster, with_status())
+        ..super::resource(&NAMES, Scope::Cluster, behaviour)
     }
+}
+
+fn default(object: &mut Value) {
+    let name = name(object).to_owned();
+    if name.is_empty() {
+        return;
+    }
+    let labels = object.get_mut("metadata").and_then(|metadata| fill::object_at(metadata, "labels"));
+    if let Some(labels) = labels {
+        labels.insert(NAME_LABEL.to_owned(), name.into());
+    }
+}
+
+fn prepare_create(object: &mut Value) {
+    if let Some(fields) = object.as_object_mut() {
+        fields.insert("status".to_owned(), json!({ "phase": "Active" }));
+    }
+    let Some(spec) = fill::object_at(object, "spec") else { return };
+    let finalizers = spec.entry("finalizers").or_insert_with(|| json!([]));
+    if let Some(finalizers) = finalizers.as_array_mut().filter(|list| !list.iter().any(|f| f == FINALIZER)) {
+        finalizers.push(FINALIZER.into());
+    }
+}
+
+/// `spec` holds only the finalizers, and these change through `/finalize` alone.
+fn prepare_update(new: &mut Value, old: &Value) {
+    copy_field(new, old, "spec");
+    copy_field(new, old, "status");
+}
+
+fn validate(object: &Value, problems: &mut Problems) {
+    validate_meta(object, Scope::Cluster, names::label_1123, problems);
+    let spec = Cursor::top(object, "spec");
+    let finalizers = spec.child("finalizers");
+    for finalizer in finalizers.list().iter().filter_map(Value::as_str) {
+        for fault in names::qualified_name(finalizer) {
+            problems.invalid(finalizers, &finalizer.into(), &fault);
+        }
+        validate_finalizer_known(&finalizers, finalizer, problems);
+    }
+}
+
+fn validate_update(new: &Value, old: &Value, problems: &mut Problems) {
+    validate_meta_update(new, old, problems);
+}
+
+fn validate_status(new: &Value, old: &Value, problems: &mut Problems) {
+    validate_meta_update(new, old, problems);
+    let (phase, detail) = match new.pointer("/metadata/deletionTimestamp") {
+        None | Some(Value::Null) => ("Active", "may only be 'Active' if `deletionTimestamp` is empty"),
+        Some(_) => ("Terminating", "may only be 'Terminating' if `deletionTimestamp` is not empty"),
+    };
+    let status = Cursor::top(new, "status");
+    if status.child("phase").text() != phase {
+        reject(&status.child("phase"), vec![detail.to_owned()], problems);
+    }
+}
+
+fn fields(object: &Value) -> Vec<(&'static str, String)> {
+    vec![("status.phase", str_at(object, "status.phase").to_owned())]
+}
+
+fn columns() -> Vec<Column> {
+    vec![name_column(), column("Status", "string", 0, "Active or Terminating."), age_column()]
+}
+
+fn cells(object: &Value, now: Timestamp) -> Vec<Value> {
+    vec![name(object).into(), str_at(object, "status.phase").into(), age(object, now).into()]
 }

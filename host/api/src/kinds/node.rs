@@ -1,13 +1,193 @@
 //! `Node`.
 
-use super::{Names, status_of, with_status};
-use crate::resource::{Resource, Scope};
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use super::cursor::Cursor;
+use super::meta::{one_of, reject, validate_meta, validate_meta_update};
+use super::view::{age, at, is_true_at, list_at, name, str_at};
+use super::{Names, age_column, column, keep_status, name_column, names, plain, status_of};
+use crate::quantity::Quantity;
+use crate::resource::{Behaviour, Column, Resource, Scope};
+use crate::status::Problems;
+use crate::time::Timestamp;
 
 const NAMES: Names = Names { group: "", version: "v1", kind: "Node", plural: "nodes", short: &["no"] };
 
+/// What a taint does to pods that do not tolerate it.
+pub(super) const TAINT_EFFECTS: [&str; 3] = ["NoSchedule", "PreferNoSchedule", "NoExecute"];
+
+const ROLE_PREFIX: &str = "node-role.kubernetes.io/";
+
 pub(super) fn resource() -> Resource {
+    // A node brings its status along when it registers: `prepare_create` keeps it.
+    let behaviour = Behaviour {
+        default,
+        prepare_update: keep_status,
+        validate,
+        validate_update,
+        validate_status: validate_changes,
+        fields,
+        columns,
+        cells,
+        ..plain()
+    };
     Resource {
         subresources: vec![status_of("", "v1", "Node")],
-        ..super::resource(&NAMES, Scope::Cluster, with_status())
+        ..super::resource(&NAMES, Scope::Cluster, behaviour)
     }
+}
+
+/// `podCIDR` is the first of `podCIDRs`; where they differ, clients that know only the older field win.
+fn default(object: &mut Value) {
+    let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut) else { return };
+    let first = spec.get("podCIDRs").and_then(|list| list.get(0)).cloned().unwrap_or_default();
+    match spec.get("podCIDR").filter(|cidr| !cidr.is_null() && **cidr != "") {
+        None if !first.is_null() => {
+            spec.insert("podCIDR".to_owned(), first);
+        }
+        Some(cidr) if *cidr != first => {
+            let list = json!([cidr]);
+            spec.insert("podCIDRs".to_owned(), list);
+        }
+        _ => {}
+    }
+}
+
+fn validate(object: &Value, problems: &mut Problems) {
+    validate_meta(object, Scope::Cluster, names::subdomain_1123, problems);
+    validate_taints(object, problems);
+    validate_resources(object, problems);
+    let spec = Cursor::top(object, "spec");
+    for cidr in spec.child("podCIDRs").items() {
+        reject(&cidr, names::cidr(cidr.text()), problems);
+    }
+}
+
+/// The API server validates the whole object and then, partly again, the change.
+fn validate_update(new: &Value, old: &Value, problems: &mut Problems) {
+    validate(new, problems);
+    validate_changes(new, old, problems);
+    validate_taints(new, problems);
+}
+
+fn validate_changes(new: &Value, old: &Value, problems: &mut Problems) {
+    validate_meta_update(new, old, problems);
+    validate_resources(new, problems);
+    let status = Cursor::top(new, "status");
+    let addresses = status.child("addresses");
+    for (index, address) in addresses.items().enumerate() {
+        if addresses.list()[..index].contains(address.value()) {
+            problems.duplicate(&address, address.value());
+        }
+    }
+    for (key, what) in [("podCIDRs", "podCIDR"), ("providerID", "providerID")] {
+        let (spec, before) = (Cursor::top(new, "spec"), Cursor::top(old, "spec"));
+        if !before.child(key).is_empty() && before.child(key).value() != spec.child(key).value() {
+            let detail = format!("node updates may not change {what} except from \"\" to valid");
+            problems.forbidden(spec.child(key), &detail);
+        }
+    }
+}
+
+/// The API server names these `metadata.taints`, though they stand in the spec.
+fn validate_taints(object: &Value, problems: &mut Problems) {
+    let taints = Cursor::named("metadata.taints", at(object, "spec.taints").unwrap_or(&Value::Null));
+    let mut seen = BTreeSet::new();
+    for taint in taints.items() {
+        let (key, value, effect) = (taint.child("key"), taint.child("value"), taint.child("effect"));
+        for fault in names::qualified_name(key.text()) {
+            problems.invalid(key, &key.text().into(), &fault);
+        }
+        reject(&value, names::label_value(value.text()), problems);
+        if effect.is_empty() {
+            problems.required(effect, "");
+        } else {
+            one_of(&effect, &TAINT_EFFECTS, problems);
+        }
+        if !seen.insert((effect.text().to_owned(), key.text().to_owned())) {
+            problems.duplicate(&taint, taint.value());
+        }
+    }
+}
+
+fn validate_resources(object: &Value, problems: &mut Problems) {
+    let status = Cursor::top(object, "status");
+    for key in ["capacity", "allocatable"] {
+        for (resource, amount) in status.child(key).entries() {
+            for fault in names::qualified_name(resource) {
+                problems.invalid(status.child(key), &resource.into(), &fault);
+            }
+            if Quantity::parse(amount.text()).is_ok_and(Quantity::is_negative) {
+                problems.invalid(&amount, amount.value(), super::meta::NOT_NEGATIVE);
+            }
+        }
+    }
+}
+
+fn fields(object: &Value) -> Vec<(&'static str, String)> {
+    vec![("spec.unschedulable", is_true_at(object, "spec.unschedulable").to_string())]
+}
+
+fn columns() -> Vec<Column> {
+    vec![
+        name_column(),
+        column("Status", "string", 0, "Whether the node is ready and takes pods."),
+        column("Roles", "string", 0, "The node's roles, from its labels."),
+        age_column(),
+        column("Version", "string", 0, "The version of the node's agent."),
+        column("Internal-IP", "string", 1, "The node's address within the cluster."),
+        column("External-IP", "string", 1, "The node's address for the world outside."),
+        column("OS-Image", "string", 1, "The operating system."),
+        column("Kernel-Version", "string", 1, "The kernel."),
+        column("Container-Runtime", "string", 1, "What runs the containers."),
+    ]
+}
+
+fn cells(object: &Value, now: Timestamp) -> Vec<Value> {
+    let info = |key: &str, absent: &str| match str_at(object, &format!("status.nodeInfo.{key}")) {
+        "" => absent.to_owned(),
+        text => text.to_owned(),
+    };
+    vec![
+        name(object).into(),
+        status_words(object).into(),
+        roles(object).into(),
+        age(object, now).into(),
+        info("kubeletVersion", "").into(),
+        address(object, "InternalIP").into(),
+        address(object, "ExternalIP").into(),
+        info("osImage", "<unknown>").into(),
+        info("kernelVersion", "<unknown>").into(),
+        info("containerRuntimeVersion", "<unknown>").into(),
+    ]
+}
+
+fn status_words(object: &Value) -> String {
+    let ready = list_at(object, "status.conditions").iter().rev().find(|c| str_at(c, "type") == "Ready");
+    let word = match ready.map(|condition| str_at(condition, "status")) {
+        None => "Unknown",
+        Some("True") => "Ready",
+        Some(_) => "NotReady",
+    };
+    let disabled = if is_true_at(object, "spec.unschedulable") { ",SchedulingDisabled" } else { "" };
+    format!("{word}{disabled}")
+}
+
+fn roles(object: &Value) -> String {
+    let labels = object.pointer("/metadata/labels").and_then(Value::as_object);
+    let role = |(key, value): (&'_ String, &'_ Value)| match key.strip_prefix(ROLE_PREFIX) {
+        Some(role) => Some(role.to_owned()),
+        None if key == "kubernetes.io/role" => value.as_str().map(str::to_owned),
+        None => None,
+    };
+    let roles: BTreeSet<String> =
+        labels.into_iter().flatten().filter_map(role).filter(|role| !role.is_empty()).collect();
+    if roles.is_empty() { "<none>".to_owned() } else { roles.into_iter().collect::<Vec<_>>().join(",") }
+}
+
+fn address(object: &Value, kind: &str) -> String {
+    let found = list_at(object, "status.addresses").iter().find(|a| str_at(a, "type") == kind);
+    found.map_or("<none>", |address| str_at(address, "address")).to_owned()
 }

@@ -1,10 +1,120 @@
 //! `Secret`.
 
-use super::{Names, plain};
-use crate::resource::{Resource, Scope};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Map, Value};
+
+use super::config_map::{count, decoded_length, too_long_detail, validate_immutable, validate_key};
+use super::cursor::Cursor;
+use super::meta::{immutable, validate_meta, validate_meta_update};
+use super::view::{age, name, str_at};
+use super::{Names, age_column, column, config_map, fill, name_column, names, plain};
+use crate::resource::{Behaviour, Column, Resource, Scope};
+use crate::status::Problems;
+use crate::time::Timestamp;
 
 const NAMES: Names = Names { group: "", version: "v1", kind: "Secret", plural: "secrets", short: &[] };
 
+const SERVICE_ACCOUNT_NAME: &str = "kubernetes.io/service-account.name";
+
 pub(super) fn resource() -> Resource {
-    super::resource(&NAMES, Scope::Namespaced, plain())
+    let behaviour = Behaviour { default, validate, validate_update, fields, columns, cells, ..plain() };
+    super::resource(&NAMES, Scope::Namespaced, behaviour)
+}
+
+fn default(object: &mut Value) {
+    let Some(secret) = object.as_object_mut() else { return };
+    fill::zero(secret, "type", "Opaque");
+    let Some(Value::Object(texts)) = secret.remove("stringData") else { return };
+    let data = secret.entry("data").or_insert_with(|| Value::Object(Map::new()));
+    if let Some(data) = data.as_object_mut() {
+        for (key, text) in texts {
+            data.insert(key, STANDARD.encode(text.as_str().unwrap_or_default()).into());
+        }
+    }
+}
+
+fn validate(object: &Value, problems: &mut Problems) {
+    validate_meta(object, Scope::Namespaced, names::subdomain_1123, problems);
+    let data = Cursor::top(object, "data");
+    let mut bytes = 0;
+    for (key, value) in data.entries() {
+        validate_key(&value, key, problems);
+        bytes += decoded_length(value.text());
+    }
+    if bytes > config_map::DATA_BYTES_MAX {
+        problems.too_long(data, &too_long_detail());
+    }
+    validate_type(object, &data, problems);
+}
+
+/// Each well-known type promises its readers certain keys.
+fn validate_type(object: &Value, data: &Cursor<'_>, problems: &mut Problems) {
+    let require = |keys: &[&str], problems: &mut Problems| {
+        for key in keys.iter().filter(|key| !data.key(key).exists()) {
+            problems.required(data.key(key), "");
+        }
+    };
+    match str_at(object, "type") {
+        "kubernetes.io/service-account-token" => {
+            let metadata = Cursor::top(object, "metadata");
+            let annotations = metadata.child("annotations");
+            let account = annotations.key(SERVICE_ACCOUNT_NAME);
+            if account.is_empty() {
+                problems.required(account, "");
+            }
+        }
+        "kubernetes.io/dockercfg" => validate_json(data, ".dockercfg", problems),
+        "kubernetes.io/dockerconfigjson" => validate_json(data, ".dockerconfigjson", problems),
+        "kubernetes.io/basic-auth" if !data.key("username").exists() && !data.key("password").exists() => {
+            require(&["username", "password"], problems);
+        }
+        "kubernetes.io/ssh-auth" if data.key("ssh-privatekey").is_empty() => {
+            problems.required(data.key("ssh-privatekey"), "");
+        }
+        "kubernetes.io/tls" => require(&["tls.crt", "tls.key"], problems),
+        _ => {}
+    }
+}
+
+fn validate_json(data: &Cursor<'_>, key: &str, problems: &mut Problems) {
+    let entry = data.key(key);
+    if !entry.exists() {
+        problems.required(entry, "");
+        return;
+    }
+    let parsed =
+        STANDARD.decode(entry.text()).ok().map(|bytes| serde_json::from_slice::<Map<_, Value>>(&bytes));
+    if !matches!(parsed, Some(Ok(_))) {
+        problems.invalid(entry, &"<secret contents redacted>".into(), "must hold a JSON object");
+    }
+}
+
+fn validate_update(new: &Value, old: &Value, problems: &mut Problems) {
+    validate_meta_update(new, old, problems);
+    immutable(&Cursor::top(new, "type"), &Cursor::top(old, "type"), problems);
+    validate_immutable(new, old, &["data"], problems);
+    validate(new, problems);
+}
+
+fn fields(object: &Value) -> Vec<(&'static str, String)> {
+    vec![("type", str_at(object, "type").to_owned())]
+}
+
+fn columns() -> Vec<Column> {
+    vec![
+        name_column(),
+        column("Type", "string", 0, "What the secret is for."),
+        column("Data", "string", 0, "How many entries the object holds."),
+        age_column(),
+    ]
+}
+
+fn cells(object: &Value, now: Timestamp) -> Vec<Value> {
+    vec![
+        name(object).into(),
+        str_at(object, "type").into(),
+        count(object, &["data"]).into(),
+        age(object, now).into(),
+    ]
 }

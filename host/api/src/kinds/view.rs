@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use crate::table;
 use crate::time::Timestamp;
 
 /// The value at a dotted path of object keys, e.g. `spec.nodeName`; `None` when any step is absent or null.
@@ -39,34 +40,9 @@ pub fn age(object: &Value, now: Timestamp) -> String {
     since(str_at(object, "metadata.creationTimestamp"), now)
 }
 
-/// How long ago `time` (RFC 3339) was, as kubectl shows it; `<unknown>` when it is no time.
+/// How long ago `time` (RFC 3339) was, as kubectl shows it; `<unknown>` when it is empty or no time.
 pub fn since(time: &str, now: Timestamp) -> String {
-    match Timestamp::parse(time) {
-        Some(then) => human_duration(now.seconds() - then.seconds()),
-        None => "<unknown>".to_owned(),
-    }
-}
-
-/// A duration in seconds as kubectl shows it: `45s`, `3m20s`, `5h`, `12d`, `2y30d`.
-pub fn human_duration(seconds: i64) -> String {
-    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
-    let with_rest = |whole: i64, unit: &str, rest: i64, rest_unit: &str| match rest {
-        0 => format!("{whole}{unit}"),
-        _ => format!("{whole}{unit}{rest}{rest_unit}"),
-    };
-    match seconds {
-        ..-1 => "<invalid>".to_owned(),
-        -1 => "0s".to_owned(),
-        0..120 => format!("{seconds}s"),
-        _ if minutes < 10 => with_rest(minutes, "m", seconds % 60, "s"),
-        _ if minutes < 180 => format!("{minutes}m"),
-        _ if hours < 8 => with_rest(hours, "h", minutes % 60, "m"),
-        _ if hours < 48 => format!("{hours}h"),
-        _ if hours < 192 => with_rest(days, "d", hours % 24, "h"),
-        _ if days < 730 => format!("{days}d"),
-        _ if days < 2920 => with_rest(days / 365, "y", days % 365, "d"),
-        _ => format!("{}y", days / 365),
-    }
+    table::age(Some(time), now)
 }
 
 /// Makes field `key` of `new` what it is in `old`, absent included.

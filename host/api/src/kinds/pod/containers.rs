@@ -1,0 +1,216 @@
+//! Containers and init containers: names, images, ports and what they mount.
+
+use std::collections::BTreeSet;
+
+use super::{env, probes, resources, security};
+use crate::kinds::cursor::Cursor;
+use crate::kinds::meta::{one_of, reject};
+use crate::kinds::names;
+use crate::status::Problems;
+
+const PROTOCOLS: [&str; 3] = ["SCTP", "TCP", "UDP"];
+
+/// Checks all containers of a pod spec.
+pub(super) fn validate_all(spec: &Cursor<'_>, problems: &mut Problems) {
+    let mut names_seen = BTreeSet::new();
+    let grace_s = spec.child("terminationGracePeriodSeconds").int().unwrap_or_default();
+    let containers = spec.child("containers");
+    if containers.is_empty() {
+        problems.required(containers, "");
+    }
+    for container in containers.items() {
+        validate_common(&container, spec, problems);
+        check_unique_name(&container, &mut names_seen, problems);
+        probes::validate_all(&container, grace_s, problems);
+    }
+    let mut host_ports = BTreeSet::new();
+    for container in containers.items() {
+        check_host_ports(&container, &mut host_ports, problems);
+    }
+    for container in spec.child("initContainers").items() {
+        validate_common(&container, spec, problems);
+        check_unique_name(&container, &mut names_seen, problems);
+        // Plain init containers run one after the other: each has the host's ports for itself.
+        check_host_ports(&container, &mut BTreeSet::new(), problems);
+        if container.child("restartPolicy").text() == "Always" {
+            probes::validate_all(&container, grace_s, problems);
+        } else {
+            refuse_long_running(&container, problems);
+        }
+    }
+}
+
+fn refuse_long_running(container: &Cursor<'_>, problems: &mut Problems) {
+    for key in ["lifecycle", "livenessProbe", "readinessProbe", "startupProbe"] {
+        if container.child(key).exists() {
+            let detail = "may not be set for init containers without restartPolicy=Always";
+            problems.forbidden(container.child(key), detail);
+        }
+    }
+}
+
+fn check_unique_name(container: &Cursor<'_>, seen: &mut BTreeSet<String>, problems: &mut Problems) {
+    let name = container.child("name");
+    if !name.is_empty() && !seen.insert(name.text().to_owned()) {
+        problems.duplicate(name, name.value());
+    }
+}
+
+/// What holds for every container, in the order of the API server.
+fn validate_common(container: &Cursor<'_>, spec: &Cursor<'_>, problems: &mut Problems) {
+    let name = container.child("name");
+    if name.is_empty() {
+        problems.required(name, "");
+    } else {
+        reject(&name, names::label_1123(name.text()), problems);
+    }
+    if container.child("image").is_empty() {
+        problems.required(container.child("image"), "");
+    }
+    let message_policies = ["FallbackToLogsOnError", "File"];
+    one_of(&container.child("terminationMessagePolicy"), &message_policies, problems);
+    validate_ports(&container.child("ports"), problems);
+    env::validate_env(&container.child("env"), problems);
+    env::validate_env_from(&container.child("envFrom"), problems);
+    validate_mounts(container, &spec.child("volumes"), problems);
+    one_of(&container.child("imagePullPolicy"), &["Always", "IfNotPresent", "Never"], problems);
+    resources::validate_requirements(&container.child("resources"), problems);
+    validate_resize(&container.child("resizePolicy"), problems);
+    security::validate_container_context(&container.child("securityContext"), problems);
+}
+
+fn validate_ports(ports: &Cursor<'_>, problems: &mut Problems) {
+    let mut names_seen = BTreeSet::new();
+    for port in ports.items() {
+        let (name, number, host) = (port.child("name"), port.child("containerPort"), port.child("hostPort"));
+        if !name.is_empty() {
+            let faults = names::port_name(name.text());
+            if faults.is_empty() && !names_seen.insert(name.text().to_owned()) {
+                problems.duplicate(name, name.value());
+            }
+            reject(&name, faults, problems);
+        }
+        match number.int().unwrap_or_default() {
+            0 => problems.required(number, ""),
+            value => reject(&number, names::port_number(value), problems),
+        }
+        if let Some(value) = host.int().filter(|&value| value != 0) {
+            reject(&host, names::port_number(value), problems);
+        }
+        one_of(&port.child("protocol"), &PROTOCOLS, problems);
+    }
+}
+
+/// No two ports of one pod may claim the same port of the host.
+fn check_host_ports(container: &Cursor<'_>, seen: &mut BTreeSet<String>, problems: &mut Problems) {
+    for port in container.child("ports").items() {
+        let host_port = port.child("hostPort");
+        let Some(number) = host_port.int().filter(|&number| number != 0) else { continue };
+        let claim = format!("{}/{}/{number}", port.child("protocol").text(), port.child("hostIP").text());
+        if seen.contains(&claim) {
+            problems.duplicate(host_port, &claim.into());
+        } else {
+            seen.insert(claim);
+        }
+    }
+}
+
+fn validate_mounts(container: &Cursor<'_>, volumes: &Cursor<'_>, problems: &mut Problems) {
+    let mounts = container.child("volumeMounts");
+    let privileged = container.child("securityContext").child("privileged").is_true();
+    for (index, mount) in mounts.items().enumerate() {
+        let (name, path) = (mount.child("name"), mount.child("mountPath"));
+        if name.is_empty() {
+            problems.required(&name, "");
+        }
+        if !volumes.items().any(|volume| volume.child("name").text() == name.text()) {
+            problems.not_found(&name, &name.text().into());
+        }
+        if path.is_empty() {
+            problems.required(&path, "");
+        }
+        if mounts.items().take(index).any(|other| other.child("mountPath").text() == path.text()) {
+            problems.invalid(&path, &path.text().into(), "must be unique");
+        }
+        validate_sub_path(&mounts, &mount, problems);
+        validate_propagation(&mounts, &mount, privileged, problems);
+        validate_recursive(&mount, problems);
+    }
+}
+
+/// The API server leaves the index out of these paths.
+fn validate_sub_path(mounts: &Cursor<'_>, mount: &Cursor<'_>, problems: &mut Problems) {
+    let (path, expression) = (mount.child("subPath"), mount.child("subPathExpr"));
+    if !path.is_empty() {
+        descending(&mounts.child("subPath").path(), path.text(), problems);
+    }
+    if !expression.is_empty() {
+        if !path.is_empty() {
+            let detail = "subPathExpr and subPath are mutually exclusive";
+            problems.invalid(&expression, expression.value(), detail);
+        }
+        descending(&mounts.child("subPathExpr").path(), expression.text(), problems);
+    }
+}
+
+fn validate_propagation(mounts: &Cursor<'_>, mount: &Cursor<'_>, privileged: bool, problems: &mut Problems) {
+    let mode = mount.child("mountPropagation");
+    if !mode.exists() {
+        return;
+    }
+    let at = Cursor::named("", mode.value());
+    let path = mounts.child("mountPropagation").path();
+    match at.text() {
+        "Bidirectional" if !privileged => {
+            problems.forbidden(
+                path,
+                "Bidirectional mount propagation is available only to privileged containers",
+            );
+        }
+        "None" | "HostToContainer" | "Bidirectional" => {}
+        _ => problems.not_supported(path, mode.value(), &["Bidirectional", "HostToContainer", "None"]),
+    }
+}
+
+fn validate_recursive(mount: &Cursor<'_>, problems: &mut Problems) {
+    let recursive = mount.child("recursiveReadOnly");
+    match recursive.text() {
+        "" | "Disabled" => {}
+        "Enabled" | "IfPossible" if !mount.child("readOnly").is_true() => {
+            problems.forbidden(recursive, "may only be specified when readOnly is true");
+        }
+        "Enabled" | "IfPossible" => {}
+        _ => problems.not_supported(recursive, recursive.value(), &["Disabled", "Enabled", "IfPossible"]),
+    }
+}
+
+/// A relative path that never leaves the directory it starts from.
+pub(super) fn descending(at: &str, path: &str, problems: &mut Problems) {
+    if path.starts_with('/') {
+        problems.invalid(at, &path.into(), "must be a relative path");
+    }
+    no_backsteps(at, path, problems);
+}
+
+/// A path without `..`.
+pub(super) fn no_backsteps(at: &str, path: &str, problems: &mut Problems) {
+    if path.split('/').any(|part| part == "..") {
+        problems.invalid(at, &path.into(), "must not contain '..'");
+    }
+}
+
+fn validate_resize(policies: &Cursor<'_>, problems: &mut Problems) {
+    let mut seen = BTreeSet::new();
+    for policy in policies.items() {
+        let (resource, restart) = (policy.child("resourceName"), policy.child("restartPolicy"));
+        if !seen.insert(resource.text().to_owned()) {
+            problems.duplicate(policies, resource.value());
+        }
+        if !["cpu", "memory"].contains(&resource.text()) {
+            problems.not_supported(policies, resource.value(), &["cpu", "memory"]);
+        }
+        if !["NotRequired", "RestartContainer"].contains(&restart.text()) {
+            problems.not_supported(policies, restart.value(), &["NotRequired", "RestartContainer"]);
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! What Deployments and ReplicaSets have in common: a selector, a template, replicas.
+
+use serde_json::Value;
+
+use super::cursor::Cursor;
+use super::meta::{NOT_NEGATIVE, not_negative};
+use super::pod::validate_template;
+use super::selector::validate_selector;
+use super::view::{at, list_at, str_at};
+use crate::select::Selector;
+use crate::status::Problems;
+
+/// Checks a workload's selector.
+pub(super) fn validate_workload_selector(spec: &Cursor<'_>, problems: &mut Problems) {
+    let selector = spec.child("selector");
+    if !selector.exists() {
+        problems.required(selector, "");
+        return;
+    }
+    validate_selector(&selector, problems);
+    if selector.child("matchLabels").is_empty() && selector.child("matchExpressions").is_empty() {
+        problems.invalid(selector, selector.value(), "empty selector is invalid for deployment");
+    }
+}
+
+/// Checks a workload's pod template against its selector and for itself.
+pub(super) fn validate_workload_template(spec: &Cursor<'_>, problems: &mut Problems) {
+    let (selector, template) = (spec.child("selector"), spec.child("template"));
+    let Ok(parsed) = Selector::from_object(selector.value()) else {
+        problems.invalid(selector, selector.value(), "invalid label selector");
+        return;
+    };
+    let metadata = template.child("metadata");
+    let labels = metadata.child("labels");
+    // An absent selector selects nothing, so that no template suits it.
+    let matches = parsed.is_some_and(|selector| match labels.map() {
+        Some(labels) => selector.matches(labels),
+        None => selector.is_empty(),
+    });
+    if !matches {
+        problems.invalid(labels, labels.value(), "`selector` does not match template `labels`");
+    }
+    validate_template(&template, problems);
+    let pod = template.child("spec");
+    let policy = pod.child("restartPolicy");
+    if ["OnFailure", "Never"].contains(&policy.text()) {
+        problems.not_supported(policy, policy.value(), &["Always"]);
+    }
+    if pod.child("activeDeadlineSeconds").exists() {
+        let detail = "activeDeadlineSeconds in ReplicaSet is not Supported";
+        problems.forbidden(pod.child("activeDeadlineSeconds"), detail);
+    }
+}
+
+/// Checks counters that can be neither negative nor larger than `status.replicas`.
+pub(super) fn validate_counters(object: &Value, counters: &[&str], problems: &mut Problems) {
+    let status = Cursor::top(object, "status");
+    let replicas = status.child("replicas").int().unwrap_or_default();
+    not_negative(&status.child("replicas"), problems);
+    for key in counters {
+        let counter = status.child(key);
+        match counter.int() {
+            Some(value) if value < 0 => problems.invalid(counter, counter.value(), NOT_NEGATIVE),
+            Some(value) if value > replicas => {
+                problems.invalid(counter, counter.value(), "cannot be greater than status.replicas");
+            }
+            _ => {}
+        }
+    }
+    not_negative(&status.child("observedGeneration"), problems);
+}
+
+/// The wide cells: names and images of the containers, and the selector.
+pub(super) fn wide_cells(object: &Value) -> [Value; 3] {
+    let containers = list_at(object, "spec.template.spec.containers");
+    let join = |key: &str| containers.iter().map(|c| str_at(c, key)).collect::<Vec<_>>().join(",");
+    let selector = match Selector::from_object(at(object, "spec.selector").unwrap_or(&Value::Null)) {
+        Ok(Some(selector)) if !selector.is_empty() => selector.to_string(),
+        Ok(_) => "<none>".to_owned(),
+        Err(_) => "<error>".to_owned(),
+    };
+    [join("name").into(), join("image").into(), selector.into()]
+}
