@@ -5,11 +5,11 @@
 
 mod complete;
 pub(crate) mod protobuf;
-mod scalar;
+pub(crate) mod scalar;
 mod syntax;
 #[cfg(test)]
 mod tests;
-mod walk;
+pub(crate) mod walk;
 mod yaml;
 
 use serde_json::Value;

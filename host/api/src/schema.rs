@@ -145,7 +145,7 @@ pub enum ListType {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PatchStrategy {
     /// Lists are merged by this key; empty for lists of scalars that merge as sets.
-    pub merge_key: Box<str>,
+    pub merge_key: String,
     /// Whether lists (and maps) are merged instead of replaced.
     pub merge: bool,
     /// Whether `$retainKeys` is understood.

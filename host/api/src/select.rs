@@ -2,6 +2,7 @@
 
 mod fields;
 mod labels;
+mod parse;
 
-pub use fields::{FieldRequirement, FieldSelector};
+pub use fields::{FieldOperator, FieldRequirement, FieldSelector};
 pub use labels::{Labels, Operator, Requirement, Selector};

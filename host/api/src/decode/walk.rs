@@ -9,6 +9,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visi
 use serde_json::{Map, Number, Value};
 
 use super::scalar::{self, ScalarError};
+use super::syntax;
 use super::{DEPTH_MAX, Finding, TypeMeta};
 use crate::schema::{Field, Kind, Schema, Shape, Type};
 
@@ -19,6 +20,16 @@ pub(super) struct Walk<'s> {
     /// The first error, worded as Go words it; serde's own error only carries the news that there is one.
     error: RefCell<Option<String>>,
     meta: RefCell<TypeMeta>,
+    untyped: Untyped,
+}
+
+/// What is done about duplicate keys where the schema says nothing.
+#[derive(Clone, Copy, PartialEq)]
+enum Untyped {
+    /// Kept quiet: values of `RawExtension` are taken as they are.
+    Opaque,
+    /// Found: the body of a patch.
+    Checked,
 }
 
 /// Where the walk is: a list on the stack, so that paths cost nothing until one is printed.
@@ -47,7 +58,7 @@ pub(super) fn object<'de, 's, D: Deserializer<'de>>(
     root: &'s Type,
     deserializer: D,
 ) -> (Result<Value, D::Error>, Outcome) {
-    let walk = Walk::new(schema);
+    let walk = Walk::new(schema, Untyped::Opaque);
     let value = deserializer.deserialize_any(Root { walk: &walk, root });
     let outcome = Outcome {
         findings: walk.findings.into_inner(),
@@ -55,6 +66,25 @@ pub(super) fn object<'de, 's, D: Deserializer<'de>>(
         meta: walk.meta.into_inner(),
     };
     (value, outcome)
+}
+
+/// Reads JSON of no type, duplicate keys found: the later wins.
+pub(crate) fn untyped(text: &[u8]) -> Result<(Value, Vec<Finding>), String> {
+    if let Some(error) = syntax::error(text) {
+        return Err(error);
+    }
+    let schema = Schema::default();
+    let walk = Walk::new(&schema, Untyped::Checked);
+    let place = Place {
+        walk: &walk,
+        kind: Kind::Any,
+        shape: Shape::Single,
+        path: &Path::Root,
+        parent: None,
+        depth: 0,
+    };
+    let value = place.deserialize(&mut serde_json::Deserializer::from_slice(text));
+    value.map(|value| (value, walk.findings.into_inner())).map_err(|error| error.to_string())
 }
 
 /// What a walk found besides the value.
@@ -66,8 +96,14 @@ pub(super) struct Outcome {
 }
 
 impl<'s> Walk<'s> {
-    fn new(schema: &'s Schema) -> Self {
-        Self { schema, findings: RefCell::default(), error: RefCell::default(), meta: RefCell::default() }
+    fn new(schema: &'s Schema, untyped: Untyped) -> Self {
+        Self {
+            schema,
+            untyped,
+            findings: RefCell::default(),
+            error: RefCell::default(),
+            meta: RefCell::default(),
+        }
     }
 
     fn find(&self, finding: Finding) {
@@ -234,7 +270,9 @@ impl<'w, 's> Place<'w, 's> {
             let path = Path::Key(self.path, &key);
             let value = access.next_value_seed(self.child(kind, Shape::Single, &path))?;
             let value = self.present(value, kind);
-            if self.kind != Kind::Any && self.kind != Kind::AnyObject && entries.contains_key(&key) {
+            let is_opaque =
+                matches!(self.kind, Kind::Any | Kind::AnyObject) && self.walk.untyped == Untyped::Opaque;
+            if !is_opaque && entries.contains_key(&key) {
                 self.walk.find(Finding::Duplicate(path.text()));
             }
             entries.insert(key, value);
@@ -429,7 +467,9 @@ fn index_or_key(text: &mut String, step: &Path<'_>) {
     match step {
         Path::Index(_, index) => text.push_str(&format!("[{index}]")),
         Path::Key(_, key) => {
-            text.push('.');
+            if !text.is_empty() {
+                text.push('.');
+            }
             text.push_str(key);
         }
         Path::Root | Path::Field(..) => {}

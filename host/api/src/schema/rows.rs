@@ -215,7 +215,7 @@ impl FieldRow<'_> {
     fn patch(&self) -> PatchStrategy {
         let has = |word| self.patch_strategy.split(',').any(|strategy| strategy == word);
         PatchStrategy {
-            merge_key: (*self.patch_merge_key).into(),
+            merge_key: self.patch_merge_key.to_string(),
             merge: has("merge"),
             retain_keys: has("retainKeys"),
             replace: has("replace"),
