@@ -1,0 +1,369 @@
+//! The scheduler itself: takes in changes, decides, keeps what it decided until it is durable.
+
+mod intake;
+
+use std::sync::Arc;
+
+use berth_api::Timestamp;
+use berth_state::{Change, Key, State};
+
+use crate::builtin::LeastAllocated;
+use crate::class::{Classes, Keys};
+use crate::cluster::Cluster;
+use crate::fits::{explain, fits};
+use crate::groups::Groups;
+use crate::mirror::{Known, Mirror};
+use crate::planning;
+use crate::pods::{Place, Pods};
+use crate::policy::{Feed, Manifest, Policy, PolicyError};
+use crate::queue::Queue;
+use crate::rating::{Choice, Rater};
+
+/// What is to be done after a round of deciding.
+#[derive(Debug, Default)]
+pub struct Decisions {
+    /// Pods that got a node. The scheduler counts on them until [`Scheduler::refused`] or a change says otherwise.
+    pub placements: Vec<Placement>,
+    /// Pods that got none, where the reason is news.
+    pub unplaced: Vec<Unplaced>,
+    /// Pods to delete for the sake of others.
+    pub evictions: Vec<Eviction>,
+    /// Pods that wait for room that evictions make.
+    pub nominations: Vec<Nomination>,
+    /// Policies that failed.
+    pub failures: Vec<PolicyFailure>,
+}
+
+/// A pod goes to a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Placement {
+    /// The pod.
+    pub pod: Key,
+    /// Its uid when it was decided on.
+    pub uid: Box<str>,
+    /// The node's name.
+    pub node: Box<str>,
+    /// Placements with the same number other than 0 are committed all or none.
+    pub transaction: u32,
+}
+
+/// A pod stays without a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unplaced {
+    /// The pod.
+    pub pod: Key,
+    /// Its uid.
+    pub uid: Box<str>,
+    /// Why: one sentence.
+    pub message: String,
+}
+
+/// A pod must make room.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Eviction {
+    /// The pod that goes.
+    pub pod: Key,
+    /// Its uid.
+    pub uid: Box<str>,
+    /// The pod for which it goes.
+    pub preemptor: Option<Key>,
+}
+
+/// A pod waits for room on a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Nomination {
+    /// The pod.
+    pub pod: Key,
+    /// Its uid.
+    pub uid: Box<str>,
+    /// The node's name.
+    pub node: Box<str>,
+}
+
+/// A policy failed; pods of its profile go the way its [`Failover`] says.
+#[derive(Debug, PartialEq, Eq)]
+pub struct PolicyFailure {
+    /// Which profile.
+    pub profile: String,
+    /// How.
+    pub error: PolicyError,
+}
+
+/// What serves a profile whose policy does not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Failover {
+    /// [`LeastAllocated`] places the pods.
+    #[default]
+    Builtin,
+    /// The pods wait.
+    Hold,
+}
+
+pub(crate) struct Profile {
+    pub(crate) name: String,
+    pub(crate) rater: Option<Rater>,
+    pub(crate) spare: Rater,
+    pub(crate) failover: Failover,
+}
+
+/// Decides where pods go.
+pub struct Scheduler {
+    pub(crate) cluster: Cluster,
+    pub(crate) classes: Classes,
+    pub(crate) keys: Keys,
+    pub(crate) groups: Groups,
+    pub(crate) pods: Pods,
+    pub(crate) queue: Queue,
+    pub(crate) profiles: Vec<Profile>,
+    pub(crate) transactions: u32,
+    seed: u64,
+}
+
+impl Scheduler {
+    /// A scheduler of the profile `default-scheduler`, which knows no nodes yet. `seed` breaks ties between nodes.
+    pub fn new(seed: u64) -> Self {
+        let mut scheduler = Self {
+            cluster: Cluster::new(),
+            classes: Classes::default(),
+            keys: Keys::default(),
+            groups: Groups::default(),
+            pods: Pods::default(),
+            queue: Queue::default(),
+            profiles: Vec::new(),
+            transactions: 0,
+            seed,
+        };
+        scheduler.add_profile("default-scheduler");
+        scheduler
+    }
+
+    /// Serves pods whose `spec.schedulerName` is `name`; pods that wait for it are taken up by [`Scheduler::resync`].
+    pub fn add_profile(&mut self, name: &str) {
+        if self.profiles.iter().all(|profile| profile.name != name) {
+            let policy = Box::new(LeastAllocated::default());
+            let mirror = Mirror::new(policy.manifest().clone());
+            let spare = Rater::new(policy, mirror);
+            self.profiles.push(Profile {
+                name: name.to_owned(),
+                rater: None,
+                spare,
+                failover: Failover::default(),
+            });
+        }
+    }
+
+    /// Takes in every node and pod of a state: at the start, and after a profile was added.
+    pub fn resync(&mut self, state: &State, now: Timestamp) {
+        let nodes = state.list("nodes", "").collect::<Vec<_>>();
+        for stored in nodes.into_iter().chain(state.list("pods", "")) {
+            self.take_in(&stored.key, Some(stored), now);
+        }
+    }
+
+    /// Takes in one change.
+    pub fn on_change(&mut self, change: &Change, now: Timestamp) {
+        self.take_in(&change.key, change.new.as_ref(), now);
+    }
+
+    /// How a profile's pods are served while it has no policy.
+    pub fn set_failover(&mut self, profile: &str, failover: Failover) {
+        if let Some(profile) = self.profiles.iter_mut().find(|p| p.name == profile) {
+            profile.failover = failover;
+        }
+    }
+
+    /// The first feed for a policy that is to be installed, so that it can be fed while the old one serves.
+    ///
+    /// Pods are told apart by what the manifest subscribes to from now on.
+    pub fn prepare(&mut self, manifest: &Manifest) -> (Mirror, Feed) {
+        self.subscribe(manifest);
+        let mut mirror = Mirror::new(manifest.clone());
+        let mut feed = Feed::default();
+        mirror.catch_up(self.known(), &[], &mut feed);
+        (mirror, feed)
+    }
+
+    /// Lets `policy`, fed as far as `mirror` says, decide for a profile from now on; returns the one it replaces.
+    pub fn install(
+        &mut self,
+        profile: &str,
+        policy: Box<dyn Policy>,
+        mirror: Mirror,
+    ) -> Option<Box<dyn Policy>> {
+        self.add_profile(profile);
+        let known_classes = |class: &u32| !self.classes.contains(*class);
+        let mut rater = Rater::new(policy, mirror);
+        let gone: Vec<u32> = rater.mirror.fed_classes().filter(known_classes).collect();
+        gone.into_iter().for_each(|class| rater.class_forgotten(class));
+        let profile = self.profiles.iter_mut().find(|p| p.name == profile)?;
+        profile.rater.replace(rater).map(Rater::into_policy)
+    }
+
+    /// Leaves a profile without a policy; returns the one it had.
+    pub fn uninstall(&mut self, profile: &str) -> Option<Box<dyn Policy>> {
+        let profile = self.profiles.iter_mut().find(|p| p.name == profile)?;
+        profile.rater.take().map(Rater::into_policy)
+    }
+
+    /// Decides about the next `limit` pods.
+    pub fn decide(&mut self, now: Timestamp, limit: usize) -> Decisions {
+        let mut decisions = Decisions::default();
+        let mut batches: Vec<Vec<u64>> = vec![Vec::new(); self.profiles.len()];
+        for _ in 0..limit {
+            let Some(id) = self.queue.pop(now) else { break };
+            let Some(profile) = self.pods.get(id).and_then(|pod| pod.profile) else { continue };
+            if self.profiles[profile].rater.as_ref().is_some_and(|rater| rater.mirror.manifest().plans) {
+                batches[profile].push(id);
+            } else {
+                self.place_one(id, profile, now, &mut decisions);
+            }
+        }
+        for (profile, batch) in batches.into_iter().enumerate().filter(|(_, batch)| !batch.is_empty()) {
+            planning::place_batch(self, profile, batch, now, &mut decisions);
+        }
+        decisions
+    }
+
+    pub(crate) fn place_one(&mut self, id: u64, profile: usize, now: Timestamp, decisions: &mut Decisions) {
+        let seed = mix(self.seed, id);
+        let now_ms = now.micros().max(0) as u64 / 1000;
+        let Some(pod) = self.pods.get(id) else { return };
+        let class = pod.class;
+        self.give_up_nomination(id);
+        let (known, profile) = split(self, profile);
+        let choice = match &mut profile.rater {
+            Some(rater) => match rater.choose(known, class, now_ms, seed) {
+                Ok(choice) => Some(choice),
+                Err(error) => {
+                    decisions
+                        .failures
+                        .push(PolicyFailure { profile: profile.name.clone(), error: error.clone() });
+                    if error.is_fatal() {
+                        profile.rater = None;
+                    }
+                    None
+                }
+            },
+            None => None,
+        };
+        let choice = match (choice, profile.failover) {
+            (Some(choice), _) => Ok(choice),
+            (None, Failover::Builtin) => profile.spare.choose(known, class, now_ms, seed),
+            (None, Failover::Hold) => Err(PolicyError::Gone),
+        };
+        match choice {
+            Ok(Choice::Slot(slot)) => self.assume(id, slot, 0, decisions),
+            Ok(Choice::Refused(count)) => {
+                let text = format!(
+                    "0/{} nodes are available: the scheduling policy refused all {count} that fit.",
+                    self.cluster.len()
+                );
+                self.leave(id, text, now, decisions);
+            }
+            Ok(Choice::Nowhere) => {
+                let text = explain(self.classes.get(class), &self.cluster);
+                self.leave(id, text, now, decisions);
+            }
+            Err(error) => {
+                let text = format!("the scheduling policy of this pod's profile does not work: {error}");
+                self.tell(id, text, decisions);
+                self.queue.retry(id, now);
+            }
+        }
+    }
+
+    /// Counts a pod as placed. The hard constraints are checked once more: nobody's answer is taken on trust.
+    pub(crate) fn assume(&mut self, id: u64, slot: u32, transaction: u32, decisions: &mut Decisions) {
+        let Some(pod) = self.pods.get_mut(id) else { return };
+        let class = self.classes.get(pod.class).clone();
+        let Some(node) = self.cluster.node(slot).filter(|node| fits(&class, node)) else {
+            debug_assert!(false, "a candidate does not fit any more");
+            return;
+        };
+        decisions.placements.push(Placement {
+            pod: pod.key().clone(),
+            uid: pod.uid().into(),
+            node: node.name.clone(),
+            transaction,
+        });
+        pod.place = Place::Assumed(slot);
+        pod.told.clear();
+        self.cluster.take(slot, &class);
+        self.queue.remove(id);
+        self.place_changed(id, 1);
+    }
+
+    /// A binding could not be committed: the pod goes back to the queue.
+    pub fn refused(&mut self, pod: &Key, now: Timestamp) {
+        let Some(id) = self.pods.find(pod) else { return };
+        let Some(pod) = self.pods.get_mut(id) else { return };
+        if let Place::Assumed(slot) = pod.place {
+            pod.place = Place::Waiting;
+            let (priority, since, class) = (pod.priority, pod.since, self.classes.get(pod.class).clone());
+            self.cluster.release(slot, &class);
+            self.place_changed(id, -1);
+            self.queue.add(id, priority, since);
+            self.queue.retry(id, now);
+        }
+    }
+
+    /// The pod stays where it is until the cluster changes.
+    pub(crate) fn leave(&mut self, id: u64, message: String, now: Timestamp, decisions: &mut Decisions) {
+        self.tell(id, message, decisions);
+        self.queue.unschedulable(id, now);
+    }
+
+    pub(crate) fn tell(&mut self, id: u64, message: String, decisions: &mut Decisions) {
+        let Some(pod) = self.pods.get_mut(id) else { return };
+        if pod.told != message {
+            pod.told.clone_from(&message);
+            decisions.unplaced.push(Unplaced { pod: pod.key().clone(), uid: pod.uid().into(), message });
+        }
+    }
+
+    pub(crate) fn give_up_nomination(&mut self, id: u64) {
+        let Some(pod) = self.pods.get_mut(id) else { return };
+        if let Place::Nominated(slot) = pod.place {
+            pod.place = Place::Waiting;
+            let class = self.classes.get(pod.class).clone();
+            self.cluster.release(slot, &class);
+        }
+    }
+
+    /// When [`Scheduler::decide`] will have something to do without a further change.
+    pub fn next_due(&self, now: Timestamp) -> Option<Timestamp> {
+        self.queue.next_due(now)
+    }
+
+    /// Pods that wait for a node.
+    pub fn pending(&self) -> usize {
+        self.queue.len()
+    }
+
+    pub(crate) fn known(&self) -> Known<'_> {
+        Known {
+            cluster: &self.cluster,
+            classes: &self.classes,
+            keys: &self.keys,
+            groups: &self.groups.all,
+            pods: &self.pods,
+        }
+    }
+}
+
+/// What policies are told from, and one profile's policies, borrowed apart.
+pub(crate) fn split(scheduler: &mut Scheduler, profile: usize) -> (Known<'_>, &mut Profile) {
+    let Scheduler { cluster, classes, keys, groups, pods, profiles, .. } = scheduler;
+    (Known { cluster, classes, keys, groups: &groups.all, pods }, &mut profiles[profile])
+}
+
+/// A seed of its own for each decision (SplitMix64's finaliser), so that one more decision shifts no other.
+pub(crate) fn mix(seed: u64, id: u64) -> u64 {
+    let mut z = seed ^ id.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+/// Shares a stored object without copying it.
+pub(crate) type SharedStored = Arc<berth_state::Stored>;
