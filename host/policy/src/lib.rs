@@ -1,1 +1,34 @@
 //! The Wasm policy engine: load, verify, limit, feed, swap.
+//!
+//! [`Engine::load`] turns bytes from anywhere into a [`Component`] or says in one sentence why not. A component of the scheduler
+//! role starts as a [`WasmPolicy`], which implements [`berth_scheduler::policy::Policy`]; [`Active`] serves one and brings up
+//! its successor beside it.
+//!
+//! Invariants: nothing that a component does stops the host or holds it up for longer than its limits say; what a component may
+//! import is listed in one place (`link.rs`); a component that has trapped is never called again; compiled code is loaded only
+//! from files this user wrote.
+//!
+//! There is no async here: calls are short and run on the caller's thread.
+
+mod bindings;
+mod cache;
+mod component;
+mod engine;
+mod error;
+mod limits;
+mod link;
+mod manifest;
+mod sandbox;
+mod swap;
+mod ticker;
+mod wasm_policy;
+
+pub use cache::Cache;
+pub use component::{Component, Digest, Role};
+pub use engine::Engine;
+pub use error::{LoadError, StartError};
+pub use limits::{
+    COMPONENT_BYTES_MAX, DEADLINE_MS_DEFAULT, DEADLINE_MS_MAX, Limits, MEMORY_BYTES_DEFAULT, MEMORY_BYTES_MAX,
+};
+pub use swap::{Active, Swap};
+pub use wasm_policy::WasmPolicy;

@@ -1,0 +1,47 @@
+//! Every power a component can have: the only place that grants any.
+
+use crate::bindings::{self, log};
+use crate::limits::{LOG_LINE_BYTES_MAX, LOG_LINES_PER_CALL_MAX};
+use crate::sandbox::Sandbox;
+use wasmtime::component::{HasSelf, Linker};
+
+/// Names of the contract's interfaces that a component may import. `types` holds no functions.
+const GRANTED: [&str; 2] = ["log", "types"];
+
+/// The host's side of all granted imports.
+pub(crate) fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<Sandbox>> {
+    let mut linker = Linker::new(engine);
+    log::add_to_linker::<Sandbox, HasSelf<Sandbox>>(&mut linker, |sandbox| sandbox)?;
+    Ok(linker)
+}
+
+/// The imports that are not granted.
+pub(crate) fn ungranted<'a>(imports: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let granted = GRANTED.map(bindings::interface);
+    imports.filter(|import| !granted.iter().any(|name| name == import)).map(str::to_owned).collect()
+}
+
+impl log::Host for Sandbox {
+    fn write(&mut self, level: u32, line: String) {
+        self.log_lines += 1;
+        if self.log_lines > LOG_LINES_PER_CALL_MAX {
+            return;
+        }
+        let line = cut(&line);
+        let plugin = &self.name;
+        match level {
+            1 => {
+                tracing::warn!(%plugin, "{line}");
+                self.last_error = Some(line.to_owned());
+            }
+            2 => tracing::warn!(%plugin, "{line}"),
+            3 => tracing::info!(%plugin, "{line}"),
+            _ => tracing::debug!(%plugin, "{line}"),
+        }
+    }
+}
+
+fn cut(line: &str) -> &str {
+    let end = (0..=LOG_LINE_BYTES_MAX.min(line.len())).rev().find(|&at| line.is_char_boundary(at));
+    &line[..end.unwrap_or(0)]
+}

@@ -1,0 +1,281 @@
+//! A running component that schedules.
+
+use crate::bindings::{cluster, interface, planning, scoring, types};
+use crate::component::Component;
+use crate::error::StartError;
+use crate::limits::{ANSWER_BYTES_MAX, SETUP_DEADLINE_MS};
+use crate::manifest;
+use crate::sandbox::{Sandbox, first_line};
+use berth_scheduler::policy::{
+    Action, Columns, Ctx, Feed, Manifest, PlanQuestion, Policy, PolicyError, ScoreQuestion, Scores, Unit,
+    Verb, check_plan, check_scores,
+};
+use std::time::Duration;
+use wasmtime::Store;
+
+/// One instance of a component, and what it says it is.
+pub struct WasmPolicy {
+    instance: Instance,
+    manifest: Manifest,
+    /// How many dimensions it has been told of.
+    dimensions: usize,
+}
+
+/// The part of a policy that runs in the sandbox.
+struct Instance {
+    component: Component,
+    store: Store<Sandbox>,
+    cluster: cluster::Guest,
+    scoring: Option<scoring::Guest>,
+    planning: Option<planning::Guest>,
+    state: State,
+}
+
+/// Whether an instance can be called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Alive,
+    /// It has trapped, and Wasmtime would refuse to enter it.
+    Dead,
+}
+
+impl std::fmt::Debug for WasmPolicy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let digest = self.instance.component.digest();
+        f.debug_struct("WasmPolicy")
+            .field("name", &self.manifest.name)
+            .field("digest", &digest)
+            .finish_non_exhaustive()
+    }
+}
+
+impl WasmPolicy {
+    pub(crate) fn start(
+        component: &Component,
+        name: &str,
+        config: &[u8],
+        offered: Columns<'_>,
+    ) -> Result<Self, StartError> {
+        let mut instance = Instance::start(component, name)?;
+        let described = instance.call(Duration::from_millis(SETUP_DEADLINE_MS), |store, instance| {
+            instance.cluster.call_describe(store, config)
+        })?;
+        let manifest = manifest::decode(described.map_err(|why| StartError::Config(first_line(&why)))?)?;
+        manifest.check(offered)?;
+        instance.check_exports(&manifest)?;
+        Ok(Self { instance, manifest, dimensions: 0 })
+    }
+
+    /// The component it is an instance of.
+    pub fn component(&self) -> &Component {
+        &self.instance.component
+    }
+
+    fn deadline(&self) -> Duration {
+        Duration::from_millis(self.instance.component.limits().deadline_ms())
+    }
+}
+
+impl Instance {
+    fn start(component: &Component, name: &str) -> Result<Self, StartError> {
+        let Some(exports) = component.scheduler_exports() else {
+            return Err(StartError::Role { role: component.role() });
+        };
+        let mut store =
+            Store::new(component.engine().wasmtime(), Sandbox::new(name.to_owned(), component.limits()));
+        store.limiter(|sandbox| sandbox);
+        store.set_hostcall_fuel(ANSWER_BYTES_MAX);
+        store.epoch_deadline_callback(|mut store| Ok(store.data_mut().tick()));
+        let failed = |store: &Store<Sandbox>, error: &wasmtime::Error| {
+            StartError::Instantiate(store.data().explain(error).to_string())
+        };
+        // Instantiation may run code of the component.
+        let in_flight = component.engine().ticker().enter();
+        store.data_mut().begin(Duration::from_millis(SETUP_DEADLINE_MS));
+        store.set_epoch_deadline(1);
+        let instance = component.pre().instantiate(&mut store).map_err(|error| failed(&store, &error))?;
+        drop(in_flight);
+        let cluster = exports.cluster.load(&mut store, &instance).map_err(|error| failed(&store, &error))?;
+        let scoring = exports.scoring.as_ref().map(|indices| indices.load(&mut store, &instance)).transpose();
+        let scoring = scoring.map_err(|error| failed(&store, &error))?;
+        let planning =
+            exports.planning.as_ref().map(|indices| indices.load(&mut store, &instance)).transpose();
+        let planning = planning.map_err(|error| failed(&store, &error))?;
+        Ok(Self { component: component.clone(), store, cluster, scoring, planning, state: State::Alive })
+    }
+
+    fn check_exports(&self, manifest: &Manifest) -> Result<(), StartError> {
+        let missing = |does, name| Err(StartError::MissingInterface { does, interface: interface(name) });
+        if manifest.scores != Scores::No && self.scoring.is_none() {
+            return missing("scores", "scoring");
+        }
+        if manifest.plans && self.planning.is_none() {
+            return missing("plans", "planning");
+        }
+        Ok(())
+    }
+
+    /// Calls into the component within its limits. After an error it is dead.
+    fn call<T>(
+        &mut self,
+        deadline: Duration,
+        call: impl FnOnce(&mut Store<Sandbox>, &Exports<'_>) -> wasmtime::Result<T>,
+    ) -> Result<T, PolicyError> {
+        if self.state == State::Dead {
+            return Err(PolicyError::Gone);
+        }
+        let in_flight = self.component.engine().ticker().enter();
+        self.store.data_mut().begin(deadline);
+        self.store.set_epoch_deadline(1);
+        let exports = Exports {
+            cluster: &self.cluster,
+            scoring: self.scoring.as_ref(),
+            planning: self.planning.as_ref(),
+        };
+        let result = call(&mut self.store, &exports);
+        drop(in_flight);
+        self.store.data_mut().end();
+        result.map_err(|error| {
+            self.state = State::Dead;
+            self.store.data().explain(&error)
+        })
+    }
+}
+
+/// What can be called.
+struct Exports<'a> {
+    cluster: &'a cluster::Guest,
+    scoring: Option<&'a scoring::Guest>,
+    planning: Option<&'a planning::Guest>,
+}
+
+impl Policy for WasmPolicy {
+    fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    fn feed(&mut self, feed: &Feed) -> Result<(), PolicyError> {
+        if let Some(dimensions) = &feed.dimensions {
+            self.dimensions = dimensions.len();
+        }
+        feed.assert_shape(&self.manifest, self.dimensions);
+        let deadline = match feed.reset {
+            true => Duration::from_millis(SETUP_DEADLINE_MS).max(self.deadline()),
+            false => self.deadline(),
+        };
+        self.instance.call(deadline, |store, exports| send(feed, store, exports.cluster))
+    }
+
+    fn score(&mut self, question: &ScoreQuestion<'_>, scores: &mut Vec<i32>) -> Result<(), PolicyError> {
+        let ScoreQuestion { ctx, class, candidates, columns } = *question;
+        let deadline = self.deadline();
+        let answer = self.instance.call(deadline, |store, exports| match exports.scoring {
+            Some(scoring) => scoring.call_score(store, wire_ctx(ctx), class, candidates, columns).map(Some),
+            None => Ok(None),
+        })?;
+        *scores = answer.ok_or_else(|| PolicyError::BadAnswer("it does not score".to_owned()))?;
+        check_scores(question, scores)
+    }
+
+    fn plan(&mut self, question: &PlanQuestion<'_>, actions: &mut Vec<Action>) -> Result<(), PolicyError> {
+        let batch = planning::Batch {
+            pods: question.pods.iter().map(wire_pod).collect(),
+            classes: question.classes.to_vec(),
+            words: question.words,
+            feasible: question.feasible.to_vec(),
+            eligible: question.eligible.to_vec(),
+            columns: question.columns.to_vec(),
+        };
+        let deadline = self.deadline();
+        let answer = self.instance.call(deadline, |store, exports| match exports.planning {
+            Some(planning) => planning.call_plan(store, wire_ctx(question.ctx), &batch).map(Some),
+            None => Ok(None),
+        })?;
+        let answer = answer.ok_or_else(|| PolicyError::BadAnswer("it does not plan".to_owned()))?;
+        actions.clear();
+        for action in answer {
+            actions.push(decode_action(action)?);
+        }
+        check_plan(question, actions)
+    }
+}
+
+/// One feed, in the order of the contract; what is empty costs nothing.
+fn send(feed: &Feed, store: &mut Store<Sandbox>, to: &cluster::Guest) -> wasmtime::Result<()> {
+    if feed.reset {
+        to.call_reset(&mut *store)?;
+    }
+    if let Some(dimensions) = &feed.dimensions {
+        to.call_define_dimensions(&mut *store, dimensions)?;
+    }
+    if !feed.symbols.texts.is_empty() {
+        to.call_define_symbols(&mut *store, feed.symbols.first, &feed.symbols.texts)?;
+    }
+    if !feed.removed_nodes.is_empty() {
+        to.call_remove_nodes(&mut *store, &feed.removed_nodes)?;
+    }
+    let nodes = &feed.nodes;
+    if !nodes.slots.is_empty() {
+        to.call_upsert_nodes(&mut *store, &nodes.slots, &nodes.allocatable, &nodes.requested, &nodes.labels)?;
+    }
+    if !feed.requested_slots.is_empty() {
+        to.call_update_requested(&mut *store, &feed.requested_slots, &feed.requested)?;
+    }
+    for update in &feed.columns {
+        to.call_update_column(&mut *store, update.column, &update.slots, &update.values)?;
+    }
+    send_objects(feed, store, to)?;
+    to.call_end_batch(store, feed.seq)
+}
+
+/// The later part of a feed: units, classes, groups, pods.
+fn send_objects(feed: &Feed, store: &mut Store<Sandbox>, to: &cluster::Guest) -> wasmtime::Result<()> {
+    if !feed.units.is_empty() {
+        let units: Vec<_> = feed.units.iter().map(wire_unit).collect();
+        to.call_upsert_units(&mut *store, &units)?;
+    }
+    if !feed.class_ids.is_empty() {
+        to.call_define_classes(&mut *store, &feed.class_ids, &feed.class_requests, &feed.class_attributes)?;
+    }
+    if !feed.forgotten_classes.is_empty() {
+        to.call_forget_classes(&mut *store, &feed.forgotten_classes)?;
+    }
+    if !feed.groups.is_empty() {
+        let wire = |group: &berth_scheduler::policy::Group| cluster::Group {
+            id: group.id,
+            min_members: group.min_members,
+            placed: group.placed,
+        };
+        let groups: Vec<_> = feed.groups.iter().map(wire).collect();
+        to.call_upsert_groups(&mut *store, &groups)?;
+    }
+    if !feed.removed_pods.is_empty() {
+        to.call_remove_pods(&mut *store, &feed.removed_pods)?;
+    }
+    if !feed.pods.is_empty() {
+        let pods: Vec<_> = feed.pods.iter().map(wire_pod).collect();
+        to.call_upsert_pods(&mut *store, &pods)?;
+    }
+    Ok(())
+}
+
+fn wire_ctx(ctx: Ctx) -> types::Ctx {
+    types::Ctx { seq: ctx.seq, now_ms: ctx.now_ms, seed: ctx.seed }
+}
+
+fn wire_unit(unit: &Unit) -> cluster::Unit {
+    let Unit { id, slot, dimension, index, model, capacity, free } = *unit;
+    cluster::Unit { id, slot, dimension, index, model, capacity, free }
+}
+
+fn wire_pod(pod: &berth_scheduler::policy::Pod) -> cluster::Pod {
+    let berth_scheduler::policy::Pod { id, since_ms, class, group, priority, slot, flags } = *pod;
+    cluster::Pod { id, since_ms, class, group, priority, slot, flags: flags.0 }
+}
+
+fn decode_action(action: planning::Action) -> Result<Action, PolicyError> {
+    let planning::Action { code, pod, slot, units, reason, transaction } = action;
+    let verb = Verb::from_code(code);
+    let verb = verb.ok_or_else(|| PolicyError::BadAnswer(format!("{code} is no known action")))?;
+    Ok(Action { verb, pod, slot, units, reason, transaction })
+}

@@ -1,0 +1,72 @@
+//! Running programs, without inherited surprises and with a time limit where the network is involved.
+
+use crate::BuildError;
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+/// Variables of the calling cargo that also mean something to the called one: where things are and how to reach registries.
+const KEPT: [&str; 7] = [
+    "CARGO_HOME",
+    "CARGO_NET_OFFLINE",
+    "CARGO_NET_GIT_FETCH_WITH_CLI",
+    "CARGO_HTTP_PROXY",
+    "CARGO_HTTP_CAINFO",
+    "RUSTUP_HOME",
+    "RUSTUP_TOOLCHAIN",
+];
+
+/// What the calling cargo, rustc, clippy or make may have set for itself.
+const DROPPED_PREFIXES: [&str; 7] = ["CARGO", "__CARGO", "RUST", "CLIPPY", "MAKE", "MFLAGS", "DEP_"];
+
+/// How often to look whether a program has ended.
+const POLL: Duration = Duration::from_millis(50);
+
+/// A command that does not see the variables of the cargo or make that called.
+pub(crate) fn clean(program: &str) -> Command {
+    let mut command = Command::new(program);
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        let dropped = DROPPED_PREFIXES.iter().any(|prefix| text.starts_with(prefix));
+        let registry = text.starts_with("CARGO_REGISTR") || text.starts_with("CARGO_SOURCE");
+        if dropped && !registry && !KEPT.contains(&text.as_ref()) {
+            command.env_remove(&name);
+        }
+    }
+    command.stdin(Stdio::null());
+    command
+}
+
+/// Runs to the end: standard output, standard error, success.
+pub(crate) fn run(mut command: Command) -> Result<(String, String, bool), BuildError> {
+    let Output { status, stdout, stderr } = command.output().map_err(|source| BuildError::Start {
+        program: command.get_program().to_string_lossy().into_owned(),
+        source,
+    })?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Ok((text(&stdout), text(&stderr), status.success()))
+}
+
+/// First line of a program's output when it succeeds.
+pub(crate) fn query(program: &str, arguments: &[&str]) -> Option<String> {
+    let mut command = clean(program);
+    command.args(arguments);
+    let (stdout, _, success) = run(command).ok()?;
+    success.then(|| stdout.lines().next().map(str::to_owned))?
+}
+
+/// Whether a program succeeds within a time; it is killed when the time is over.
+pub(crate) fn succeeds_within(mut command: Command, limit: Duration) -> bool {
+    let Ok(mut child) = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn() else { return false };
+    let deadline = Instant::now() + limit;
+    loop {
+        match child.try_wait() {
+            Ok(Some(status)) => return status.success(),
+            Ok(None) if Instant::now() < deadline => std::thread::sleep(POLL),
+            _ => break,
+        }
+    }
+    // Errors mean that it has ended on its own.
+    let _ = child.kill();
+    let _ = child.wait();
+    false
+}

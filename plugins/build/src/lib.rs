@@ -1,0 +1,113 @@
+//! Compiles Rust policies to Wasm components with whatever toolchain is there.
+//!
+//! Used by the build script that bundles the built-in policies, by tests that need other guests, and, as a program, by authors:
+//! `cargo run -p berth-guest-build -- <package directory> <output file>`.
+//!
+//! Invariant: what a guest is compiled with depends on this crate and the guest alone, never on the flags and variables of the
+//! cargo that happens to call.
+
+mod command;
+mod toolchain;
+
+pub use toolchain::Toolchain;
+
+use std::path::{Path, PathBuf};
+
+/// The target all guests are compiled for: no system interface, hence no imports but those of the contract.
+pub const TARGET: &str = "wasm32-unknown-unknown";
+
+/// Why a guest was not built.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// Neither way of compiling for [`TARGET`] is there.
+    #[error(
+        "no Rust toolchain here can compile for {TARGET}: run `rustup target add {TARGET}`, or on Debian and Ubuntu \
+         `apt-get install --no-install-recommends rustc-web cargo-web rust-web-src` ({tried})"
+    )]
+    NoToolchain {
+        /// What was tried, and how it ended.
+        tried: String,
+    },
+    /// A program could not be started.
+    #[error("cannot run {program}: {source}")]
+    Start {
+        /// Which.
+        program: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Cargo refused.
+    #[error("compiling {package} failed:\n{output}")]
+    Compile {
+        /// Directory of the package.
+        package: PathBuf,
+        /// What cargo said.
+        output: String,
+    },
+    /// The package has no `cdylib`.
+    #[error("{package} produced no Wasm module: its Cargo.toml needs [lib] crate-type = [\"cdylib\"]")]
+    NoModule {
+        /// Directory of the package.
+        package: PathBuf,
+    },
+    /// The module could not be read.
+    #[error("cannot read {path}: {source}")]
+    Read {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The module does not keep to the contract.
+    #[error("{package} is no component: {reason}")]
+    Encode {
+        /// Directory of the package.
+        package: PathBuf,
+        /// What the encoder said.
+        reason: String,
+    },
+}
+
+/// Compiles the package in a directory and makes a component of it. Intermediate files go to `target_dir`, which may be shared.
+pub fn component(package: &Path, target_dir: &Path) -> Result<Vec<u8>, BuildError> {
+    let toolchain = Toolchain::find(target_dir)?;
+    let module = core_module(package, target_dir, &toolchain)?;
+    encode(&module).map_err(|reason| BuildError::Encode { package: package.to_owned(), reason })
+}
+
+/// Compiles the package in a directory to a core module.
+fn core_module(package: &Path, target_dir: &Path, toolchain: &Toolchain) -> Result<Vec<u8>, BuildError> {
+    let (stdout, stderr, success) = command::run(toolchain.cargo_build(package, target_dir))?;
+    if !success {
+        return Err(BuildError::Compile { package: package.to_owned(), output: stderr });
+    }
+    let path = module_path(&stdout).ok_or_else(|| BuildError::NoModule { package: package.to_owned() })?;
+    std::fs::read(&path).map_err(|source| BuildError::Read { path, source })
+}
+
+/// The last Wasm file among cargo's messages: cargo reports the requested package after its dependencies.
+fn module_path(messages: &str) -> Option<PathBuf> {
+    let messages = messages.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+    let files = messages.flat_map(|message| message["filenames"].as_array().cloned().unwrap_or_default());
+    files
+        .filter_map(|file| file.as_str().map(PathBuf::from))
+        .filter(|file| file.extension().is_some_and(|e| e == "wasm"))
+        .next_back()
+}
+
+/// Wraps a core module that carries its world in a custom section.
+fn encode(module: &[u8]) -> Result<Vec<u8>, String> {
+    let mut encoder = wit_component::ComponentEncoder::default();
+    let encoded = encoder.validate(true).module(module).and_then(|encoder| encoder.encode());
+    encoded.map_err(|error| format!("{error:#}"))
+}
+
+/// One target directory for all guests, below the cargo target directory that `inside` lies in: the standard library is
+/// compiled once for all of them.
+///
+/// # Panics
+/// When `inside` is in no target directory.
+pub fn shared_target_dir(inside: &Path) -> PathBuf {
+    let root = inside.ancestors().find(|directory| directory.join("CACHEDIR.TAG").is_file());
+    root.unwrap_or_else(|| panic!("{} is in no cargo target directory", inside.display())).join("guests")
+}
