@@ -5,6 +5,9 @@ use std::path::PathBuf;
 
 use crate::Digest;
 
+/// How much of a foreign reason is shown, in characters.
+const REASON_CHARS_MAX: usize = 200;
+
 /// An image operation that failed. Each message is one sentence that names the object.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -156,6 +159,13 @@ pub enum ImageError {
 impl ImageError {
     pub(crate) fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> ImageError {
         move |source| ImageError::Io { action, path: path.into(), source }
+    }
+
+    /// A broken stream, with the reader's complaint cut to a line: it may quote the archive's bytes.
+    pub(crate) fn broken(what: &str, error: &io::Error) -> ImageError {
+        let text = error.to_string();
+        let line: String = text.chars().take_while(|c| !c.is_control()).take(REASON_CHARS_MAX).collect();
+        ImageError::BrokenArchive { detail: format!("{what}{line}") }
     }
 
     /// Whether asking again later can help (the kubelet's `ImagePullBackOff` retries either way, but may say so).

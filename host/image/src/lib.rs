@@ -25,6 +25,7 @@ mod manifest;
 mod pull;
 mod reference;
 mod registry;
+mod remote;
 mod safe_dir;
 mod staging;
 mod store;

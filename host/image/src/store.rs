@@ -1,12 +1,18 @@
 //! The image store: names to images, images to layer directories.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Read;
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
 
-use crate::{Digest, ImageError};
+use nix::fcntl::{Flock, FlockArg};
+
+use crate::index::{self, Index};
+use crate::manifest::{self, Config, Manifest};
+use crate::staging::Staging;
+use crate::{Digest, ImageError, Reference};
 
 /// A store of images under one directory. Clones share it.
 #[derive(Clone, Debug)]
@@ -102,50 +108,240 @@ pub struct GcReport {
     pub layers: usize,
 }
 
+/// Held by whoever writes content that no name reaches yet; garbage collection waits for it.
+pub(crate) struct Writing {
+    _lock: Flock<File>,
+}
+
 impl ImageStore {
     /// Opens the store in `dir`, creating it (mode 0700) when it is not there, and clears what a crash left half-written.
     pub fn open(dir: impl Into<PathBuf>) -> Result<ImageStore, ImageError> {
-        let _ = dir.into();
-        unimplemented!()
-    }
-
-    /// Imports every image of a `docker save` or OCI archive file (plain, gzip or zstd), or of an OCI layout directory.
-    /// Either all of its images are named afterwards, or none.
-    pub fn import_archive(&self, path: &Path) -> Result<Vec<ImportedImage>, ImageError> {
-        let _ = path;
-        unimplemented!()
-    }
-
-    /// As [`ImageStore::import_archive`], from a stream (an upload, standard input).
-    pub fn import_reader(&self, reader: impl Read) -> Result<Vec<ImportedImage>, ImageError> {
-        let _ = reader;
-        unimplemented!()
+        let root = dir.into();
+        for part in ["blobs/sha256", "layers", "tmp"] {
+            let path = root.join(part);
+            fs::create_dir_all(&path).map_err(ImageError::io("create", path))?;
+        }
+        fs::set_permissions(&root, fs::Permissions::from_mode(0o700))
+            .map_err(ImageError::io("change", &root))?;
+        let root = root.canonicalize().map_err(ImageError::io("resolve", &root))?;
+        let store = ImageStore { root: Arc::new(root) };
+        // Nobody else is writing: what lies in tmp is a dead process's.
+        if let Ok(_alone) = index::lock(&store.root, GC_LOCK, FlockArg::LockExclusiveNonblock) {
+            let tmp = store.root.join("tmp");
+            for entry in files(&tmp)? {
+                fs::remove_dir_all(&entry).map_err(ImageError::io("remove", entry))?;
+            }
+        }
+        Index::read(&store.root)?;
+        Ok(store)
     }
 
     /// The image a name points to. Short and full forms name the same (`my-app`, `docker.io/library/my-app:latest`);
     /// `name@sha256:…` and a bare manifest or config digest `sha256:…` are found too.
-    /// `Ok(None)` when it is not here; an error when the name is no reference or the store is damaged.
+    /// `Ok(None)` when it is not here, or not completely; an error when the name is no reference or the store is damaged.
     pub fn resolve(&self, name: &str) -> Result<Option<Image>, ImageError> {
-        let _ = name;
-        unimplemented!()
+        let index = Index::read(&self.root)?;
+        match find(&index, name)? {
+            Found::Manifest(digest) => self.load(&index, digest),
+            Found::Unknown => Ok(None),
+            Found::PerhapsConfig(config) => {
+                let digests: BTreeSet<Digest> = index.references.values().copied().collect();
+                for digest in digests {
+                    if let Some(image) =
+                        self.load(&index, digest)?.filter(|image| image.config_digest == config)
+                    {
+                        return Ok(Some(image));
+                    }
+                }
+                Ok(None)
+            }
+        }
     }
 
     /// All images, sorted by first name.
     pub fn list(&self) -> Result<Vec<ImageSummary>, ImageError> {
-        unimplemented!()
+        let index = Index::read(&self.root)?;
+        let digests: BTreeSet<Digest> = index.references.values().copied().collect();
+        let mut images = Vec::with_capacity(digests.len());
+        for digest in digests {
+            if let Some(Image { digest, config_digest, names, size_bytes, created, .. }) =
+                self.load(&index, digest)?
+            {
+                images.push(ImageSummary { digest, config_digest, names, size_bytes, created });
+            }
+        }
+        images.sort_by(|a, b| (&a.names, a.digest).cmp(&(&b.names, b.digest)));
+        Ok(images)
     }
 
-    /// Removes a name; content stays until [`ImageStore::gc`].
+    /// Removes a name; content stays until [`ImageStore::gc`]. A bare digest `sha256:…` removes an image without a name.
     pub fn remove(&self, name: &str) -> Result<Removal, ImageError> {
-        let _ = name;
-        unimplemented!()
+        let key = key(name)?;
+        Index::update(&self.root, |index| match index.references.remove(&key) {
+            None => Removal::NotFound,
+            Some(digest) if index.references.values().any(|other| *other == digest) => Removal::Untagged,
+            Some(_) => Removal::Unreferenced,
+        })
     }
 
     /// Deletes manifests, configs and layers that no name reaches, except of the images in `in_use`
     /// (manifest digests of the images that containers run from). Waits for running imports and pulls.
     pub fn gc(&self, in_use: &BTreeSet<Digest>) -> Result<GcReport, ImageError> {
-        let _ = in_use;
-        let _ = SystemTime::now();
-        unimplemented!()
+        let _alone = index::lock(&self.root, GC_LOCK, FlockArg::LockExclusive)?;
+        let index = Index::read(&self.root)?;
+        let (mut blobs, mut layers) = (BTreeSet::new(), BTreeSet::new());
+        for digest in index.references.values().chain(in_use) {
+            blobs.insert(digest.hex());
+            let Some(manifest) = self.manifest(*digest)? else { continue };
+            blobs.insert(manifest.config.digest.hex());
+            if let Some(config) = self.read_blob(manifest.config.digest)? {
+                layers.extend(Config::parse(&config)?.rootfs.diff_ids.iter().map(Digest::hex));
+            }
+        }
+        let staging = Staging::new(&self.root)?;
+        Ok(GcReport {
+            blobs: sweep(&self.root.join("blobs/sha256"), &blobs, &staging)?,
+            layers: sweep(&self.root.join("layers"), &layers, &staging)?,
+        })
     }
+
+    /// Announces content that no name reaches yet.
+    pub(crate) fn writing(&self) -> Result<Writing, ImageError> {
+        Ok(Writing { _lock: index::lock(&self.root, GC_LOCK, FlockArg::LockShared)? })
+    }
+
+    pub(crate) fn put_blob(&self, bytes: &[u8]) -> Result<Digest, ImageError> {
+        let digest = Digest::of(bytes);
+        // Written again even if it is there: that heals a damaged one.
+        index::write_durably(&self.root, &self.blob_path(digest), bytes)?;
+        Ok(digest)
+    }
+
+    /// A blob's bytes, checked against its digest.
+    pub(crate) fn read_blob(&self, digest: Digest) -> Result<Option<Vec<u8>>, ImageError> {
+        let path = self.blob_path(digest);
+        let bytes = match fs::read(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            result => result.map_err(ImageError::io("read", &path))?,
+        };
+        match Digest::of(&bytes) {
+            actual if actual == digest => Ok(Some(bytes)),
+            actual => {
+                Err(ImageError::WrongDigest { what: path.display().to_string(), expected: digest, actual })
+            }
+        }
+    }
+
+    fn blob_path(&self, digest: Digest) -> PathBuf {
+        self.root.join("blobs/sha256").join(digest.hex())
+    }
+
+    fn manifest(&self, digest: Digest) -> Result<Option<Manifest>, ImageError> {
+        let Some(bytes) = self.read_blob(digest)? else { return Ok(None) };
+        manifest::parse("image manifest", &bytes).map(Some)
+    }
+
+    pub(crate) fn load(&self, index: &Index, digest: Digest) -> Result<Option<Image>, ImageError> {
+        let Some(manifest) = self.manifest(digest)? else { return Ok(None) };
+        let Some(bytes) = self.read_blob(manifest.config.digest)? else { return Ok(None) };
+        let config = Config::parse(&bytes)?;
+        if !config.rootfs.diff_ids.iter().all(|layer| self.has_layer(*layer)) {
+            tracing::warn!(%digest, "image store: an image lacks a layer; it has to be pulled or imported again");
+            return Ok(None);
+        }
+        let names = index.references.iter().filter(|(name, to)| **to == digest && !is_digest(name));
+        Ok(Some(Image {
+            digest,
+            config_digest: manifest.config.digest,
+            names: names.map(|(name, _)| name.clone()).collect(),
+            layer_dirs: config.rootfs.diff_ids.iter().rev().map(|layer| self.layer_dir(*layer)).collect(),
+            size_bytes: size_bytes(&manifest),
+            created: config.created,
+            config: run_config(config.config),
+        }))
+    }
+}
+
+const GC_LOCK: &str = "gc.lock";
+
+/// Config and layers, as the manifest states them.
+pub(crate) fn size_bytes(manifest: &Manifest) -> u64 {
+    manifest.layers.iter().fold(manifest.config.size, |sum, layer| sum.saturating_add(layer.size))
+}
+
+enum Found {
+    Manifest(Digest),
+    PerhapsConfig(Digest),
+    Unknown,
+}
+
+fn is_digest(name: &str) -> bool {
+    name.starts_with("sha256:")
+}
+
+/// How the index writes a name. `name:tag@digest` is kept as `name@digest`: the digest alone decides.
+pub(crate) fn key(name: &str) -> Result<String, ImageError> {
+    if is_digest(name) {
+        return Ok(name.parse::<Digest>()?.to_string());
+    }
+    let reference: Reference = name.parse()?;
+    Ok(match reference.digest() {
+        Some(digest) => reference.with_digest(digest).to_string(),
+        None => reference.to_string(),
+    })
+}
+
+fn find(index: &Index, name: &str) -> Result<Found, ImageError> {
+    if let Some(digest) = index.references.get(&key(name)?) {
+        return Ok(Found::Manifest(*digest));
+    }
+    if is_digest(name) {
+        let digest = name.parse()?;
+        let known = index.references.values().any(|to| *to == digest);
+        return Ok(if known { Found::Manifest(digest) } else { Found::PerhapsConfig(digest) });
+    }
+    let reference: Reference = name.parse()?;
+    let repository = format!("{}/{}", reference.registry(), reference.repository());
+    let same_repository =
+        |known: &str| known.strip_prefix(&repository).is_some_and(|rest| rest.starts_with([':', '@']));
+    // A tag of the repository that has the digest asked for.
+    let by_digest =
+        |digest| index.references.iter().any(|(known, to)| *to == digest && same_repository(known));
+    Ok(match reference.digest() {
+        Some(digest) if by_digest(digest) => Found::Manifest(digest),
+        _ => Found::Unknown,
+    })
+}
+
+fn run_config(config: manifest::RunConfig) -> ImageConfig {
+    ImageConfig {
+        entrypoint: config.entrypoint,
+        cmd: config.cmd,
+        env: config.env,
+        working_dir: config.working_dir,
+        user: config.user,
+        exposed_ports: config.exposed_ports.into_keys().collect(),
+        stop_signal: config.stop_signal,
+        volumes: config.volumes.into_keys().collect(),
+        labels: config.labels,
+    }
+}
+
+/// Deletes the entries of `dir` that are not in `keep`. A layer is moved away first, so that none is ever half there.
+fn sweep(dir: &Path, keep: &BTreeSet<String>, staging: &Staging) -> Result<usize, ImageError> {
+    let mut count = 0;
+    for path in files(dir)? {
+        let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
+        if keep.contains(name) {
+            continue;
+        }
+        fs::rename(&path, staging.path().join(name)).map_err(ImageError::io("remove", &path))?;
+        count += 1;
+    }
+    Ok(count)
+}
+
+fn files(dir: &Path) -> Result<Vec<PathBuf>, ImageError> {
+    let entries = fs::read_dir(dir).map_err(ImageError::io("read", dir))?;
+    entries.map(|entry| entry.map(|entry| entry.path()).map_err(ImageError::io("read", dir))).collect()
 }

@@ -1,0 +1,231 @@
+//! Layers on disk: attributes, whiteouts in overlayfs' form, and archives that mean harm.
+#![allow(clippy::unwrap_used)] // A test's helpers are tests too.
+
+mod common;
+
+use std::fs;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::Path;
+use std::process::Command;
+
+use common::*;
+use tar::{EntryType, Header};
+
+/// A file capability as `setcap cap_net_raw+ep` writes it (revision 2).
+const CAPABILITY: [u8; 20] = [1, 0, 0, 2, 0, 32, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+
+fn xattr(path: &Path, name: &str) -> Option<Vec<u8>> {
+    let (path, name) =
+        (std::ffi::CString::new(path.to_str().unwrap()).unwrap(), std::ffi::CString::new(name).unwrap());
+    let mut value = vec![0; 64];
+    // SAFETY: the strings are terminated and the buffer is as long as stated.
+    let length =
+        unsafe { libc::lgetxattr(path.as_ptr(), name.as_ptr(), value.as_mut_ptr().cast(), value.len()) };
+    value.truncate(usize::try_from(length).ok()?);
+    Some(value)
+}
+
+#[test]
+fn owners_modes_times_links_nodes_and_capabilities_arrive() {
+    let store = Store::new();
+    let mut device = Header::new_gnu();
+    device.set_path("dev/null").unwrap();
+    device.set_entry_type(EntryType::Char);
+    device.set_mode(0o666);
+    device.set_uid(0);
+    device.set_gid(0);
+    device.set_mtime(1);
+    device.set_size(0);
+    device.set_device_major(1).unwrap();
+    device.set_device_minor(3).unwrap();
+    let layer = Tar::new()
+        .entry(EntryType::Directory, "./", "", 0o711, b"")
+        .dir("bin/")
+        .entry(EntryType::Regular, "bin/su", "", 0o4755, b"su")
+        .pax(&[("SCHILY.xattr.security.capability", &CAPABILITY), ("mtime", b"5.25"), ("uid", b"70000")])
+        .file("bin/ping", b"ping")
+        .pax(&[("SCHILY.xattr.trusted.overlay.redirect", b"/etc")])
+        .file("bin/plain", b"")
+        .hard_link("bin/su2", "bin/su")
+        .hard_link("bin/su3", "/bin/su")
+        .symlink("sh", "/bin/busybox")
+        .entry(EntryType::Fifo, "pipe", "", 0o600, b"")
+        .raw(device, b"")
+        .file("implied/deep/file", b"x")
+        .file("late", b"first")
+        .file("late", b"second")
+        .build();
+    let root = unpack(&store, layer).unwrap();
+    let stat = |name: &str| fs::symlink_metadata(root.join(name)).unwrap();
+    assert_eq!(stat("").mode() & 0o7777, 0o711);
+    let su = stat("bin/su");
+    assert_eq!((su.mode() & 0o7777, su.uid(), su.gid(), su.mtime()), (0o4755, 12, 34, 1_000_000_000));
+    assert_eq!((su.nlink(), su.ino()), (3, stat("bin/su2").ino()));
+    let ping = stat("bin/ping");
+    assert_eq!((ping.uid(), ping.mtime(), ping.mtime_nsec()), (70000, 5, 250_000_000));
+    assert_eq!(xattr(&root.join("bin/ping"), "security.capability").as_deref(), Some(&CAPABILITY[..]));
+    assert_eq!(xattr(&root.join("bin/plain"), "trusted.overlay.redirect"), None, "not an image's to set");
+    assert_eq!(stat("bin").mtime(), 1_000_000_000, "also after its entries were made");
+    assert_eq!(fs::read_link(root.join("sh")).unwrap(), Path::new("/bin/busybox"));
+    assert!(stat("pipe").file_type().is_fifo());
+    assert!(stat("dev/null").file_type().is_char_device());
+    assert_eq!(stat("dev/null").rdev(), nix::sys::stat::makedev(1, 3));
+    assert_eq!(stat("implied/deep").mode() & 0o7777, 0o755);
+    assert_eq!(read(root.join("late")), "second");
+}
+
+#[test]
+fn whiteouts_work_in_a_real_overlay() {
+    let store = Store::new();
+    let base = Tar::new()
+        .file("gone", b"x")
+        .file("stays", b"x")
+        .file("both", b"old")
+        .dir("opaque/")
+        .file("opaque/old", b"x")
+        .dir("replaced/")
+        .file("replaced/old", b"x")
+        .build();
+    let top = Tar::new()
+        .file(".wh.gone", b"")
+        .file("both", b"new")
+        .file(".wh.both", b"")
+        .dir("opaque/")
+        .file("opaque/new", b"x")
+        .file("opaque/.wh..wh..opq", b"")
+        .dir("replaced/")
+        .file("replaced/new", b"x")
+        .file(".wh.replaced", b"")
+        .file(".wh..wh.plnk", b"")
+        .build();
+    let layers = vec![base, top];
+    store.store.import_reader(docker_archive(&["t"], &layers, &layers).as_slice()).unwrap();
+    let image = store.store.resolve("t").unwrap().unwrap();
+    let lower: Vec<&str> = image.layer_dirs.iter().map(|dir| dir.to_str().unwrap()).collect();
+    // A mount namespace of its own: nothing stays mounted, whatever happens.
+    let script = format!(
+        "mount -t tmpfs t /mnt && mkdir /mnt/m && mount -t overlay o -o lowerdir={} /mnt/m && cd /mnt/m && find . | sort && cat both",
+        lower.join(":")
+    );
+    let output = Command::new("unshare")
+        .args(["-m", "--propagation", "private", "sh", "-c", &script])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let seen = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(seen, ".\n./both\n./opaque\n./opaque/new\n./replaced\n./replaced/new\n./stays\nnew");
+}
+
+#[test]
+fn hostile_entries_are_refused_by_name() {
+    let long_link = |size: u64| {
+        let mut header = Header::new_gnu();
+        header.as_old_mut().name[..13].copy_from_slice(b"././@LongLink");
+        header.set_entry_type(EntryType::GNULongName);
+        header.set_size(size);
+        header
+    };
+    let cases: Vec<(&str, Vec<u8>, &str)> = vec![
+        (
+            "dots",
+            Tar::new().file("../../outside", b"x").build(),
+            "entry \"../../outside\": the path contains \"..\"",
+        ),
+        ("inner dots", Tar::new().file("a/../../outside", b"x").build(), "the path contains \"..\""),
+        (
+            "hard link out",
+            Tar::new().hard_link("passwd", "../../../../etc/passwd").build(),
+            "the link's target",
+        ),
+        (
+            "hard link to nothing",
+            Tar::new().hard_link("a", "etc/passwd").build(),
+            "which the layer does not hold",
+        ),
+        (
+            "hard link through a symlink",
+            Tar::new().symlink("out", "/etc").hard_link("passwd", "out/passwd").build(),
+            "which the layer does not hold",
+        ),
+        ("file under a file", Tar::new().file("a", b"").file("a/b", b"").build(), "entry \"a/b\""),
+        ("symlink loop", Tar::new().symlink("l", "l").file("l/x", b"").build(), "entry \"l/x\""),
+        (
+            "unknown type",
+            Tar::new().entry(EntryType::new(b'Z'), "z", "", 0o644, b"").build(),
+            "unsupported entry type",
+        ),
+        (
+            "memory bomb",
+            Tar::new().raw(long_link(64 << 20), &vec![b'a'; 64 << 20]).build(),
+            "an entry's headers are larger than",
+        ),
+        ("ends early", Tar::new().file("a", &[1; 600]).build()[..700].to_vec(), "truncated"),
+    ];
+    for (kind, layer, expected) in cases {
+        let store = Store::new();
+        let error = unpack(&store, layer).unwrap_err();
+        assert!(error.contains(expected), "{kind}: {error}");
+        assert_eq!((store.count("layers"), store.count("tmp")), (0, 0), "{kind}: nothing is left");
+    }
+}
+
+#[test]
+fn links_that_point_out_stay_inside() {
+    let outside = tempfile::tempdir().unwrap();
+    let out = outside.path().to_str().unwrap();
+    let store = Store::new();
+    let layer = Tar::new()
+        .symlink("absolute", out)
+        .file("absolute/one", b"x")
+        .symlink("relative", "../../../../../../../../tmp")
+        .file("relative/two", b"x")
+        .symlink("proc", "/proc/self/root")
+        .file("/etc/three", b"x")
+        .symlink("four", &format!("{out}/four"))
+        .file("four", b"x")
+        .build();
+    let result = unpack(&store, layer);
+    assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 0, "nothing was written outside");
+    assert!(!Path::new("/tmp/two").exists());
+    // `absolute` dangles inside the layer, so the layer is refused there.
+    assert!(result.unwrap_err().contains("absolute/one"));
+
+    let layer = Tar::new()
+        .dir("tmp/")
+        .symlink("relative", "../../../../tmp")
+        .file("relative/two", b"x")
+        .file("/etc/three", b"x")
+        .symlink("four", &format!("{out}/four"))
+        .file("four", b"x")
+        .build();
+    let root = unpack(&store, layer).unwrap();
+    assert_eq!(read(root.join("tmp/two")), "x", "resolved as a container would");
+    assert_eq!(read(root.join("etc/three")), "x", "absolute means the layer's root");
+    assert!(
+        fs::symlink_metadata(root.join("four")).unwrap().is_file(),
+        "the link was replaced, not followed"
+    );
+    assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_sparse_bomb_takes_no_disk() {
+    let store = Store::new();
+    let mut header = Header::new_gnu();
+    header.set_path("bomb").unwrap();
+    header.set_entry_type(EntryType::GNUSparse);
+    header.set_mode(0o644);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_mtime(0);
+    header.set_size(0);
+    let size: u64 = 2 << 30;
+    let gnu = header.as_gnu_mut().unwrap();
+    gnu.realsize.copy_from_slice(format!("{size:011o}\0").as_bytes());
+    gnu.sparse[0].offset.copy_from_slice(format!("{size:011o}\0").as_bytes());
+    gnu.sparse[0].numbytes.copy_from_slice(b"00000000000\0");
+    let root = unpack(&store, Tar::new().raw(header, b"").build()).unwrap();
+    let bomb = fs::metadata(root.join("bomb")).unwrap();
+    assert_eq!(bomb.len(), size);
+    assert!(bomb.blocks() < 64, "{} blocks", bomb.blocks());
+}
