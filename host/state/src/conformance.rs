@@ -28,7 +28,7 @@ where
     let mixed = [put(201, "o001", 1001), delete(202, "o002"), put(203, "o002", 1002), delete(204, "o003")];
     store.commit(&mixed).await.expect("one object twice within a batch");
     store.commit(&[]).await.expect("an empty batch");
-    drop(store);
+    store.close().await.expect("closing");
 
     let mut store = open().await;
     let (revision, records) = loaded(&mut store).await;
@@ -44,7 +44,7 @@ where
     assert_eq!(restored, Some(draft("o004", 4)));
 
     blobs(&mut store).await;
-    drop(store);
+    store.close().await.expect("closing");
     let mut store = open().await;
     assert_eq!(store.get_blob("sha256:b").await.expect("reading"), Some(large_blob()));
 }

@@ -1,6 +1,6 @@
 //! Turning commits into changes: preconditions are checked and revisions given here, by one writer.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::{Change, Draft, Key, Revision, State, Stored};
@@ -12,6 +12,17 @@ pub struct Commit {
     pub ops: Vec<Op>,
     /// What must still be true of the writer, beyond the objects it writes.
     pub fence: Option<Fence>,
+    /// Objects that must still be there, though they are not written: the namespace of a new object.
+    pub needs: Vec<Need>,
+}
+
+/// An object a commit relies on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Need {
+    /// Which object.
+    pub key: Key,
+    /// Its uid: one of the same name that came later is another one.
+    pub uid: Box<str>,
 }
 
 /// One object is written or deleted, if it is still what the writer saw.
@@ -71,6 +82,9 @@ pub enum CommitError {
         /// The lease.
         lease: Key,
     },
+    /// Too many commits wait to be written: nothing was written, try again later.
+    #[error("too many writes are waiting")]
+    Busy,
     /// The store failed: nothing was written, and it is unknown whether a retry will work.
     #[error("{0}")]
     Store(String),
@@ -92,10 +106,13 @@ impl Ledger {
         if let Some(fence) = &commit.fence {
             self.check_fence(state, fence)?;
         }
-        for (at, op) in commit.ops.iter().enumerate() {
-            debug_assert!(commit.ops[..at].iter().all(|other| other.key != op.key), "{} twice", op.key);
+        for need in &commit.needs {
+            self.check_need(state, need)?;
+        }
+        for op in &commit.ops {
             self.check(state, op)?;
         }
+        debug_assert!(keys_differ(&commit.ops), "an object stands twice in one commit");
         self.last = self.last.max(state.revision());
         Ok(commit.ops.into_iter().map(|op| self.take(state, op)).collect())
     }
@@ -122,6 +139,14 @@ impl Ledger {
         if holds { Ok(()) } else { Err(CommitError::Conflict { key: op.key.clone(), found }) }
     }
 
+    fn check_need(&self, state: &State, need: &Need) -> Result<(), CommitError> {
+        let found = self.current(state, &need.key);
+        if found.is_some_and(|stored| stored.meta().uid == need.uid) {
+            return Ok(());
+        }
+        Err(CommitError::Conflict { key: need.key.clone(), found: found.map(|stored| stored.revision) })
+    }
+
     fn check_fence(&self, state: &State, fence: &Fence) -> Result<(), CommitError> {
         let lease = self.current(state, &fence.lease);
         let held = lease.is_some_and(|l| l.field("spec.leaseTransitions") == Some(fence.epoch.as_str()));
@@ -138,4 +163,9 @@ impl Ledger {
         self.staged.insert(op.key.clone(), new.clone());
         Arc::new(Change { revision: self.last, key: op.key, old, new })
     }
+}
+
+fn keys_differ(ops: &[Op]) -> bool {
+    let keys: HashSet<&Key> = ops.iter().map(|op| &op.key).collect();
+    keys.len() == ops.len()
 }

@@ -14,7 +14,7 @@ mod stored;
 
 pub use change::{Change, History, Revision};
 pub use key::Key;
-pub use ledger::{Action, Commit, CommitError, Expect, Fence, Ledger, Op};
+pub use ledger::{Action, Commit, CommitError, Expect, Fence, Ledger, Need, Op};
 pub use memory::MemoryStore;
 pub use state::State;
 pub use store::{Record, Store, StoreError};

@@ -99,4 +99,8 @@ impl Store for MemoryStore {
         disk.blobs.remove(digest);
         Ok(())
     }
+
+    async fn close(self) -> Result<(), StoreError> {
+        Ok(())
+    }
 }

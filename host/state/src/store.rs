@@ -61,4 +61,7 @@ pub trait Store: Send + 'static {
 
     /// Forgets a blob; an absent one is no error.
     fn delete_blob(&mut self, digest: &str) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Puts the store down tidily: afterwards it can be opened again. Dropping it instead loses nothing acknowledged.
+    fn close(self) -> impl Future<Output = Result<(), StoreError>> + Send;
 }

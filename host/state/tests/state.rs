@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use berth_state::conformance::{apply, resource};
 use berth_state::{
-    Action, Commit, CommitError, Draft, Expect, Fence, Key, Ledger, MemoryStore, Op, Revision, State,
+    Action, Commit, CommitError, Draft, Expect, Fence, Key, Ledger, MemoryStore, Need, Op, Revision, State,
 };
 use serde_json::json;
 
@@ -27,7 +27,7 @@ fn delete(name: &str, at: u64) -> Op {
 }
 
 fn commit(ops: Vec<Op>) -> Commit {
-    Commit { ops, fence: None }
+    Commit { ops, ..Commit::default() }
 }
 
 fn names(objects: &[Arc<berth_state::Stored>]) -> Vec<(&str, u64)> {
@@ -99,8 +99,25 @@ fn staged_writes_are_seen_by_the_next_commit_only_until_cleared() {
 fn a_leader_that_lost_its_lease_cannot_commit() {
     let state = State::default();
     let fence = Fence { lease: key("leader"), epoch: "3".to_owned() };
-    let error = Ledger::default().stage(&state, Commit { ops: vec![], fence: Some(fence) }).unwrap_err();
+    let error =
+        Ledger::default().stage(&state, Commit { fence: Some(fence), ..Commit::default() }).unwrap_err();
     assert_eq!(error, CommitError::Fenced { lease: key("leader") });
+}
+
+#[test]
+fn what_a_commit_needs_must_be_there_with_its_uid() {
+    let mut state = State::default();
+    apply(&mut state, commit(vec![put("home", 1, Expect::Absent)]));
+    let stage = |name: &str, uid: &str| {
+        let needs = vec![Need { key: key(name), uid: uid.into() }];
+        let commit = Commit { needs, ops: vec![put("a", 1, Expect::Absent)], ..Commit::default() };
+        Ledger::default().stage(&state, commit).map(|changes| changes.len())
+    };
+    let uid = state.get(&key("home")).unwrap().meta().uid.clone();
+    assert_eq!(stage("home", &uid), Ok(1));
+    let found = Some(Revision(1));
+    assert_eq!(stage("home", "another"), Err(CommitError::Conflict { key: key("home"), found }));
+    assert_eq!(stage("gone", &uid), Err(CommitError::Conflict { key: key("gone"), found: None }));
 }
 
 #[test]

@@ -1,10 +1,50 @@
 //! The durable store: SQLite behind [`berth_state::Store`].
+//!
+//! One file in WAL mode with `synchronous=FULL`, one connection, one transaction a commit: what was acknowledged is on
+//! disk. It knows nothing of kinds: keys, revisions and bytes go in and come out.
 
-use berth_state::StoreError;
+mod format;
+mod location;
+mod rows;
+mod transform;
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use berth_state::{Change, Record, Revision, Store, StoreError};
+use bytes::Bytes;
+use sqlx::sqlite::{
+    SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqliteLockingMode, SqliteSynchronous,
+};
+use sqlx::{ConnectOptions, Connection, SqliteConnection};
+
+pub use transform::{Plain, Transform};
+
+/// Pages after which SQLite copies the write-ahead log into the database: 16 MiB of log, so that a burst of writes
+/// is not interrupted every few hundred of them, and a restart has little to replay.
+const CHECKPOINT_PAGES: u32 = 4096;
+
+/// To how much the log file is cut back after a checkpoint, when a burst made it longer.
+const LOG_BYTES_MAX: u64 = 64 << 20;
+
+/// Commits between two looks at free pages.
+const COMMITS_PER_VACUUM: u32 = 4096;
+
+/// Free pages given back to the file system at a time (4 MiB), so that no commit waits long for it.
+const VACUUM_PAGES: u32 = 1024;
 
 /// A store in one SQLite file.
-#[derive(Debug)]
-pub struct SqliteStore {}
+///
+/// The file is readable by its owner only, a directory made for it too. A lock beside it (`<file>.lock`) keeps a second
+/// berth out; the kernel releases it with the process.
+pub struct SqliteStore {
+    path: PathBuf,
+    connection: SqliteConnection,
+    transform: Box<dyn Transform>,
+    commits_since_vacuum: u32,
+    _lock: File,
+}
 
 impl SqliteStore {
     /// Opens the store at `location`, a path or `sqlite:<path>`; makes it, with its directory, when it is not there.
@@ -12,7 +52,102 @@ impl SqliteStore {
     /// # Errors
     /// When another berth has it open, when it is no database of berth's, is damaged, or was written by a newer berth.
     pub async fn open(location: &str) -> Result<Self, StoreError> {
-        let _ = location;
-        unimplemented!()
+        Self::open_with(location, Box::new(Plain)).await
+    }
+
+    /// [`SqliteStore::open`] with what is done to values on their way to and from the disk.
+    ///
+    /// # Errors
+    /// As [`SqliteStore::open`].
+    pub async fn open_with(location: &str, transform: Box<dyn Transform>) -> Result<Self, StoreError> {
+        let path = location::path_of(location)?;
+        location::prepare(&path)?;
+        let lock = location::lock(&path)?;
+        let failed = |error: sqlx::Error| StoreError::new(opening(&path, &error), error);
+        let mut connection = options(&path).connect().await.map_err(failed)?;
+        format::check_and_migrate(&mut connection, &path, format::MIGRATIONS).await?;
+        Ok(Self { path, connection, transform, commits_since_vacuum: 0, _lock: lock })
+    }
+
+    /// The database file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Gives a bounded number of free pages back to the file system, now and then.
+    async fn vacuum(&mut self) -> Result<(), sqlx::Error> {
+        self.commits_since_vacuum += 1;
+        if self.commits_since_vacuum < COMMITS_PER_VACUUM {
+            return Ok(());
+        }
+        self.commits_since_vacuum = 0;
+        let statement = format!("PRAGMA incremental_vacuum({VACUUM_PAGES})");
+        sqlx::raw_sql(sqlx::AssertSqlSafe(statement)).execute(&mut self.connection).await.map(drop)
+    }
+}
+
+fn options(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(true)
+        .auto_vacuum(SqliteAutoVacuum::Incremental)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        // The lock file keeps others out; without shared memory for readers SQLite does less for each commit.
+        .locking_mode(SqliteLockingMode::Exclusive)
+        .pragma("wal_autocheckpoint", CHECKPOINT_PAGES.to_string())
+        .pragma("journal_size_limit", LOG_BYTES_MAX.to_string())
+        .disable_statement_logging()
+}
+
+fn opening(path: &Path, error: &sqlx::Error) -> String {
+    let path = path.display();
+    let code = error.as_database_error().and_then(|e| e.code()).unwrap_or_default();
+    match code.as_ref() {
+        "26" => format!("{path} is not a database; give another path, or move the file away"),
+        "11" => format!("the store {path} is damaged; restore a backup of it"),
+        "5" => format!("the store {path} is in use by another program"),
+        _ => format!("opening the store {path}"),
+    }
+}
+
+impl Store for SqliteStore {
+    async fn load(&mut self, each: &mut (dyn FnMut(Record) + Send)) -> Result<Revision, StoreError> {
+        rows::load(&mut self.connection, self.transform.as_ref(), each)
+            .await
+            .map_err(|error| error.in_store("reading", &self.path))
+    }
+
+    async fn commit(&mut self, changes: &[Arc<Change>]) -> Result<(), StoreError> {
+        let Some(last) = changes.last() else { return Ok(()) };
+        let net = rows::NetChanges::of(changes, self.transform.as_ref());
+        let written = rows::write(&mut self.connection, net, last.revision).await;
+        written.map_err(|error| error.in_store("writing to", &self.path))?;
+        if let Err(error) = self.vacuum().await {
+            tracing::warn!(store = %self.path.display(), %error, "free space could not be given back");
+        }
+        Ok(())
+    }
+
+    async fn put_blob(&mut self, digest: &str, bytes: Bytes) -> Result<(), StoreError> {
+        rows::put_blob(&mut self.connection, digest, &bytes)
+            .await
+            .map_err(|error| error.in_store("writing a blob to", &self.path))
+    }
+
+    async fn get_blob(&mut self, digest: &str) -> Result<Option<Bytes>, StoreError> {
+        rows::get_blob(&mut self.connection, digest)
+            .await
+            .map_err(|error| error.in_store("reading a blob from", &self.path))
+    }
+
+    async fn delete_blob(&mut self, digest: &str) -> Result<(), StoreError> {
+        rows::delete_blob(&mut self.connection, digest)
+            .await
+            .map_err(|error| error.in_store("deleting a blob from", &self.path))
+    }
+    async fn close(self) -> Result<(), StoreError> {
+        let failed = |error| StoreError::new(format!("closing the store {}", self.path.display()), error);
+        self.connection.close().await.map_err(failed)
     }
 }

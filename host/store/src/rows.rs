@@ -1,0 +1,217 @@
+//! The statements: many rows each, so that a commit of hundreds of objects costs a few of them.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::path::Path;
+use std::sync::Arc;
+
+use berth_state::{Change, Key, Record, Revision, StoreError};
+use bytes::Bytes;
+use futures_util::TryStreamExt;
+use sqlx::{AssertSqlSafe, Connection, Row, SqliteConnection};
+
+use crate::transform::Transform;
+
+/// Rows of one statement: beyond 64 nothing is won, and five parameters a row stay far below SQLite's 32,766.
+/// Fewer rows go in powers of two, so that only a handful of different statements is ever prepared.
+const ROWS_MAX: usize = 64;
+
+/// What went wrong, before it is known where.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RowError {
+    #[error(transparent)]
+    Sqlite(#[from] sqlx::Error),
+    #[error("{key}: {why}")]
+    Sealed { key: Key, why: String },
+    #[error("a revision in it is negative")]
+    Revision,
+}
+
+impl RowError {
+    pub(crate) fn in_store(self, doing: &str, path: &Path) -> StoreError {
+        let path = path.display();
+        let code = match &self {
+            Self::Sqlite(sqlx::Error::Database(error)) => error.code().unwrap_or_default().into_owned(),
+            _ => String::new(),
+        };
+        let context = match code.as_str() {
+            "13" => format!("{doing} the store {path}: its disk is full, make room"),
+            "11" => format!("{doing} the store {path}: it is damaged, restore a backup of it"),
+            _ => format!("{doing} the store {path}"),
+        };
+        StoreError::new(context, self)
+    }
+}
+
+/// What a batch of changes leaves behind: of an object that is written twice only the last version counts.
+pub(crate) struct NetChanges {
+    puts: Vec<(Key, Revision, Bytes)>,
+    deletes: Vec<Key>,
+}
+
+impl NetChanges {
+    pub(crate) fn of(changes: &[Arc<Change>], transform: &dyn Transform) -> Self {
+        let last: HashMap<&Key, &Arc<Change>> = changes.iter().map(|change| (&change.key, change)).collect();
+        let is_last = |change: &&Arc<Change>| Arc::ptr_eq(last[&change.key], change);
+        let mut net = Self { puts: Vec::with_capacity(changes.len()), deletes: vec![] };
+        for change in changes.iter().filter(is_last) {
+            let key = change.key.clone();
+            match &change.new {
+                Some(new) => {
+                    let sealed = transform.seal(&key, new.bytes());
+                    net.puts.push((key, change.revision, sealed));
+                }
+                None => net.deletes.push(key),
+            }
+        }
+        net
+    }
+}
+
+/// One transaction: all rows, and the revision of the last one.
+pub(crate) async fn write(
+    connection: &mut SqliteConnection,
+    net: NetChanges,
+    revision: Revision,
+) -> Result<(), RowError> {
+    let mut transaction = connection.begin().await?;
+    for chunk in chunks(&net.puts) {
+        put(&mut transaction, chunk).await?;
+    }
+    for chunk in chunks(&net.deletes) {
+        delete(&mut transaction, chunk).await?;
+    }
+    sqlx::query("UPDATE head SET revision = ?").bind(number(revision)).execute(&mut *transaction).await?;
+    Ok(transaction.commit().await?)
+}
+
+async fn put(connection: &mut SqliteConnection, rows: &[(Key, Revision, Bytes)]) -> Result<(), sqlx::Error> {
+    let mut sql = "INSERT INTO objects VALUES ".to_owned();
+    write_tuples(&mut sql, "(?,?,?,?,?)", rows.len());
+    sql.push_str(
+        " ON CONFLICT (resource, namespace, name) \
+         DO UPDATE SET revision = excluded.revision, value = excluded.value",
+    );
+    let mut query = sqlx::query(AssertSqlSafe(sql));
+    for (key, revision, value) in rows {
+        query = query.bind(key.resource.clone()).bind(key.namespace.clone()).bind(key.name.clone());
+        query = query.bind(number(*revision)).bind(&value[..]);
+    }
+    query.execute(connection).await.map(drop)
+}
+
+async fn delete(connection: &mut SqliteConnection, keys: &[Key]) -> Result<(), sqlx::Error> {
+    let mut sql = "DELETE FROM objects WHERE (resource, namespace, name) IN (VALUES ".to_owned();
+    write_tuples(&mut sql, "(?,?,?)", keys.len());
+    sql.push(')');
+    let mut query = sqlx::query(AssertSqlSafe(sql));
+    for key in keys {
+        query = query.bind(key.resource.clone()).bind(key.namespace.clone()).bind(key.name.clone());
+    }
+    query.execute(connection).await.map(drop)
+}
+
+fn write_tuples(sql: &mut String, tuple: &str, count: usize) {
+    for at in 0..count {
+        let comma = if at == 0 { "" } else { "," };
+        let _ = write!(sql, "{comma}{tuple}");
+    }
+}
+
+/// Cuts into pieces of [`ROWS_MAX`], and the rest into smaller and smaller powers of two.
+fn chunks<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
+    let mut size = ROWS_MAX;
+    std::iter::from_fn(move || {
+        if rows.is_empty() {
+            return None;
+        }
+        while size > rows.len() {
+            size /= 2;
+        }
+        let (chunk, rest) = rows.split_at(size);
+        rows = rest;
+        Some(chunk)
+    })
+}
+
+/// Hands all rows out, and tells the revision of the last commit.
+pub(crate) async fn load(
+    connection: &mut SqliteConnection,
+    transform: &dyn Transform,
+    each: &mut (dyn FnMut(Record) + Send),
+) -> Result<Revision, RowError> {
+    let mut names = Names::default();
+    let mut rows =
+        sqlx::query("SELECT resource, namespace, name, revision, value FROM objects").fetch(&mut *connection);
+    while let Some(row) = rows.try_next().await? {
+        let resource = names.shared(row.try_get(0)?);
+        let namespace = names.shared(row.try_get(1)?);
+        let key = Key::new(resource, namespace, row.try_get::<&str, _>(2)?);
+        let revision = revision_of(row.try_get(3)?)?;
+        let sealed = Bytes::copy_from_slice(row.try_get::<&[u8], _>(4)?);
+        let bytes = transform.open(&key, sealed);
+        let bytes = bytes.map_err(|why| RowError::Sealed { key: key.clone(), why })?;
+        each(Record { key, revision, bytes });
+    }
+    drop(rows);
+    let head: i64 = sqlx::query_scalar("SELECT revision FROM head").fetch_one(connection).await?;
+    revision_of(head)
+}
+
+/// Resources and namespaces are few and stand in every key: they are kept once.
+#[derive(Default)]
+struct Names(HashMap<Box<str>, Arc<str>>);
+
+impl Names {
+    fn shared(&mut self, name: &str) -> Arc<str> {
+        if let Some(known) = self.0.get(name) {
+            return known.clone();
+        }
+        let shared: Arc<str> = name.into();
+        self.0.insert(name.into(), shared.clone());
+        shared
+    }
+}
+
+pub(crate) async fn put_blob(
+    connection: &mut SqliteConnection,
+    digest: &str,
+    bytes: &Bytes,
+) -> Result<(), RowError> {
+    let query = sqlx::query("INSERT INTO blobs VALUES (?, ?) ON CONFLICT (digest) DO NOTHING");
+    Ok(query.bind(digest.to_owned()).bind(&bytes[..]).execute(connection).await.map(drop)?)
+}
+
+pub(crate) async fn get_blob(
+    connection: &mut SqliteConnection,
+    digest: &str,
+) -> Result<Option<Bytes>, RowError> {
+    let query = sqlx::query_scalar::<_, Vec<u8>>("SELECT value FROM blobs WHERE digest = ?");
+    Ok(query.bind(digest.to_owned()).fetch_optional(connection).await?.map(Bytes::from))
+}
+
+pub(crate) async fn delete_blob(connection: &mut SqliteConnection, digest: &str) -> Result<(), RowError> {
+    let query = sqlx::query("DELETE FROM blobs WHERE digest = ?");
+    Ok(query.bind(digest.to_owned()).execute(connection).await.map(drop)?)
+}
+
+/// Revisions count single writes: 2⁶³ of them are never reached.
+fn number(revision: Revision) -> i64 {
+    i64::try_from(revision.0).expect("fewer than 2^63 writes")
+}
+
+fn revision_of(number: i64) -> Result<Revision, RowError> {
+    u64::try_from(number).map(Revision).map_err(|_| RowError::Revision)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn chunks_are_powers_of_two() {
+        let sizes = |count: usize| super::chunks(&vec![(); count]).map(<[()]>::len).collect::<Vec<_>>();
+        assert_eq!(sizes(0), Vec::<usize>::new());
+        assert_eq!(sizes(1), [1]);
+        assert_eq!(sizes(64), [64]);
+        assert_eq!(sizes(203), [64, 64, 64, 8, 2, 1]);
+    }
+}
