@@ -1,10 +1,17 @@
 //! Admission: what may still change or refuse an object after it was decoded and defaulted.
 
+mod lifecycle;
+mod node_restriction;
+mod pod;
+mod service_account;
+
 use berth_api::{Resource, Status, Timestamp};
 use berth_state::State;
 use serde_json::Value;
 
 use crate::identity::{Identity, Verb};
+
+pub(crate) use lifecycle::{check_deletion, check_namespace};
 
 /// What an [`Admission`] is asked about.
 pub struct Review<'a> {
@@ -47,4 +54,19 @@ pub trait Admission: Send + Sync {
     /// # Errors
     /// The answer to the client when the object is refused.
     fn validate(&self, review: &Review<'_>, object: &Value) -> Result<Vec<String>, Status>;
+}
+
+/// The built-in plugins that change or refuse objects, in the order in which the API server has them. `suffix` ends
+/// the name of a pod's token volume.
+pub(crate) fn mutate_built_in(review: &Review<'_>, object: &mut Value, suffix: &str) -> Result<(), Status> {
+    node_restriction::check(review)?;
+    if &*review.resource.id != "pods" {
+        return Ok(());
+    }
+    if review.verb == Verb::Create {
+        service_account::mutate(review, object, suffix)?;
+        pod::set_priority(review, object)?;
+    }
+    pod::add_default_tolerations(object);
+    Ok(())
 }

@@ -1,21 +1,118 @@
-//! Three roles: administrator, node, service account.
+//! Three roles: administrator, node, service account; and how a refusal is worded.
 
-use berth_state::State;
+mod uses;
 
-use crate::identity::{Attributes, Authorizer, Decision};
+use berth_api::status::Details;
+use berth_api::{Reason, Status};
+use berth_state::{Key, State};
+
+use crate::identity::{Attributes, Authorizer, Decision, Identity, Verb};
+use uses::Used;
+
+const NODE_PREFIX: &str = "system:node:";
+const LEASE_NAMESPACE: &str = "kube-node-lease";
 
 /// The authorizer of the first days, before RBAC: the group decides.
 ///
 /// - `system:masters`: everything.
 /// - `system:nodes` as `system:node:<name>`: its own Node and its Lease; the pods bound to it, with their status; the
-///   secrets, config maps and service accounts (with tokens) those pods use; events; services and nodes to read.
+///   secrets, config maps and service accounts (with tokens) those pods use, by name; events to write; pods, services
+///   and nodes to list and watch.
 /// - Everybody else, service accounts included: nothing but discovery, as under RBAC without bindings.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RoleAuthorizer;
 
 impl Authorizer for RoleAuthorizer {
     fn authorize(&self, state: &State, asked: &Attributes<'_>) -> Decision {
-        let _ = (state, asked);
-        unimplemented!()
+        if asked.identity.in_group("system:masters") {
+            return Decision::Allow;
+        }
+        let allowed = node_name(asked.identity).is_some_and(|node| node_may(state, node, asked));
+        if allowed { Decision::Allow } else { Decision::Deny(String::new()) }
     }
+}
+
+/// The node that an identity is, if it is one.
+pub(crate) fn node_name(identity: &Identity) -> Option<&str> {
+    let is_node = identity.in_group("system:nodes");
+    identity.user.strip_prefix(NODE_PREFIX).filter(|name| is_node && !name.is_empty())
+}
+
+fn node_may(state: &State, node: &str, asked: &Attributes<'_>) -> bool {
+    let reads = matches!(asked.verb, Verb::Get | Verb::List | Verb::Watch);
+    let writes = matches!(asked.verb, Verb::Create | Verb::Update | Verb::Patch);
+    let is_own = asked.name == node;
+    // On create the name is in the body: admission looks at it.
+    let is_own_or_new = is_own || (asked.verb == Verb::Create && asked.name.is_empty());
+    match (&*asked.resource.id, asked.subresource) {
+        ("nodes", "") => reads || (writes && is_own_or_new),
+        ("nodes", "status") => writes && is_own,
+        ("leases.coordination.k8s.io", "") => {
+            asked.namespace == LEASE_NAMESPACE
+                && (is_own_or_new && (reads || writes || asked.verb == Verb::Delete))
+        }
+        ("services", "") => reads,
+        ("events", "") => writes,
+        ("pods", "") => match asked.verb {
+            Verb::List | Verb::Watch => true,
+            Verb::Get | Verb::Delete => runs_on(state, node, asked),
+            _ => false,
+        },
+        ("pods", "status") => (reads || writes) && runs_on(state, node, asked),
+        ("secrets", "") => reads && uses::pods_use(state, node, asked, Used::Secret),
+        ("configmaps", "") => reads && uses::pods_use(state, node, asked, Used::ConfigMap),
+        ("serviceaccounts", "") => reads && uses::pods_use(state, node, asked, Used::ServiceAccount),
+        ("serviceaccounts", "token") => {
+            asked.verb == Verb::Create && uses::pods_use(state, node, asked, Used::ServiceAccount)
+        }
+        _ => false,
+    }
+}
+
+/// Whether the pod asked about is bound to the node. One that is gone is not refused: 404 says more, and no less.
+fn runs_on(state: &State, node: &str, asked: &Attributes<'_>) -> bool {
+    let pod = state.get(&Key::new(asked.resource.id.clone(), asked.namespace, asked.name));
+    pod.is_none_or(|pod| pod.field("spec.nodeName") == Some(node))
+}
+
+/// Asks the authorizer, and words its refusal as the API server does.
+pub(crate) fn check(
+    authorizer: &dyn Authorizer,
+    state: &State,
+    asked: &Attributes<'_>,
+) -> Result<(), Status> {
+    match authorizer.authorize(state, asked) {
+        Decision::Allow => Ok(()),
+        Decision::Deny(reason) => Err(forbidden(asked, &reason)),
+    }
+}
+
+fn forbidden(asked: &Attributes<'_>, reason: &str) -> Status {
+    let (resource, name) = (asked.resource, asked.name);
+    let object = if name.is_empty() { String::new() } else { format!(" \"{name}\"") };
+    let subresource = if asked.subresource.is_empty() { "" } else { "/" };
+    let place = match asked.namespace {
+        "" => "at the cluster scope".to_owned(),
+        namespace => format!("in the namespace \"{namespace}\""),
+    };
+    let mut message = format!(
+        "{}{object} is forbidden: User \"{}\" cannot {} resource \"{}{subresource}{}\" in API group \"{}\" {place}",
+        resource.qualified(),
+        asked.identity.user,
+        asked.verb.as_str(),
+        resource.plural,
+        asked.subresource,
+        resource.group,
+    );
+    if !reason.is_empty() {
+        message.push_str(": ");
+        message.push_str(reason);
+    }
+    let details = Details {
+        name: name.to_owned(),
+        group: resource.group.clone(),
+        kind: resource.plural.clone(),
+        ..Details::default()
+    };
+    Status { details: Some(Box::new(details)), ..Status::new(Reason::Forbidden, message) }
 }

@@ -1,15 +1,44 @@
 //! What every cluster has from its first second on.
 
-use std::sync::Arc;
-
 use berth_api::Catalogue;
+use serde_json::{Value, json};
 
+use crate::identity::{Identity, Verb};
 use crate::ranges::ServiceCidr;
-use crate::request::Request;
+use crate::request::{Body, Options, Request};
+
+const NAMESPACES: [&str; 4] = ["default", "kube-system", "kube-public", "kube-node-lease"];
 
 /// The creates of the namespaces `default`, `kube-system`, `kube-public`, `kube-node-lease` and of the Service
-/// `default/kubernetes` on `api_port`. In this order; what is there already answers 409 and is fine.
+/// `default/kubernetes`, whose port leads to `api_port`. In this order; what is there already answers 409 and is fine.
 pub fn system_objects(catalogue: &Catalogue, services: ServiceCidr, api_port: u16) -> Vec<Request> {
-    let _: (&Catalogue, ServiceCidr, u16, Arc<()>) = (catalogue, services, api_port, Arc::new(()));
-    unimplemented!()
+    let namespaces = NAMESPACES.map(|name| ("namespaces", "", json!({"metadata": {"name": name}})));
+    let kubernetes = ("services", "default", kubernetes_service(services, api_port));
+    let create = |(resource, namespace, object): (&str, &str, Value)| {
+        Some(Request {
+            identity: Identity::component("apiserver"),
+            verb: Verb::Create,
+            resource: catalogue.named(resource)?.clone(),
+            subresource: "",
+            namespace: namespace.to_owned(),
+            name: String::new(),
+            body: Body::Object(object),
+            options: Options { field_manager: "berth".to_owned(), ..Options::default() },
+        })
+    };
+    namespaces.into_iter().chain([kubernetes]).filter_map(create).collect()
+}
+
+fn kubernetes_service(services: ServiceCidr, api_port: u16) -> Value {
+    json!({
+        "metadata": {
+            "name": "kubernetes",
+            "labels": {"component": "apiserver", "provider": "kubernetes"},
+        },
+        "spec": {
+            "type": "ClusterIP",
+            "clusterIP": services.api_server().to_string(),
+            "ports": [{"name": "https", "protocol": "TCP", "port": 443, "targetPort": api_port}],
+        },
+    })
 }

@@ -1,23 +1,59 @@
 //! The shell around [`plan`](crate::plan::plan): makes commits durable, publishes them, wakes who waits for them.
 
-use std::sync::Arc;
+mod bind;
+mod errors;
+mod feed;
+mod load;
+mod writer;
 
-use berth_api::{Catalogue, Status, Timestamp};
-use berth_state::{Change, Commit, CommitError, Fence, Revision, State, Store, StoreError};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use berth_api::{Catalogue, Reason, Schema, Status, Timestamp};
+use berth_state::{Change, Commit, CommitError, Revision, State, Store, StoreError};
 use bytes::Bytes;
-use tokio::sync::watch;
+use sha2::{Digest, Sha256};
+use tokio::sync::{Mutex, mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
 
 use crate::admission::Admission;
-use crate::binding::Binding;
+use crate::authorizer;
+use crate::bootstrap;
 use crate::identity::{Attributes, Authorizer};
+use crate::ids::RandomIds;
+use crate::plan::{Env, Plan, plan};
 use crate::ranges::{NodePorts, ServiceCidr};
 use crate::request::{Answer, Request};
 use crate::token::TokenIssuer;
+use feed::Feed;
+use writer::{BlobJob, Job};
+
+/// Jobs that may wait for the writer: about two seconds of work, and what a burst of a few thousand clients makes.
+/// Beyond that a client is told to come back.
+const QUEUE_JOBS_MAX: usize = 16_384;
+
+/// How often a write that met a conflict is planned anew. Each time somebody else's write went through, so this many
+/// in a row mean an object under constant fire.
+const PLANS_MAX: usize = 8;
+
+/// The largest blob: a policy plugin in an interpreted language with its runtime is around 30 MiB.
+pub const BLOB_BYTES_MAX: usize = 64 << 20;
 
 /// Tells the time.
 pub trait Clock: Send + Sync {
     /// Now.
     fn now(&self) -> Timestamp;
+}
+
+/// The machine's own clock.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> Timestamp {
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Timestamp::from_micros(i64::try_from(since_epoch.as_micros()).unwrap_or(i64::MAX))
+    }
 }
 
 /// How a [`Cluster`] is set up.
@@ -99,7 +135,19 @@ pub enum Atomicity {
 
 /// A running cluster's state and the one way to change it.
 pub struct Cluster {
-    state: std::sync::RwLock<State>,
+    shared: Arc<Shared>,
+    config: Config,
+    queue: mpsc::Sender<Job>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+    /// Held from planning to publishing by writes of Services: two of them must not choose the same address.
+    allocating: Mutex<()>,
+}
+
+/// What the writer publishes to.
+#[derive(Debug)]
+struct Shared {
+    state: RwLock<State>,
+    feed: Feed,
 }
 
 impl Cluster {
@@ -107,50 +155,96 @@ impl Cluster {
     ///
     /// # Errors
     /// When the store cannot be read or written.
-    pub async fn start<S: Store>(store: S, config: Config) -> Result<Arc<Self>, StartError> {
-        let _ = (store, config);
-        unimplemented!()
+    pub async fn start<S: Store>(mut store: S, config: Config) -> Result<Arc<Self>, StartError> {
+        let state = load::load(&mut store, &config.catalogue).await?;
+        let feed = Feed::starting_at(state.revision());
+        let shared = Arc::new(Shared { state: RwLock::new(state), feed });
+        let (queue, jobs) = mpsc::channel(QUEUE_JOBS_MAX);
+        let writer = tokio::spawn(writer::run(store, shared.clone(), jobs));
+        let allocating = Mutex::new(());
+        let cluster = Arc::new(Self { shared, config, queue, writer: Mutex::new(Some(writer)), allocating });
+        cluster.ensure_system_objects().await?;
+        Ok(cluster)
+    }
+
+    async fn ensure_system_objects(&self) -> Result<(), StartError> {
+        let config = &self.config;
+        for request in bootstrap::system_objects(&config.catalogue, config.services, config.api_port) {
+            match self.apply(request).await {
+                Err(status) if status.reason == Reason::AlreadyExists => {}
+                Err(status) => return Err(StartError::System(status)),
+                Ok(_) => {}
+            }
+        }
+        Ok(())
     }
 
     /// Does one write: plans it, and answers when it is durable and published.
     ///
-    /// A conflict on a write that names no version is planned again, a bounded number of times.
+    /// A write that meets another's is planned again on the new state, a bounded number of times: it succeeds there, or
+    /// the client learns why not.
     ///
     /// # Errors
     /// The client's answer; 429 with a time to wait when too many writes are queued, 503 when the store fails.
     pub async fn apply(&self, request: Request) -> Result<Answer, Status> {
-        let _ = request;
-        unimplemented!()
+        let _guard = match &*request.resource.id {
+            "services" => Some(self.allocating.lock().await),
+            _ => None,
+        };
+        for _ in 0..PLANS_MAX {
+            let mut plan = self.plan(&request)?;
+            let Some(commit) = plan.commit.take() else { return Ok(plan.into_answer(&[])) };
+            match self.commit(commit).await {
+                Ok(changes) => return Ok(plan.into_answer(&changes)),
+                Err(CommitError::Conflict { .. }) => {}
+                Err(error) => return Err(errors::status_of(&error)),
+            }
+        }
+        Err(Status::conflict(&request.resource, &request.name, berth_api::status::MODIFIED))
     }
 
-    /// Binds pods in one batch; one result a binding, in their order, each true once it is durable.
-    ///
-    /// With [`Atomicity::All`] the first refusal refuses all. `fence` guards against a scheduler that was replaced.
-    ///
-    /// # Errors
-    /// In an element: as `POST …/binding` answers.
-    pub async fn commit_bindings(
-        &self,
-        bindings: Vec<Binding>,
-        atomicity: Atomicity,
-        fence: Option<Fence>,
-    ) -> Vec<Result<Revision, Status>> {
-        let _ = (bindings, atomicity, fence);
-        unimplemented!()
+    fn plan(&self, request: &Request) -> Result<Plan, Status> {
+        let config = &self.config;
+        let mut env = Env {
+            catalogue: &config.catalogue,
+            schema: Schema::builtin(),
+            authorizer: config.authorizer.as_ref(),
+            admission: &config.admission,
+            tokens: config.tokens.as_ref(),
+            now: config.clock.now(),
+            ids: &mut RandomIds::default(),
+            services: config.services,
+            node_ports: &config.node_ports,
+        };
+        self.read(|state| plan(state, &mut env, request))
     }
 
-    /// Makes a commit durable and publishes it.
+    /// Makes a commit durable and publishes it. Its changes stand in the order of its ops.
     ///
     /// # Errors
     /// A conflict, a lost lease, a full queue or a failing store; nothing was written then.
     pub async fn commit(&self, commit: Commit) -> Result<Vec<Arc<Change>>, CommitError> {
-        let _ = commit;
-        unimplemented!()
+        let mut results = self.commit_each(vec![commit]).await?;
+        results.pop().unwrap_or_else(|| Err(errors::stopping()))
+    }
+
+    /// Hands commits to the writer, which takes each on its own.
+    async fn commit_each(&self, commits: Vec<Commit>) -> Result<Vec<writer::Outcome>, CommitError> {
+        let (answer, answered) = oneshot::channel();
+        self.enqueue(Job::Commits(commits, answer))?;
+        answered.await.map_err(|_| errors::stopping())
+    }
+
+    fn enqueue(&self, job: Job) -> Result<(), CommitError> {
+        self.queue.try_send(job).map_err(|refused| match refused {
+            mpsc::error::TrySendError::Full(_) => CommitError::Busy,
+            mpsc::error::TrySendError::Closed(_) => errors::stopping(),
+        })
     }
 
     /// Looks at the state. Writers wait meanwhile: take out what is needed (`Arc<Stored>`) and come back soon.
     pub fn read<R>(&self, look: impl FnOnce(&State) -> R) -> R {
-        look(&self.state.read().unwrap_or_else(std::sync::PoisonError::into_inner))
+        look(&self.shared.state.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Whether a request is allowed: for reads, which are not planned.
@@ -158,8 +252,7 @@ impl Cluster {
     /// # Errors
     /// 403 as the Kubernetes API server words it.
     pub fn authorize(&self, asked: &Attributes<'_>) -> Result<(), Status> {
-        let _ = asked;
-        unimplemented!()
+        self.read(|state| authorizer::check(self.config.authorizer.as_ref(), state, asked))
     }
 
     /// The changes after `after` that `wanted` picks, oldest first, at most `limit` of them.
@@ -172,38 +265,42 @@ impl Cluster {
         limit: usize,
         wanted: impl Fn(&Change) -> bool,
     ) -> Result<Changes, Expired> {
-        let _ = (after, limit, wanted);
-        unimplemented!()
+        self.read(|state| feed::changes_after(state, after, limit, wanted))
     }
 
     /// Follows the revision of the whole cluster: wakes on every write.
     pub fn subscribe(&self) -> watch::Receiver<Revision> {
-        unimplemented!()
+        self.shared.feed.subscribe()
     }
 
     /// Follows one resource: wakes only when an object of it was written.
     pub fn subscribe_to(&self, resource: &str) -> watch::Receiver<Revision> {
-        let _ = resource;
-        unimplemented!()
+        self.shared.feed.subscribe_to(resource)
     }
 
     /// The kinds that are served.
     pub fn catalogue(&self) -> &Arc<Catalogue> {
-        unimplemented!()
+        &self.config.catalogue
     }
 
     /// The cluster's time.
     pub fn now(&self) -> Timestamp {
-        unimplemented!()
+        self.config.clock.now()
     }
 
     /// Keeps a blob durably and returns its digest (`sha256:…`).
     ///
     /// # Errors
-    /// 413 when it is too large, 503 when the store fails.
+    /// 413 when it is larger than [`BLOB_BYTES_MAX`], 503 when the store fails.
     pub async fn put_blob(&self, bytes: Bytes) -> Result<String, Status> {
-        let _ = bytes;
-        unimplemented!()
+        if bytes.len() > BLOB_BYTES_MAX {
+            let message =
+                format!("{} bytes are more than the {BLOB_BYTES_MAX} a component may have", bytes.len());
+            return Err(Status::new(Reason::RequestEntityTooLarge, message));
+        }
+        let digest = format!("sha256:{:x}", Sha256::digest(&bytes));
+        let name = digest.clone();
+        self.blob(|answer| BlobJob::Put { digest, bytes, answer }).await.map(|()| name)
     }
 
     /// The blob of a digest.
@@ -211,8 +308,8 @@ impl Cluster {
     /// # Errors
     /// 503 when the store fails.
     pub async fn get_blob(&self, digest: &str) -> Result<Option<Bytes>, Status> {
-        let _ = digest;
-        unimplemented!()
+        let digest = digest.to_owned();
+        self.blob(|answer| BlobJob::Get { digest, answer }).await
     }
 
     /// Forgets a blob; an absent one is no error.
@@ -220,12 +317,28 @@ impl Cluster {
     /// # Errors
     /// 503 when the store fails.
     pub async fn delete_blob(&self, digest: &str) -> Result<(), Status> {
-        let _ = digest;
-        unimplemented!()
+        let digest = digest.to_owned();
+        self.blob(|answer| BlobJob::Delete { digest, answer }).await
+    }
+
+    async fn blob<T>(
+        &self,
+        job: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> BlobJob,
+    ) -> Result<T, Status> {
+        let (answer, answered) = oneshot::channel();
+        self.enqueue(Job::Blob(job(answer))).map_err(|error| errors::status_of(&error))?;
+        let stopped = |_| errors::status_of(&errors::stopping());
+        answered.await.map_err(stopped)?.map_err(|error| errors::store_failed(&errors::sentence(&error)))
     }
 
     /// Takes no more writes, makes durable what is queued, and closes the store. Reads go on.
     pub async fn shutdown(&self) {
-        unimplemented!()
+        // A full queue takes no stop either: wait for room instead of refusing.
+        let _ = self.queue.send(Job::Stop).await;
+        if let Some(writer) = self.writer.lock().await.take()
+            && let Err(error) = writer.await
+        {
+            tracing::error!(%error, "the writer ended badly");
+        }
     }
 }

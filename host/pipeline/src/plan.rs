@@ -1,5 +1,19 @@
 //! From a request to a commit and an answer, purely.
 
+mod allocate;
+mod binding;
+mod body;
+mod collection;
+mod context;
+mod create;
+mod delete;
+mod metadata;
+mod options;
+mod patch;
+mod scale;
+mod token;
+mod update;
+
 use std::sync::Arc;
 
 use berth_api::{Catalogue, Schema, Status, Timestamp};
@@ -11,6 +25,10 @@ use crate::ids::Ids;
 use crate::ranges::{NodePorts, ServiceCidr};
 use crate::request::{Answer, Request};
 use crate::token::TokenIssuer;
+use context::Context;
+
+pub(crate) use binding::set_scheduled;
+pub use scale::scale_of;
 
 /// What a plan depends on besides the state and the request.
 pub struct Env<'a> {
@@ -35,23 +53,15 @@ pub struct Env<'a> {
 }
 
 /// What is to be done for a request.
+///
+/// When the commit meets a conflict, plan again on the new state: the write goes through there, or the client learns
+/// why it cannot.
 #[derive(Clone, Debug)]
 pub struct Plan {
     /// What must become durable before the answer is true; `None` for dry runs, and when nothing changes.
     pub commit: Option<Commit>,
-    /// What to do when the commit meets a conflict.
-    pub retry: Retry,
     answer: Answer,
     stamp: Stamp,
-}
-
-/// Whether a conflict is the client's business.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Retry {
-    /// The client did not say on which version it builds: plan again on the new state.
-    Again,
-    /// The client named a version, or the name is taken: planning again gives the client its error.
-    Once,
 }
 
 /// Whether the answer shows the object that is written, and so gets its revision.
@@ -70,14 +80,32 @@ enum Stamp {
 /// # Errors
 /// What the client is told, coded and worded as the Kubernetes API server does.
 pub fn plan(state: &State, env: &mut Env<'_>, request: &Request) -> Result<Plan, Status> {
-    let _ = (state, env);
-    match request.verb {
-        Verb::Get | Verb::List | Verb::Watch => Err(Status::internal("reads are not planned")),
-        _ => unimplemented!(),
+    let mut context = Context { state, env, request };
+    context.check_served()?;
+    match (request.verb, request.subresource) {
+        (Verb::Create, "") => create::plan(&mut context),
+        (Verb::Create, "binding") => binding::plan(&mut context),
+        (Verb::Create, "token") => token::plan(&mut context),
+        (Verb::Update | Verb::Patch, "scale") => scale::plan(&mut context),
+        (Verb::Update, _) => update::plan(&mut context),
+        (Verb::Patch, _) => patch::plan(&mut context),
+        (Verb::Delete, "") => delete::plan(&mut context),
+        (Verb::DeleteCollection, "") => collection::plan(&mut context),
+        _ => Err(context::not_allowed()),
     }
 }
 
 impl Plan {
+    /// A plan whose commit writes, with its first op, the object that is answered.
+    fn writing(commit: Commit, answer: Answer) -> Self {
+        Self { commit: Some(commit), answer, stamp: Stamp::FirstChange }
+    }
+
+    /// A plan whose answer shows nothing that is written.
+    fn answering(commit: Option<Commit>, answer: Answer) -> Self {
+        Self { commit, answer, stamp: Stamp::Keep }
+    }
+
     /// The answer, once the commit is durable as `changes` (empty when there was none).
     pub fn into_answer(mut self, changes: &[Arc<Change>]) -> Answer {
         if let (Stamp::FirstChange, Some(change)) = (self.stamp, changes.first()) {

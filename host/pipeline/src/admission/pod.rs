@@ -1,0 +1,62 @@
+//! Priority and DefaultTolerationSeconds.
+
+use berth_api::Status;
+use berth_api::kinds::view::{int_at, list_at, str_at};
+use serde_json::{Value, json};
+
+use super::Review;
+
+/// How long a pod stays on a node that is not ready or cannot be reached, unless it says otherwise.
+const TOLERATION_SECONDS: i64 = 300;
+
+const UNHEALTHY: [&str; 2] = ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"];
+
+/// The classes that every cluster has. Others are objects of a kind that is not served yet.
+const CLASSES: [(&str, i64); 2] =
+    [("system-cluster-critical", 2_000_000_000), ("system-node-critical", 2_000_001_000)];
+
+/// Sets `spec.priority` from the class; without one it is 0.
+pub(super) fn set_priority(review: &Review<'_>, pod: &mut Value) -> Result<(), Status> {
+    let class = str_at(pod, "spec.priorityClassName").to_owned();
+    let priority = match CLASSES.iter().find(|(name, _)| *name == class) {
+        Some((_, priority)) => *priority,
+        None if class.is_empty() => 0,
+        None => {
+            let why = format!("no PriorityClass with name {class} was found");
+            return Err(Status::forbidden(review.resource, review.name, &why));
+        }
+    };
+    if let Some(given) = int_at(pod, "spec.priority").filter(|given| *given != priority) {
+        let why = format!(
+            "the integer value of priority ({given}) must not be provided in pod spec; priority admission controller \
+             computed {priority} from the given PriorityClass name"
+        );
+        return Err(Status::forbidden(review.resource, review.name, &why));
+    }
+    pod["spec"]["priority"] = priority.into();
+    if str_at(pod, "spec.preemptionPolicy").is_empty() {
+        pod["spec"]["preemptionPolicy"] = "PreemptLowerPriority".into();
+    }
+    Ok(())
+}
+
+/// Adds what keeps a pod on an unhealthy node for a while, where it does not say so itself.
+pub(super) fn add_default_tolerations(pod: &mut Value) {
+    for key in UNHEALTHY {
+        let tolerates = |toleration: &Value| {
+            ["", key].contains(&str_at(toleration, "key"))
+                && ["", "NoExecute"].contains(&str_at(toleration, "effect"))
+        };
+        if list_at(pod, "spec.tolerations").iter().any(tolerates) {
+            continue;
+        }
+        let toleration = json!({
+            "key": key, "operator": "Exists", "effect": "NoExecute",
+            "tolerationSeconds": TOLERATION_SECONDS,
+        });
+        match pod["spec"].get_mut("tolerations").and_then(Value::as_array_mut) {
+            Some(tolerations) => tolerations.push(toleration),
+            None => pod["spec"]["tolerations"] = json!([toleration]),
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! DELETE of a collection: every object that the selectors pick, in one commit.
+
+use berth_api::{FieldSelector, Selector, Status};
+use berth_state::{Commit, Stored};
+use serde_json::{Value, json};
+
+use super::Plan;
+use super::context::Context;
+use super::delete::{delete, op_of};
+
+/// Plans the deletion of a collection. It is answered with the list of the objects as they were.
+pub(super) fn plan(context: &mut Context<'_, '_>) -> Result<Plan, Status> {
+    context.authorize()?;
+    let resource = context.request.resource.clone();
+    let options = context.delete_options()?;
+    let picked = context.pick()?;
+    let mut ops = Vec::with_capacity(picked.len());
+    let mut items = Vec::with_capacity(picked.len());
+    for old in &picked {
+        let deletion = delete(context, old, &options)?;
+        ops.extend(op_of(context, old, &deletion)?);
+        items.push(item(old.to_value(&resource)));
+    }
+    let list = json!({
+        "kind": format!("{}List", resource.kind),
+        "apiVersion": resource.api_version(),
+        "metadata": {"resourceVersion": context.state.revision().to_string()},
+        "items": items,
+    });
+    let commit = (!options.dry_run && !ops.is_empty()).then_some(Commit { ops, ..Commit::default() });
+    Ok(Plan::answering(commit, context.answer(200, list, vec![])))
+}
+
+/// Items of a list do not repeat what kind they are.
+fn item(mut object: Value) -> Value {
+    if let Some(fields) = object.as_object_mut() {
+        fields.remove("kind");
+        fields.remove("apiVersion");
+    }
+    object
+}
+
+impl<'a> Context<'a, '_> {
+    fn pick(&self) -> Result<Vec<&'a Stored>, Status> {
+        let options = &self.request.options;
+        let labels = Selector::parse(&options.label_selector).map_err(Status::bad_request)?;
+        let fields = FieldSelector::parse(&options.field_selector).map_err(Status::bad_request)?;
+        let known: Vec<&str> = (self.request.resource.behaviour.fields)(&Value::Null)
+            .into_iter()
+            .map(|(field, _)| field)
+            .collect();
+        fields.check(&known).map_err(Status::bad_request)?;
+        let all = self.state.list(&self.request.resource.id, &self.request.namespace);
+        let picked = all.filter(|stored| {
+            labels.matches(&stored.meta().labels[..]) && fields.matches(|field| field_of(stored, field))
+        });
+        Ok(picked.map(AsRef::as_ref).collect())
+    }
+}
+
+fn field_of<'s>(stored: &'s Stored, field: &str) -> Option<&'s str> {
+    match field {
+        "metadata.name" => Some(&stored.key.name),
+        "metadata.namespace" => Some(&stored.key.namespace),
+        field => stored.field(field),
+    }
+}

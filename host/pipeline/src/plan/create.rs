@@ -1,0 +1,153 @@
+//! POST of an object, and PUT of one that is not there yet.
+
+use berth_api::decode::{Expected, complete};
+use berth_api::honour::{self, Action};
+use berth_api::kinds::view::str_at;
+use berth_api::managed_fields::{Writer, record_update};
+use berth_api::{Problems, Reason, Status};
+use berth_state::Expect;
+use serde_json::Value;
+
+use super::Plan;
+use super::allocate;
+use super::context::{Context, Reply};
+use super::metadata::metadata_of;
+use crate::admission;
+use crate::identity::Verb;
+
+/// Who wrote, when the client does not say.
+const UNKNOWN_MANAGER: &str = "unknown";
+
+/// Plans the creation of the object in the body.
+pub(super) fn plan(context: &mut Context<'_, '_>) -> Result<Plan, Status> {
+    context.authorize()?;
+    let resource = context.request.resource.clone();
+    let (object, warnings) = context.decode_object(Expected::of(&resource))?;
+    create(context, object, warnings)
+}
+
+/// Plans the creation of an object that was decoded.
+pub(super) fn create(
+    context: &mut Context<'_, '_>,
+    mut object: Value,
+    mut warnings: Vec<String>,
+) -> Result<Plan, Status> {
+    let resource = context.request.resource.clone();
+    let behaviour = &resource.behaviour;
+    context.prepare_new_metadata(&mut object)?;
+    admission::check_namespace(context.state, &resource, &context.request.namespace, &object)?;
+    (behaviour.prepare_create)(&mut object);
+    (behaviour.default)(&mut object);
+    context.admit(Verb::Create, &mut object, None, &mut warnings)?;
+
+    let mut problems = Problems::default();
+    (behaviour.validate)(&object, &mut problems);
+    context.refuse_unhonoured(&object, &mut problems, &mut warnings);
+    let name = str_at(&object, "metadata.name").to_owned();
+    refuse(context, &name, problems)?;
+    warnings.extend((behaviour.warnings)(&object));
+    let mut problems = Problems::default();
+    allocate::allocate(context, &mut object, None, &mut problems);
+    refuse(context, &name, problems)?;
+
+    let (uid, now) = (context.env.ids.uid(), context.env.now.rfc3339());
+    let metadata = metadata_of(&mut object);
+    metadata.insert("uid".to_owned(), uid.into());
+    metadata.insert("creationTimestamp".to_owned(), now.into());
+    complete(context.env.schema, &resource.schema_type, &mut object);
+    context.record_managers(&mut object, None);
+
+    let key = context.key(&name);
+    if let Some(there) = context.state.get(&key) {
+        let mut status = Status::already_exists(&resource, &name);
+        if there.meta().deletion_timestamp.is_some() {
+            status.message = format!("object is being deleted: {}", status.message);
+        }
+        return Err(status);
+    }
+    context.write(key, Expect::Absent, object, Reply { code: 201, warnings, shown: None })
+}
+
+/// 422 with all problems, if there are any.
+pub(super) fn refuse(context: &Context<'_, '_>, name: &str, problems: Problems) -> Result<(), Status> {
+    if problems.is_empty() { Ok(()) } else { Err(Status::invalid(&context.request.resource, name, problems)) }
+}
+
+impl Context<'_, '_> {
+    /// Admission: the built-in part, then the configured plugins; all mutate, then all validate.
+    pub(super) fn admit(
+        &mut self,
+        verb: Verb,
+        object: &mut Value,
+        old: Option<&Value>,
+        warnings: &mut Vec<String>,
+    ) -> Result<(), Status> {
+        let name = str_at(object, "metadata.name").to_owned();
+        if self.request.subresource.is_empty() {
+            let suffix = match (verb, &*self.request.resource.id) {
+                (Verb::Create, "pods") => self.env.ids.suffix(),
+                _ => String::new(),
+            };
+            let review = self.review(verb, &name, old);
+            admission::mutate_built_in(&review, object, &suffix)?;
+        }
+        if self.env.admission.is_empty() {
+            return Ok(());
+        }
+        let review = self.review(verb, &name, old);
+        for plugin in self.env.admission {
+            warnings.extend(plugin.mutate(&review, object)?);
+        }
+        // A plugin's object is a client's object: it may lack defaults.
+        (self.request.resource.behaviour.default)(object);
+        for plugin in self.env.admission {
+            warnings.extend(plugin.validate(&review, object)?);
+        }
+        Ok(())
+    }
+
+    /// Nothing that is accepted is silently ignored: what Berth does not do yet is a warning, or a refusal.
+    pub(super) fn refuse_unhonoured(
+        &self,
+        object: &Value,
+        problems: &mut Problems,
+        warnings: &mut Vec<String>,
+    ) {
+        for unhonoured in honour::unhonoured(&self.request.resource, object) {
+            match unhonoured.action {
+                Action::Warn => warnings.push(unhonoured.warning()),
+                Action::Refuse => problems.forbidden(unhonoured.field, &unhonoured.reason),
+            }
+        }
+    }
+
+    /// Brings managedFields up to date.
+    pub(super) fn record_managers(&self, new: &mut Value, old: Option<&Value>) {
+        let options = &self.request.options;
+        let manager = if options.field_manager.is_empty() { UNKNOWN_MANAGER } else { &options.field_manager };
+        let resource = &self.request.resource;
+        let api_version = resource.api_version();
+        let subresource = self.request.subresource;
+        let writer = Writer { manager, api_version: &api_version, subresource, now: self.env.now };
+        record_update(self.env.schema, &resource.schema_type, new, old, writer);
+    }
+}
+
+/// 404 for a PUT of what is not there, unless the kind is made by PUT.
+pub(super) fn create_by_update(
+    context: &mut Context<'_, '_>,
+    mut object: Value,
+    warnings: Vec<String>,
+) -> Result<Plan, Status> {
+    let resource = &context.request.resource;
+    if !resource.create_on_update || !context.request.subresource.is_empty() {
+        return Err(Status::not_found(resource, &context.request.name));
+    }
+    context.authorize_as(Verb::Create)?;
+    metadata_of(&mut object).remove("resourceVersion");
+    create(context, object, warnings).map_err(|status| match status.reason {
+        // The name was free when the PUT was planned: the other writer's object is what it should have built on.
+        Reason::AlreadyExists => context.conflict(berth_api::status::MODIFIED),
+        _ => status,
+    })
+}

@@ -1,0 +1,109 @@
+//! PUT of an object or of one of its subresources, and what a patch leads to.
+
+use berth_api::decode::{Expected, complete};
+use berth_api::kinds::view::{copy_field, str_at};
+use berth_api::{Problems, Status};
+use berth_state::{Action, Commit, Expect, Op, Stored};
+use serde_json::Value;
+
+use super::context::{Context, Reply};
+use super::create::{create_by_update, refuse};
+use super::metadata::{clears_managers, is_released, keep_servers_own, raise_generation, same_but_managers};
+use super::{Plan, allocate};
+use crate::identity::Verb;
+
+/// Plans a PUT.
+pub(super) fn plan(context: &mut Context<'_, '_>) -> Result<Plan, Status> {
+    context.authorize()?;
+    let resource = context.request.resource.clone();
+    let (mut object, warnings) = context.decode_object(Expected::of(&resource))?;
+    context.check_name(&object)?;
+    context.place_in_namespace(&mut object)?;
+    match context.stored() {
+        Some(old) => {
+            context.check_version(&object, old)?;
+            let value = old.to_value(&resource);
+            replace(context, object, old, value, warnings)
+        }
+        None => create_by_update(context, object, warnings),
+    }
+}
+
+/// Plans the replacement of the stored `old` (whose value is `before`) by `new`, as far as the endpoint changes it.
+pub(super) fn replace(
+    context: &mut Context<'_, '_>,
+    mut new: Value,
+    old: &Stored,
+    before: Value,
+    mut warnings: Vec<String>,
+) -> Result<Plan, Status> {
+    let resource = context.request.resource.clone();
+    let behaviour = &resource.behaviour;
+    keep_servers_own(&mut new, &before);
+    let mut problems = Problems::default();
+    match context.request.subresource {
+        "" => {
+            (behaviour.prepare_update)(&mut new, &before);
+            (behaviour.default)(&mut new);
+            context.admit(Verb::Update, &mut new, Some(&before), &mut warnings)?;
+            complete(context.env.schema, &resource.schema_type, &mut new);
+            (behaviour.validate_update)(&new, &before, &mut problems);
+            if new.get("spec") != before.get("spec") {
+                context.refuse_unhonoured(&new, &mut problems, &mut warnings);
+            }
+            warnings.extend((behaviour.warnings)(&new));
+        }
+        "finalize" => keep_all_but_finalizers(&mut new, &before),
+        _ => {
+            (behaviour.prepare_status)(&mut new, &before);
+            context.admit(Verb::Update, &mut new, Some(&before), &mut warnings)?;
+            complete(context.env.schema, &resource.schema_type, &mut new);
+            (behaviour.validate_status)(&new, &before, &mut problems);
+        }
+    }
+    let name = str_at(&before, "metadata.name");
+    refuse(context, name, problems)?;
+    finish(context, new, old, &before, Reply { code: 200, warnings, shown: None })
+}
+
+/// Accounts for the change, and writes it, or removes an object that nothing holds any more, or does nothing.
+pub(super) fn finish(
+    context: &mut Context<'_, '_>,
+    mut new: Value,
+    old: &Stored,
+    before: &Value,
+    mut reply: Reply,
+) -> Result<Plan, Status> {
+    let mut problems = Problems::default();
+    allocate::allocate(context, &mut new, Some(before), &mut problems);
+    refuse(context, &old.key.name, problems)?;
+    if context.request.resource.has_generation {
+        raise_generation(&mut new, before);
+    }
+    let is_removal = is_released(&new, old);
+    if same_but_managers(&new, before) && !clears_managers(&new) && !is_removal {
+        let shown = reply.shown.take().unwrap_or_else(|| before.clone());
+        return Ok(Plan::answering(None, context.answer(reply.code, shown, reply.warnings)));
+    }
+    context.record_managers(&mut new, Some(before));
+    let expect = Expect::At(old.revision);
+    if is_removal {
+        return Ok(remove(context, new, old, reply));
+    }
+    context.write(old.key.clone(), expect, new, reply)
+}
+
+/// The last finalizer is gone: the object goes, and is answered as it was last.
+fn remove(context: &Context<'_, '_>, new: Value, old: &Stored, reply: Reply) -> Plan {
+    let op = Op { key: old.key.clone(), expect: Expect::At(old.revision), action: Action::Delete };
+    let commit = Commit { ops: vec![op], ..Commit::default() };
+    let commit = (!context.request.options.dry_run).then_some(commit);
+    Plan::answering(commit, context.answer(reply.code, reply.shown.unwrap_or(new), reply.warnings))
+}
+
+/// `/finalize` changes the finalizers in a namespace's spec, and nothing else.
+fn keep_all_but_finalizers(new: &mut Value, before: &Value) {
+    for key in ["metadata", "status"] {
+        copy_field(new, before, key);
+    }
+}
