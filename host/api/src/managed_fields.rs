@@ -1,9 +1,23 @@
 //! `metadata.managedFields`: which writer set which fields.
+//!
+//! Every write is an `Update` of its manager: the manager owns what it added or changed, and nobody owns any more what
+//! is gone. The sets have the form of `FieldsV1`, lists by the keys of the schema, so that server-side apply can build
+//! on them. `Apply` entries that a client sent are kept and shrink like all others.
 
-use serde_json::Value;
+mod compare;
+mod set;
+
+use serde_json::{Map, Value, json};
 
 use crate::schema::Schema;
 use crate::time::Timestamp;
+use set::FieldSet;
+
+/// How many `Update` entries an object keeps, as on the API server: the oldest beyond become [`OLDEST_MANAGER`]'s.
+pub const UPDATE_MANAGERS_MAX: usize = 10;
+
+/// Who owns what the oldest managers owned.
+const OLDEST_MANAGER: &str = "ancient-changes";
 
 /// Who writes, and how.
 #[derive(Clone, Copy, Debug)]
@@ -18,9 +32,29 @@ pub struct Writer<'a> {
     pub now: Timestamp,
 }
 
+/// One entry of the list.
+#[derive(Clone, Debug, PartialEq)]
+struct Entry {
+    manager: String,
+    operation: Operation,
+    api_version: String,
+    subresource: String,
+    time: String,
+    fields: FieldSet,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Operation {
+    Apply,
+    Update,
+}
+
 /// Brings `metadata.managedFields` of `new` up to date: `writer` now owns what differs from `old`, and nobody owns what
-/// is gone. `old` is `None` on create. A client's own `managedFields` in `new` are ignored, except that an empty list
-/// (or one empty entry) clears them, as on the API server.
+/// is gone. `old` is `None` on create.
+///
+/// A client's own `managedFields` in `new` replace the stored ones when they are well formed; an empty list (or one
+/// empty entry) clears them, as on the API server. Call it with objects that are
+/// [complete](crate::decode::complete), after everything else has changed them.
 pub fn record_update(
     schema: &Schema,
     schema_type: &str,
@@ -28,5 +62,146 @@ pub fn record_update(
     old: Option<&Value>,
     writer: Writer<'_>,
 ) {
-    unimplemented!()
+    let sent = new.get_mut("metadata").and_then(Value::as_object_mut).and_then(|fields| fields.remove(KEY));
+    if sent.as_ref().is_some_and(clears) {
+        return;
+    }
+    let stored = || old.and_then(|old| old.get("metadata")?.get(KEY)).and_then(read).unwrap_or_default();
+    let mut entries = sent.as_ref().and_then(read).unwrap_or_else(stored);
+    let Some(root) = schema.named(schema_type) else { return };
+    let (taken, gone) = compare::objects(schema, root, old, new);
+    for entry in &mut entries {
+        entry.fields.remove(&gone);
+        entry.fields.remove(&taken);
+    }
+    if !taken.is_empty() {
+        take(&mut entries, taken, writer);
+    }
+    entries.retain(|entry| entry.operation == Operation::Apply || !entry.fields.is_empty());
+    cap(&mut entries);
+    entries.sort_by(|a, b| a.place().cmp(&b.place()));
+    if let (false, Some(metadata)) =
+        (entries.is_empty(), new.get_mut("metadata").and_then(Value::as_object_mut))
+    {
+        metadata.insert(KEY.to_owned(), entries.iter().map(Entry::write).collect());
+    }
 }
+
+const KEY: &str = "managedFields";
+
+fn clears(sent: &Value) -> bool {
+    match sent.as_array().map(Vec::as_slice) {
+        Some([]) => true,
+        Some([Value::Object(only)]) => only.is_empty(),
+        _ => false,
+    }
+}
+
+/// Gives `taken` to the writer's entry, a new one if it has none.
+fn take(entries: &mut Vec<Entry>, taken: FieldSet, writer: Writer<'_>) {
+    let time = writer.now.rfc3339();
+    let own = entries.iter_mut().find(|entry| {
+        entry.operation == Operation::Update
+            && entry.manager == writer.manager
+            && entry.api_version == writer.api_version
+            && entry.subresource == writer.subresource
+    });
+    match own {
+        Some(entry) => {
+            entry.fields.add(taken);
+            entry.time = time;
+        }
+        None => entries.push(Entry {
+            manager: writer.manager.to_owned(),
+            operation: Operation::Update,
+            api_version: writer.api_version.to_owned(),
+            subresource: writer.subresource.to_owned(),
+            time,
+            fields: taken,
+        }),
+    }
+}
+
+/// Merges the oldest `Update` entries of one version into one until few enough are left.
+fn cap(entries: &mut Vec<Entry>) {
+    let updates = entries.iter().filter(|entry| entry.operation == Operation::Update).count();
+    let Some(excess) = updates.checked_sub(UPDATE_MANAGERS_MAX).filter(|excess| *excess > 0) else { return };
+    entries.sort_by(|a, b| a.place().cmp(&b.place()));
+    let is_update = |entry: &Entry| entry.operation == Operation::Update;
+    let (mut updates, mut kept): (Vec<Entry>, Vec<Entry>) = entries.drain(..).partition(is_update);
+    // One more than the excess, because what they become is an entry itself.
+    let rest = updates.split_off((excess + 1).min(updates.len()));
+    let mut merged: Vec<Entry> = Vec::new();
+    for entry in updates {
+        match merged.iter_mut().find(|other| other.api_version == entry.api_version) {
+            Some(other) => {
+                other.fields.add(entry.fields);
+                other.time = entry.time;
+            }
+            None => {
+                let manager = OLDEST_MANAGER.to_owned();
+                merged.push(Entry { manager, subresource: String::new(), ..entry });
+            }
+        }
+    }
+    kept.extend(merged);
+    kept.extend(rest);
+    *entries = kept;
+}
+
+fn read(list: &Value) -> Option<Vec<Entry>> {
+    list.as_array().filter(|list| !list.is_empty())?.iter().map(Entry::read).collect()
+}
+
+impl Entry {
+    /// `None` for an entry that is not well formed.
+    fn read(value: &Value) -> Option<Self> {
+        let text = |key: &str| value.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let operation = match text("operation").as_str() {
+            "Apply" => Operation::Apply,
+            "Update" => Operation::Update,
+            _ => return None,
+        };
+        if text("fieldsType") != "FieldsV1" {
+            return None;
+        }
+        Some(Self {
+            manager: text("manager"),
+            operation,
+            api_version: text("apiVersion"),
+            subresource: text("subresource"),
+            time: text("time"),
+            fields: FieldSet::read(value.get("fieldsV1")?)?,
+        })
+    }
+
+    fn write(&self) -> Value {
+        let operation = match self.operation {
+            Operation::Apply => "Apply",
+            Operation::Update => "Update",
+        };
+        let mut entry = Map::new();
+        for (key, text) in [
+            ("manager", self.manager.as_str()),
+            ("operation", operation),
+            ("apiVersion", &self.api_version),
+            ("time", &self.time),
+            ("subresource", &self.subresource),
+            ("fieldsType", "FieldsV1"),
+        ] {
+            if !text.is_empty() {
+                entry.insert(key.to_owned(), text.into());
+            }
+        }
+        entry.insert("fieldsV1".to_owned(), json!(self.fields));
+        entry.into()
+    }
+
+    /// The order of the list: applied ones first, then by time.
+    fn place(&self) -> (Operation, &str, &str, &str, &str) {
+        (self.operation, &self.time, &self.manager, &self.api_version, &self.subresource)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -398,6 +398,8 @@ pub(super) fn is_omitted(field: &Field, value: &Value) -> bool {
     match value {
         Value::Null => true,
         _ if field.pointer && field.shape == Shape::Single => false,
+        // An empty list of managers is a wish: it clears them (see `managed_fields`).
+        Value::Array(_) if &*field.name == "managedFields" => false,
         Value::Array(values) => field.omit_empty && values.is_empty(),
         Value::Object(entries) => field.omit_empty && field.shape == Shape::Map && entries.is_empty(),
         Value::String(text) => field.omit_empty && text.is_empty(),

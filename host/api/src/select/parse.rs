@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::labels::{Operator, Requirement};
+use crate::kinds::names;
 
 /// Reads the requirements in the order of the text.
 pub(super) fn requirements(text: &str) -> Result<Vec<Requirement>, String> {
@@ -160,54 +161,18 @@ fn list(tokens: &mut Tokens<'_>) -> Result<Vec<String>, String> {
     }
 }
 
-const NAME_PART: &str = "must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an \
-                         alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for \
-                         validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
-const VALUE: &str = "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', \
-                     and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or \
-                     '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')";
-
-/// The longest value of a label and name of a key.
-const NAME_LENGTH_MAX: usize = 63;
-/// The longest prefix of a key.
-const PREFIX_LENGTH_MAX: usize = 253;
-
 fn check_key(key: &str) -> Result<(), String> {
-    let (prefix, name) = match key.split_once('/') {
-        Some((prefix, name)) => (Some(prefix), name),
-        None => (None, key),
-    };
-    let wrong = |why: &str| Err(format!("key: Invalid value: {}: {why}", quoted(key)));
-    if let Some(prefix) = prefix {
-        let parts_fit = prefix.split('.').all(|part| is_name(part, |c| c == '-'));
-        if !parts_fit || prefix.len() > PREFIX_LENGTH_MAX || prefix.bytes().any(|b| b.is_ascii_uppercase()) {
-            return wrong("prefix part must be a lowercase RFC 1123 subdomain");
-        }
+    match names::qualified_name(key).first() {
+        None => Ok(()),
+        Some(why) => Err(format!("key: Invalid value: {}: {why}", quoted(key))),
     }
-    if name.is_empty() {
-        return wrong("name part must be non-empty");
-    }
-    if name.len() > NAME_LENGTH_MAX {
-        return wrong("name part must be no more than 63 bytes");
-    }
-    if is_name(name, |c| "-_.".contains(c)) { Ok(()) } else { wrong(&format!("name part {NAME_PART}")) }
 }
 
 fn checked(value: &str) -> Result<String, String> {
-    let wrong = |why: &str| Err(format!("values[0]: Invalid value: {}: {why}", quoted(value)));
-    if value.len() > NAME_LENGTH_MAX {
-        return wrong("must be no more than 63 bytes");
+    match names::label_value(value).first() {
+        None => Ok(value.to_owned()),
+        Some(why) => Err(format!("values[0]: Invalid value: {}: {why}", quoted(value))),
     }
-    if value.is_empty() || is_name(value, |c| "-_.".contains(c)) {
-        Ok(value.to_owned())
-    } else {
-        wrong(VALUE)
-    }
-}
-
-fn is_name(text: &str, inner: impl Fn(char) -> bool) -> bool {
-    let is_edge = |c: char| c.is_ascii_alphanumeric();
-    text.starts_with(is_edge) && text.ends_with(is_edge) && text.chars().all(|c| is_edge(c) || inner(c))
 }
 
 fn quoted(text: &str) -> String {

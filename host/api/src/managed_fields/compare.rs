@@ -1,0 +1,247 @@
+//! What a write took, and what it made vanish.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Map, Value};
+
+use super::set::FieldSet;
+use crate::schema::{Field, Kind, ListType, Schema, Shape, Type};
+
+/// Fields of the object itself that nobody owns: the server sets them.
+const UNOWNED: [&str; 2] = ["apiVersion", "kind"];
+/// Fields of the metadata that nobody owns.
+const UNOWNED_METADATA: [&str; 8] = [
+    "creationTimestamp",
+    "generation",
+    "managedFields",
+    "name",
+    "namespace",
+    "resourceVersion",
+    "selfLink",
+    "uid",
+];
+
+/// Compares two objects of `root`: what was added or changed, and what is gone. An absent old object is an empty one.
+pub(super) fn objects(
+    schema: &Schema,
+    root: &Type,
+    old: Option<&Value>,
+    new: &Value,
+) -> (FieldSet, FieldSet) {
+    let empty = Map::new();
+    let old = old.and_then(Value::as_object).unwrap_or(&empty);
+    let new = new.as_object().unwrap_or(&empty);
+    let mut found = Found::default();
+    let compare = Compare { schema };
+    compare.structure(root, Some(old), Some(new), &mut found, |name| UNOWNED.contains(&name));
+    (found.taken, found.gone)
+}
+
+#[derive(Default)]
+struct Found {
+    taken: FieldSet,
+    gone: FieldSet,
+}
+
+impl Found {
+    fn put(&mut self, step: &str, child: Self) {
+        if !child.taken.is_empty() {
+            self.taken.put(step.to_owned(), child.taken);
+        }
+        if !child.gone.is_empty() {
+            self.gone.put(step.to_owned(), child.gone);
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Compare<'s> {
+    schema: &'s Schema,
+}
+
+impl Compare<'_> {
+    /// The fields of a struct; `None` where there is no struct on that side.
+    fn structure(
+        self,
+        parent: &Type,
+        old: Option<&Map<String, Value>>,
+        new: Option<&Map<String, Value>>,
+        found: &mut Found,
+        is_unowned: impl Fn(&str) -> bool,
+    ) {
+        let names = old.into_iter().chain(new).flat_map(Map::keys);
+        let names: BTreeSet<&str> = names.map(String::as_str).filter(|name| !is_unowned(name)).collect();
+        for name in names {
+            let Some(field) = self.schema.field(parent, name) else { continue };
+            let sides = Sides {
+                old: old.and_then(|fields| fields.get(name)),
+                new: new.and_then(|fields| fields.get(name)),
+                old_there: old.is_some(),
+                new_there: new.is_some(),
+            };
+            let mut child = Found::default();
+            self.field(field, sides, &mut child);
+            found.put(&format!("f:{name}"), child);
+        }
+    }
+
+    fn field(self, field: &Field, sides: Sides<'_>, found: &mut Found) {
+        let sides = if is_implicit(field) { sides } else { sides.explicit() };
+        match (field.shape, field.kind, &field.list) {
+            _ if field.atomic => leaf(field, sides, found),
+            (Shape::Single, Kind::Struct(id), _) if !self.schema.get(id).atomic => {
+                self.single(self.schema.get(id), sides, found);
+            }
+            (Shape::Map, kind, _) => self.map(kind, sides, found),
+            (Shape::List, Kind::Struct(id), ListType::Map(keys)) => {
+                self.keyed(self.schema.get(id), keys, sides, found);
+            }
+            (Shape::List, _, ListType::Set) => set(sides, found),
+            _ => leaf(field, sides, found),
+        }
+    }
+
+    fn single(self, inner: &Type, sides: Sides<'_>, found: &mut Found) {
+        let (old, new) = (object(sides.old), object(sides.new));
+        let empty = Map::new();
+        let old = old.or(sides.old_there.then_some(&empty));
+        let new = new.or(sides.new_there.then_some(&empty));
+        presence(old.is_some(), new.is_some(), found);
+        let is_metadata = &*inner.name == "meta.v1.ObjectMeta";
+        self.structure(inner, old, new, found, |name| is_metadata && UNOWNED_METADATA.contains(&name));
+    }
+
+    fn map(self, kind: Kind, sides: Sides<'_>, found: &mut Found) {
+        let (old, new) = (object(sides.old), object(sides.new));
+        presence(old.is_some() || sides.old_there, new.is_some() || sides.new_there, found);
+        let empty = Map::new();
+        let (old, new) = (old.unwrap_or(&empty), new.unwrap_or(&empty));
+        for name in old.keys().chain(new.keys().filter(|name| !old.contains_key(*name))) {
+            let mut child = Found::default();
+            let (old, new) = (old.get(name), new.get(name));
+            match kind {
+                Kind::Struct(id) => self.single(self.schema.get(id), Sides::of(old, new), &mut child),
+                _ => changed(old, new, &mut child),
+            }
+            found.put(&format!("f:{name}"), child);
+        }
+    }
+
+    fn keyed(self, element: &Type, keys: &[Box<str>], sides: Sides<'_>, found: &mut Found) {
+        let (old, new) = (array(sides.old), array(sides.new));
+        presence(old.is_some() || sides.old_there, new.is_some() || sides.new_there, found);
+        let (old, new) = (self.by_key(element, keys, old), self.by_key(element, keys, new));
+        for key in old.keys().chain(new.keys().filter(|key| !old.contains_key(*key))) {
+            let mut child = Found::default();
+            self.single(element, Sides::of(old.get(key).copied(), new.get(key).copied()), &mut child);
+            found.put(key, child);
+        }
+    }
+
+    fn by_key<'v>(
+        self,
+        element: &Type,
+        keys: &[Box<str>],
+        list: Option<&'v Vec<Value>>,
+    ) -> BTreeMap<String, &'v Value> {
+        list.into_iter().flatten().map(|value| (self.key(element, keys, value), value)).collect()
+    }
+
+    /// `k:{"containerPort":80,"protocol":"TCP"}`: keys sorted, absent ones by their declared default.
+    fn key(self, element: &Type, keys: &[Box<str>], value: &Value) -> String {
+        let mut parts = Map::new();
+        for key in keys {
+            let default = || self.schema.field(element, key).and_then(|field| field.default.as_ref());
+            if let Some(part) = value.get(&**key).or_else(default) {
+                parts.insert(key.to_string(), part.clone());
+            }
+        }
+        format!("k:{}", Value::Object(parts))
+    }
+}
+
+/// A place in both objects.
+#[derive(Clone, Copy)]
+struct Sides<'v> {
+    old: Option<&'v Value>,
+    new: Option<&'v Value>,
+    /// Whether the place is there though no value stands there, because its parent is and Go's type has no nil there.
+    old_there: bool,
+    new_there: bool,
+}
+
+impl<'v> Sides<'v> {
+    fn of(old: Option<&'v Value>, new: Option<&'v Value>) -> Self {
+        Self { old, new, old_there: false, new_there: false }
+    }
+
+    fn explicit(self) -> Self {
+        Self { old_there: false, new_there: false, ..self }
+    }
+}
+
+/// Whether Go prints the field even when nobody set it.
+fn is_implicit(field: &Field) -> bool {
+    match (field.shape, field.kind) {
+        _ if field.pointer => !field.omit_empty,
+        (
+            Shape::Single,
+            Kind::Struct(_) | Kind::Time | Kind::MicroTime | Kind::Quantity | Kind::IntOrString,
+        ) => true,
+        _ => !field.omit_empty,
+    }
+}
+
+fn presence(old: bool, new: bool, found: &mut Found) {
+    found.taken.member = new && !old;
+    found.gone.member = old && !new;
+}
+
+fn changed(old: Option<&Value>, new: Option<&Value>, found: &mut Found) {
+    match (old, new) {
+        (None, None) => {}
+        (Some(_), None) => found.gone = FieldSet::leaf(),
+        (old, Some(new)) if old == Some(new) => {}
+        (_, Some(_)) => found.taken = FieldSet::leaf(),
+    }
+}
+
+/// One value, whatever is in it. A zero that Go would have printed before as well is no change.
+fn leaf(field: &Field, sides: Sides<'_>, found: &mut Found) {
+    let is_zero = |value: &Value| match value {
+        Value::Null => true,
+        Value::String(text) => text.is_empty() || (field.kind == Kind::Quantity && text == "0"),
+        Value::Number(number) => number.as_f64() == Some(0.0),
+        Value::Bool(value) => !value,
+        Value::Array(values) => values.is_empty(),
+        Value::Object(fields) => fields.is_empty(),
+    };
+    let implied = |value: Option<&Value>, there: bool| there && value.is_none_or(is_zero);
+    if implied(sides.old, sides.old_there) && implied(sides.new, sides.new_there) {
+        return;
+    }
+    changed(sides.old, sides.new, found);
+}
+
+fn set(sides: Sides<'_>, found: &mut Found) {
+    let (old, new) = (array(sides.old), array(sides.new));
+    presence(old.is_some() || sides.old_there, new.is_some() || sides.new_there, found);
+    let steps = |list: Option<&Vec<Value>>| -> BTreeSet<String> {
+        list.into_iter().flatten().map(|value| format!("v:{value}")).collect()
+    };
+    let (old, new) = (steps(old), steps(new));
+    for step in new.difference(&old) {
+        found.taken.put(step.clone(), FieldSet::leaf());
+    }
+    for step in old.difference(&new) {
+        found.gone.put(step.clone(), FieldSet::leaf());
+    }
+}
+
+fn object(value: Option<&Value>) -> Option<&Map<String, Value>> {
+    value.and_then(Value::as_object)
+}
+
+fn array(value: Option<&Value>) -> Option<&Vec<Value>> {
+    value.and_then(Value::as_array)
+}
