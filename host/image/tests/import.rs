@@ -161,7 +161,7 @@ fn broken_archives_each_say_what_is_wrong_and_leave_nothing() {
             Tar::new().file("hello", b"x").build(),
             "holds no manifest.json (docker save) and no index.json",
         ),
-        ("bad JSON", Tar::new().file("manifest.json", b"{").build(), "invalid manifest.json: EOF"),
+        ("bad JSON", Tar::new().file("manifest.json", b"[").build(), "invalid manifest.json: EOF"),
         (
             "missing file",
             docker(json!([{"Config": "c", "Layers": []}])),

@@ -38,7 +38,7 @@ async fn an_image_is_pulled_from_a_real_registry() {
     ours["platform"] = json!({"os": "linux", "architecture": architecture()});
     let index =
         json!({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [ours]}).to_string().into_bytes();
-    registry.push("team/app", "multi", OCI_INDEX, &[index.clone()]).await;
+    registry.push("team/app", "multi", OCI_INDEX, std::slice::from_ref(&index)).await;
 
     let store = Store::new();
     let steps = Arc::new(Mutex::new(Vec::new()));
@@ -49,7 +49,7 @@ async fn an_image_is_pulled_from_a_real_registry() {
     let options = PullOptions { progress, ..PullOptions::default() };
     let image = store.store.pull(&name.parse().unwrap(), None, &options).await.unwrap();
     assert_eq!(image.digest.to_string(), ours["digest"].as_str().unwrap());
-    assert_eq!(image.names, [name.clone()]);
+    assert_eq!(image.names, std::slice::from_ref(&name));
     assert_eq!(read(image.layer_dirs[4].join("file0")).len(), 300_000);
     assert_eq!(store.store.resolve(&name).unwrap().as_ref(), Some(&image));
     assert_eq!((store.count("tmp"), store.count("layers")), (0, 5));
@@ -187,11 +187,14 @@ async fn passing_faults_are_retried_and_lasting_ones_reported() {
     assert!(error.to_string().ends_with("unexpected status 500 Internal Server Error"), "{error}");
 }
 
+/// Makes a fake registry answer wrongly.
+type Spoil<'a> = &'a dyn Fn(&Fake);
+
 #[tokio::test]
 async fn wrong_content_is_refused_and_leaves_nothing() {
     let helm = json!({"schemaVersion": 2, "mediaType": OCI_MANIFEST, "layers": [],
         "config": {"mediaType": "application/vnd.cncf.helm.config.v1+json", "digest": Digest::of(b"{}").to_string(), "size": 2}});
-    let cases: [(&str, &dyn Fn(&Fake), &str); 6] = [
+    let cases: [(&str, Spoil<'_>, &str); 6] = [
         (
             "layer",
             &|fake| fake.change(&layer_path(fake), |body| body[9] ^= 1),
