@@ -219,11 +219,6 @@ pub(crate) fn set(mask: u64) -> io::Result<()> {
     sys::capset(mask, mask, 0)
 }
 
-/// Whether this process has it in its effective set.
-pub(crate) fn has(capability: Capability) -> io::Result<bool> {
-    Ok(sys::capget_effective()? & capability.bit() != 0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

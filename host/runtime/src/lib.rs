@@ -43,15 +43,13 @@ mod status;
 mod sys;
 mod wire;
 
-pub use client::{
-    Attachment, ExecExit, ExecProcess, PodHandle, Runtime, RuntimeConfig, ShimExecutable,
-};
+pub use client::{Attachment, ExecExit, ExecProcess, PodHandle, Runtime, RuntimeConfig, ShimExecutable};
 pub use error::{Error, Result, StartError, StartErrorKind};
 pub use shim::{shim_main, shim_main_if_asked};
 pub use spec::{
-    ContainerSpec, Device, ExecSpec, ID_BYTES_MAX, IpcNamespace, LOG_BYTES_MAX, LOG_FILES_MAX, Mount, MountSource,
-    NetworkNamespace, PidNamespace, PodSandboxSpec, Propagation, Resources, Rlimit, Rootfs, Seccomp, Stdin, Stdio,
-    TerminalSize, User, default_masked_paths, default_readonly_paths,
+    ContainerSpec, Device, ExecSpec, ID_BYTES_MAX, IpcNamespace, LOG_BYTES_MAX, LOG_FILES_MAX, Mount,
+    MountSource, NetworkNamespace, PidNamespace, PodSandboxSpec, Propagation, Resources, Rlimit, Rootfs,
+    Seccomp, Stdin, Stdio, TerminalSize, User, default_masked_paths, default_readonly_paths,
 };
 pub use status::{
     ContainerPhase, ContainerState, Event, ExitCause, ExitStatus, PodState, ShimState, Started, Usage,

@@ -98,7 +98,9 @@ fn start_ticks(pid: i32) -> io::Result<u64> {
     // The second field is a name in parentheses that may contain anything; the third is the state, the 22nd ours.
     let after_name = stat.rsplit_once(')').map(|(_, rest)| rest);
     let field = after_name.and_then(|rest| rest.split_whitespace().nth(22 - 3));
-    field.and_then(|field| field.parse().ok()).ok_or_else(|| io::Error::other(format!("odd /proc/{pid}/stat")))
+    field
+        .and_then(|field| field.parse().ok())
+        .ok_or_else(|| io::Error::other(format!("odd /proc/{pid}/stat")))
 }
 
 /// A pod's directory.

@@ -153,7 +153,12 @@ pub struct ContainerSpec {
 
 impl ContainerSpec {
     /// A container as Docker would start it with no options: root, default capabilities, seccomp and masked paths.
-    pub fn new(id: impl Into<String>, rootfs: Rootfs, args: Vec<String>, log_path: impl Into<PathBuf>) -> Self {
+    pub fn new(
+        id: impl Into<String>,
+        rootfs: Rootfs,
+        args: Vec<String>,
+        log_path: impl Into<PathBuf>,
+    ) -> Self {
         let id = id.into();
         ContainerSpec {
             name: id.clone(),
@@ -197,7 +202,8 @@ pub enum Rootfs {
     Overlay {
         /// Unpacked layers, the base layer **first** (the order of the image's manifest).
         lowers: Vec<PathBuf>,
-        /// The writable layer: an existing, empty directory, not used by any other container or attempt.
+        /// The writable layer: an existing, empty directory. It serves one start; after one that has failed, too,
+        /// both must be made anew (the kernel refuses a volatile layer a second time).
         upper: PathBuf,
         /// An existing, empty directory on the same file system as `upper`.
         work: PathBuf,

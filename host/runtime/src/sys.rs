@@ -6,6 +6,8 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use libc::{c_int, c_long, c_uint, c_ulong};
 
+/// `fsconfig(2)`: set a parameter that has no value.
+const FSCONFIG_SET_FLAG: c_uint = 0;
 /// `fsconfig(2)`: set a parameter to a string.
 const FSCONFIG_SET_STRING: c_uint = 1;
 /// `fsconfig(2)`: make the file system.
@@ -17,6 +19,12 @@ const MOVE_MOUNT_F_EMPTY_PATH: c_uint = 0x4;
 const MOVE_MOUNT_T_EMPTY_PATH: c_uint = 0x40;
 /// `mount_setattr(2)`: read-only.
 pub(crate) const MOUNT_ATTR_RDONLY: u64 = 0x1;
+/// `mount_setattr(2)`: set-user-ID bits have no effect.
+pub(crate) const MOUNT_ATTR_NOSUID: u64 = 0x2;
+/// `mount_setattr(2)`: device nodes cannot be opened.
+pub(crate) const MOUNT_ATTR_NODEV: u64 = 0x4;
+/// `mount_setattr(2)`: programs cannot be executed.
+pub(crate) const MOUNT_ATTR_NOEXEC: u64 = 0x8;
 /// `openat2(2)`: treat the directory as the root, for absolute paths, links and `..` alike.
 pub(crate) const RESOLVE_IN_ROOT: u64 = 0x10;
 /// `openat2(2)`: refuse to leave the directory.
@@ -171,6 +179,16 @@ pub(crate) fn fsconfig_string(fs: BorrowedFd<'_>, key: &CStr, value: &CStr) -> i
     Ok(())
 }
 
+/// `fsconfig(2)`: sets a parameter without a value.
+pub(crate) fn fsconfig_flag(fs: BorrowedFd<'_>, key: &CStr) -> io::Result<()> {
+    let none = std::ptr::null::<libc::c_char>();
+    // SAFETY: the key ends in NUL; this command takes no value.
+    check(unsafe {
+        libc::syscall(libc::SYS_fsconfig, fs.as_raw_fd(), FSCONFIG_SET_FLAG, key.as_ptr(), none, 0 as c_int)
+    })?;
+    Ok(())
+}
+
 /// `fsconfig(2)`: makes the file system.
 pub(crate) fn fsconfig_create(fs: BorrowedFd<'_>) -> io::Result<()> {
     let none = std::ptr::null::<libc::c_char>();
@@ -184,9 +202,7 @@ pub(crate) fn fsconfig_create(fs: BorrowedFd<'_>) -> io::Result<()> {
 /// `fsmount(2)`: a mount that is not yet anywhere.
 pub(crate) fn fsmount(fs: BorrowedFd<'_>, attributes: u64) -> io::Result<OwnedFd> {
     // SAFETY: no pointers.
-    owned(unsafe {
-        libc::syscall(libc::SYS_fsmount, fs.as_raw_fd(), FSMOUNT_CLOEXEC, attributes as c_uint)
-    })
+    owned(unsafe { libc::syscall(libc::SYS_fsmount, fs.as_raw_fd(), FSMOUNT_CLOEXEC, attributes as c_uint) })
 }
 
 /// `open_tree(2)`: a copy of the mounts at and below `file`, not yet anywhere.
@@ -238,15 +254,29 @@ pub(crate) fn mount_setattr(
     Ok(())
 }
 
-/// `close_range(2)` from `first` on: marks everything to be closed by `execve`.
-pub(crate) fn close_on_exec_from(first: RawFd) -> io::Result<()> {
-    const CLOSE_RANGE_CLOEXEC: c_uint = 4;
-    // SAFETY: no pointers; only flags of descriptors change.
-    check(unsafe {
-        libc::syscall(libc::SYS_close_range, first as c_uint, c_uint::MAX, CLOSE_RANGE_CLOEXEC)
-    })?;
+/// `close_range(2)`: closes everything from 3 on that is not in `keep`. Whoever owns one of those descriptors must
+/// never drop it: this is for a forked child on its way to `execve` or `_exit`.
+pub(crate) fn close_all_but(keep: &[RawFd]) -> io::Result<()> {
+    let mut keep: Vec<RawFd> = keep.iter().copied().filter(|fd| *fd >= FIRST_NOT_STANDARD).collect();
+    keep.sort_unstable();
+    let mut first = FIRST_NOT_STANDARD;
+    let close = |first: RawFd, last: c_uint| {
+        if first as c_uint > last {
+            return Ok(0);
+        }
+        // SAFETY: no pointers; the caller vouches for the owners.
+        check(unsafe { libc::syscall(libc::SYS_close_range, first as c_uint, last, 0 as c_uint) })
+    };
+    for fd in keep {
+        close(first, (fd as c_uint).wrapping_sub(1))?;
+        first = fd + 1;
+    }
+    close(first, c_uint::MAX)?;
     Ok(())
 }
+
+/// The first descriptor after standard input, output and error.
+const FIRST_NOT_STANDARD: RawFd = 3;
 
 /// `prctl(2)` with one argument; returns what it returned.
 pub(crate) fn prctl(option: c_int, argument: c_ulong) -> io::Result<c_int> {
@@ -271,11 +301,24 @@ pub(crate) fn capset(effective: u64, permitted: u64, inheritable: u64) -> io::Re
     Ok(())
 }
 
-/// The effective set of this thread.
-pub(crate) fn capget_effective() -> io::Result<u64> {
-    let header: [u32; 2] = [CAPABILITY_VERSION_3, 0];
-    let mut data = [[0_u32; 3]; 2];
-    // SAFETY: as in `capset`; the kernel writes into `data`.
-    check(unsafe { libc::syscall(libc::SYS_capget, header.as_ptr(), data.as_mut_ptr()) })?;
-    Ok(u64::from(data[0][0]) | u64::from(data[1][0]) << 32)
+/// `keyctl(2)`: a new, empty session keyring, so that a container does not see the keys of whoever started berth.
+/// Kernels without key retention have nothing to hide.
+pub(crate) fn join_new_session_keyring() -> io::Result<()> {
+    const KEYCTL_JOIN_SESSION_KEYRING: c_int = 1;
+    let name = std::ptr::null::<libc::c_char>();
+    // SAFETY: a null name asks for an anonymous keyring.
+    match check(unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, name) }) {
+        Err(error) if error.raw_os_error() == Some(libc::ENOSYS) => Ok(()),
+        other => other.map(drop),
+    }
+}
+
+/// `getcwd(2)`, as the kernel says it: `(unreachable)…` for a directory outside the root.
+pub(crate) fn getcwd() -> io::Result<Vec<u8>> {
+    let mut buffer = vec![0_u8; libc::PATH_MAX as usize];
+    // SAFETY: the kernel writes at most that many bytes.
+    let length = check(unsafe { libc::syscall(libc::SYS_getcwd, buffer.as_mut_ptr(), buffer.len()) })?;
+    // Without the NUL that is counted.
+    buffer.truncate((length as usize).saturating_sub(1));
+    Ok(buffer)
 }

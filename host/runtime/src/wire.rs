@@ -4,7 +4,7 @@
 //! built with and refuses others with a sentence. Fields may be added (serde ignores what it does not know); a
 //! changed meaning needs a new version.
 
-use std::io::{self, IoSlice, IoSliceMut, Read};
+use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 
@@ -124,7 +124,9 @@ pub(crate) fn encode<T: Serialize>(message: &T) -> io::Result<Vec<u8>> {
     serde_json::to_writer(&mut bytes, message)?;
     let length = bytes.len() - 4;
     if length > MESSAGE_BYTES_MAX {
-        return Err(io::Error::other(format!("a message of {length} bytes is longer than {MESSAGE_BYTES_MAX}")));
+        return Err(io::Error::other(format!(
+            "a message of {length} bytes is longer than {MESSAGE_BYTES_MAX}"
+        )));
     }
     bytes[..4].copy_from_slice(&(length as u32).to_le_bytes());
     Ok(bytes)
@@ -228,13 +230,16 @@ pub(crate) fn receive<T: DeserializeOwned>(socket: &UnixStream) -> io::Result<Op
     }
 }
 
-/// Reads what a socket that does not block has to give. `Ok(false)` at its end.
-pub(crate) fn fill(mut socket: &UnixStream, buffer: &mut Vec<u8>) -> io::Result<bool> {
-    let mut part = [0; 8192];
+/// Takes what a socket that does not block has to give. `Ok(false)` at its end.
+pub(crate) fn fill(
+    socket: &UnixStream,
+    buffer: &mut Vec<u8>,
+    descriptors: &mut Vec<OwnedFd>,
+) -> io::Result<bool> {
     while buffer.len() <= MESSAGE_BYTES_MAX {
-        match socket.read(&mut part) {
+        match receive_some(socket, buffer, FILL_BYTES, descriptors) {
             Ok(0) => return Ok(false),
-            Ok(count) => buffer.extend_from_slice(&part[..count]),
+            Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(true),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
@@ -242,6 +247,9 @@ pub(crate) fn fill(mut socket: &UnixStream, buffer: &mut Vec<u8>) -> io::Result<
     }
     Ok(true)
 }
+
+/// Bytes asked of a socket at a time; nearly all messages are shorter.
+const FILL_BYTES: usize = 8192;
 
 #[cfg(test)]
 mod tests {

@@ -68,7 +68,9 @@ impl DeviceRule {
                 'r' => READ,
                 'w' => WRITE,
                 'm' => MKNOD,
-                other => return Err(io::Error::other(format!("device permission {other:?}: use r, w and m"))),
+                other => {
+                    return Err(io::Error::other(format!("device permission {other:?}: use r, w and m")));
+                }
             };
         }
         let number = metadata.rdev();

@@ -108,10 +108,13 @@ pub(crate) trait Cgroups: Send + Sync {
     /// Allows the devices of `rules` and no others.
     fn restrict_devices(&self, group: Group<'_>, rules: &[DeviceRule]) -> io::Result<()>;
 
-    /// For `CLONE_INTO_CGROUP`; `None` where a child must be moved by [`Self::attach`].
+    /// Whether a child can be born in its group. Otherwise it is moved by [`Self::attach`].
+    fn clones_into_groups(&self) -> bool;
+
+    /// The group for `CLONE_INTO_CGROUP`.
     fn clone_target(&self, group: Group<'_>) -> io::Result<Option<OwnedFd>>;
 
-    /// Moves a process into the group.
+    /// Moves a process into the group; 0 stands for the caller.
     fn attach(&self, group: Group<'_>, pid: i32) -> io::Result<()>;
 
     /// Kills every process in the group and below, also those being forked meanwhile.
@@ -133,19 +136,6 @@ pub(crate) trait Cgroups: Send + Sync {
     /// The pods that have a group, by id.
     fn pods(&self) -> io::Result<Vec<String>>;
 
-    /// The processes of a group, without those of the groups below it.
-    fn processes(&self, group: Group<'_>) -> io::Result<Vec<i32>> {
-        match self.directories(group).first() {
-            Some(directory) => processes_in(directory),
-            None => Ok(Vec::new()),
-        }
-    }
-
-    /// Whether nobody is left in it.
-    fn is_empty(&self, group: Group<'_>) -> io::Result<bool> {
-        Ok(self.processes(group)?.is_empty())
-    }
-
     /// Removes a group and those below it. Killed processes take a moment to leave: it waits up to
     /// [`REMOVE_MS_MAX`] for them.
     fn remove(&self, group: Group<'_>) -> io::Result<()> {
@@ -159,7 +149,7 @@ pub(crate) struct GroupMount {
     /// Directory below `/sys/fs/cgroup`; empty for that directory itself.
     pub(crate) name: &'static str,
     /// `cgroup` or `cgroup2`.
-    pub(crate) kind: &'static str,
+    pub(crate) kind: &'static std::ffi::CStr,
     /// Which controllers.
     pub(crate) options: &'static str,
 }
@@ -191,14 +181,16 @@ fn make_directory(path: &Path) -> io::Result<()> {
 
 fn read_number(directory: &Path, file: &str) -> io::Result<u64> {
     let path = directory.join(file);
-    let text = fs::read_to_string(&path).map_err(|error| annotate(&error, format!("read {}", path.display())))?;
+    let text =
+        fs::read_to_string(&path).map_err(|error| annotate(&error, format!("read {}", path.display())))?;
     text.trim().parse().map_err(|_| io::Error::other(format!("{} holds {:?}", path.display(), text.trim())))
 }
 
 /// The value of `key` in a file of `key value` lines.
 fn read_key(directory: &Path, file: &str, key: &str) -> io::Result<u64> {
     let path = directory.join(file);
-    let text = fs::read_to_string(&path).map_err(|error| annotate(&error, format!("read {}", path.display())))?;
+    let text =
+        fs::read_to_string(&path).map_err(|error| annotate(&error, format!("read {}", path.display())))?;
     let value = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' '));
     value
         .and_then(|value| value.trim().parse().ok())
@@ -293,10 +285,7 @@ mod tests {
     #[test]
     fn no_pod_id_names_the_shims_group() {
         assert_eq!(Group::Pod("shims").path(), Path::new("pod-shims"));
-        assert_eq!(
-            Group::Container { pod: "p", container: "c-0" }.to_string(),
-            "cgroup pod-p/c-0"
-        );
+        assert_eq!(Group::Container { pod: "p", container: "c-0" }.to_string(), "cgroup pod-p/c-0");
     }
 
     #[test]

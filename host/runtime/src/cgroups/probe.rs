@@ -9,7 +9,8 @@ use crate::error::{Error, Result};
 
 /// Looks at the mounts of this process.
 pub(crate) fn probe() -> Result<Layout> {
-    let mounts = fs::read_to_string("/proc/self/mountinfo").map_err(Error::io("read /proc/self/mountinfo"))?;
+    let mounts =
+        fs::read_to_string("/proc/self/mountinfo").map_err(Error::io("read /proc/self/mountinfo"))?;
     layout(&mounts, |mount| fs::read_to_string(mount.join("cgroup.controllers")))
 }
 
@@ -90,7 +91,8 @@ mod tests {
 
     #[test]
     fn a_hybrid_machine_is_v1() {
-        let Layout::V1 { cpu, cpuacct, systemd, .. } = layout(HYBRID, |_| Ok("hugetlb\n".into())).unwrap() else {
+        let Layout::V1 { cpu, cpuacct, systemd, .. } = layout(HYBRID, |_| Ok("hugetlb\n".into())).unwrap()
+        else {
             panic!("v2 chosen although it has no controllers");
         };
         assert_eq!(cpu, cpuacct);
@@ -99,7 +101,8 @@ mod tests {
 
     #[test]
     fn what_is_missing_is_named() {
-        let without_pids: String = HYBRID.lines().filter(|line| !line.contains("pids")).collect::<Vec<_>>().join("\n");
+        let without_pids: String =
+            HYBRID.lines().filter(|line| !line.contains("pids")).collect::<Vec<_>>().join("\n");
         let error = layout(&without_pids, |_| Ok(String::new())).unwrap_err().to_string();
         assert!(error.contains(r#"no cgroup hierarchy has the controller "pids""#), "{error}");
     }

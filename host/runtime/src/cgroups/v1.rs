@@ -92,6 +92,10 @@ impl Cgroups for V1 {
         rules.iter().try_for_each(|rule| write(&directory, "devices.allow", rule))
     }
 
+    fn clones_into_groups(&self) -> bool {
+        false
+    }
+
     fn clone_target(&self, _group: Group<'_>) -> io::Result<Option<OwnedFd>> {
         Ok(None)
     }
@@ -127,7 +131,7 @@ impl Cgroups for V1 {
     }
 
     fn mounts(&self) -> Vec<GroupMount> {
-        let mount = |name, options| GroupMount { name, kind: "cgroup", options };
+        let mount = |name, options| GroupMount { name, kind: c"cgroup", options };
         let mut mounts = vec![mount("memory", "memory"), mount("pids", "pids"), mount("devices", "devices")];
         // A hierarchy can be mounted again only with exactly the controllers that it has.
         if self.cpu == self.cpuacct {

@@ -31,7 +31,10 @@ impl V2 {
 fn delegate(directory: &Path) -> io::Result<()> {
     write(directory, "cgroup.subtree_control", "+cpu +memory +pids").map_err(|error| {
         if error.kind() == io::ErrorKind::ResourceBusy {
-            return annotate(&error, "processes live in that group: move them to a group below it".to_owned());
+            return annotate(
+                &error,
+                "processes live in that group: move them to a group below it".to_owned(),
+            );
         }
         error
     })
@@ -92,6 +95,10 @@ impl Cgroups for V2 {
         devices::attach_filter(&self.directory(group), rules)
     }
 
+    fn clones_into_groups(&self) -> bool {
+        true
+    }
+
     fn clone_target(&self, group: Group<'_>) -> io::Result<Option<OwnedFd>> {
         fs::File::open(self.directory(group)).map(|directory| Some(directory.into()))
     }
@@ -130,7 +137,7 @@ impl Cgroups for V2 {
     }
 
     fn mounts(&self) -> Vec<GroupMount> {
-        vec![GroupMount { name: "", kind: "cgroup2", options: "" }]
+        vec![GroupMount { name: "", kind: c"cgroup2", options: "" }]
     }
 
     fn remove_root(&self) -> io::Result<()> {

@@ -8,5 +8,6 @@ mod runtime;
 mod watch;
 
 pub use pod::PodHandle;
+pub(crate) use process::set_terminal_size;
 pub use process::{Attachment, ExecExit, ExecProcess};
 pub use runtime::{Runtime, RuntimeConfig, ShimExecutable};

@@ -14,7 +14,9 @@ use crate::cgroups::Group;
 use crate::error::{Error, Result};
 use crate::rundir::{self, ContainerDirectory, PodDirectory, PodRecord, ShimRecord};
 use crate::spec::{ContainerSpec, ExecSpec, TerminalSize};
-use crate::status::{ContainerPhase, ContainerState, ExitCause, ExitStatus, PodState, ShimState, Started, Usage};
+use crate::status::{
+    ContainerPhase, ContainerState, ExitCause, ExitStatus, PodState, ShimState, Started, Usage,
+};
 use crate::wire::{self, Envelope, Failure, Reply, Request};
 use crate::{EXEC_START_MS_MAX, REPLY_MS_MAX, START_MS_MAX};
 
@@ -109,7 +111,9 @@ impl PodHandle {
         let request = Request::Exec { container: container_id.to_owned(), spec: Box::new(spec.clone()) };
         let socket = self.send(request)?;
         let (reply, descriptors) = self.receive(&socket, Some(EXEC_START_MS_MAX + MARGIN_MS))?;
-        let Reply::ExecStarted { pid, streams, warnings } = reply else { return Err(self.unexpected(&reply)) };
+        let Reply::ExecStarted { pid, streams, warnings } = reply else {
+            return Err(self.unexpected(&reply));
+        };
         let Streams { stdin, stdout, stderr, terminal } = Streams::new(&streams, descriptors);
         Ok(ExecProcess { pid, warnings, stdin, stdout, stderr, terminal, socket, pod_id: self.id.clone() })
     }
@@ -153,7 +157,9 @@ impl PodHandle {
     pub fn remove_container(&self, container_id: &str) -> Result<()> {
         match self.done(Request::Remove { container: container_id.to_owned() }) {
             Err(Error::NotFound { .. }) => Ok(()),
-            Err(Error::ShimGone { .. }) if rundir::is_valid_id(container_id) => self.remove_container_of_dead(container_id),
+            Err(Error::ShimGone { .. }) if rundir::is_valid_id(container_id) => {
+                self.remove_container_of_dead(container_id)
+            }
             other => other,
         }
     }

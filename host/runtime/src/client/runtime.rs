@@ -77,7 +77,9 @@ impl Runtime {
     pub fn new(config: RuntimeConfig) -> Result<Runtime> {
         let RuntimeConfig { run_dir, cgroup_root_name, shim_executable } = config;
         if !rundir::is_valid_id(&cgroup_root_name) {
-            return Err(Error::InvalidSpec(format!("cgroup name {cgroup_root_name:?}: use letters, digits and -_.")));
+            return Err(Error::InvalidSpec(format!(
+                "cgroup name {cgroup_root_name:?}: use letters, digits and -_."
+            )));
         }
         rundir::make_private(&run_dir.join("pods"))
             .map_err(Error::io(format!("create the run directory {}", run_dir.display())))?;
@@ -304,7 +306,9 @@ mod tests {
     fn only_namespaced_sysctls_are_accepted() {
         assert_eq!(check("net.ipv4.ip_forward", NetworkNamespace::New), "ok");
         assert_eq!(check("kernel.shmmax", NetworkNamespace::Host), "ok");
-        assert!(check("net.ipv4.ip_forward", NetworkNamespace::Host).ends_with("uses the network of the machine"));
+        assert!(
+            check("net.ipv4.ip_forward", NetworkNamespace::Host).ends_with("uses the network of the machine")
+        );
         assert!(check("vm.swappiness", NetworkNamespace::New).ends_with("it would change the whole machine"));
         assert!(check("net.../../kernel/panic", NetworkNamespace::New).ends_with("it is not a dotted name"));
     }

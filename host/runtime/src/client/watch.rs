@@ -91,7 +91,7 @@ impl Watch {
             let alive = subscription.read(&mut events);
             if !alive && let Some(gone) = subscriptions.by_token.remove(&token) {
                 // Before it is closed, or a descriptor inherited by a child would keep it in the set.
-                drop(self.epoll.delete(&gone.socket));
+                let _ = self.epoll.delete(&gone.socket);
                 events.push(Event::ShimDied { pod_id: gone.pod_id });
             }
         }
@@ -102,7 +102,8 @@ impl Watch {
 impl Subscription {
     /// Takes what has arrived. False when the shim is gone, or talks nonsense.
     fn read(&mut self, events: &mut Vec<Event>) -> bool {
-        let alive = wire::fill(&self.socket, &mut self.buffer).unwrap_or(false);
+        let mut descriptors = Vec::new(); // none are sent here; if they were, they are closed
+        let alive = wire::fill(&self.socket, &mut self.buffer, &mut descriptors).unwrap_or(false);
         loop {
             match wire::take::<Reply>(&mut self.buffer) {
                 Ok(Some(Reply::Event { container, status })) => {

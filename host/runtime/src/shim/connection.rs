@@ -1,0 +1,109 @@
+//! One client of the shim.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::{UnixListener, UnixStream};
+
+use super::Shim;
+use crate::REPLY_MS_MAX;
+use crate::wire::{self, Envelope, Failure, Reply, Request, VERSION};
+
+/// Most clients at a time. Berth opens one for each thing it waits for, so a pod with a hundred execs is far below;
+/// more is a leak, and the oldest must not be kept from answering by it.
+const CONNECTIONS_MAX: usize = 1024;
+
+/// A client and what it has sent so far.
+pub(super) struct Connection {
+    pub(super) socket: UnixStream,
+    inbox: Vec<u8>,
+}
+
+impl Connection {
+    pub(super) fn send(&self, reply: &Reply, descriptors: &[OwnedFd]) -> io::Result<()> {
+        let descriptors: Vec<_> = descriptors.iter().map(|fd| fd.as_fd()).collect();
+        wire::send(&self.socket, reply, &descriptors)
+    }
+}
+
+impl Shim {
+    /// Takes all who wait.
+    pub(super) fn accept(&mut self) {
+        while let Ok((socket, _)) = self.listener.accept() {
+            if self.connections.len() >= CONNECTIONS_MAX || socket.set_nonblocking(true).is_err() {
+                continue;
+            }
+            let number = self.number_next;
+            self.number_next += 1;
+            self.connections.insert(number, Connection { socket, inbox: Vec::new() });
+            // The request has usually arrived with the connection.
+            self.read_requests(number);
+        }
+    }
+
+    /// Carries out what a client has asked for.
+    pub(super) fn read_requests(&mut self, number: u64) {
+        let Some(connection) = self.connections.get_mut(&number) else { return };
+        // Clients send none; if one does, they are closed.
+        let mut descriptors = Vec::new();
+        let alive = wire::fill(&connection.socket, &mut connection.inbox, &mut descriptors).unwrap_or(false);
+        loop {
+            let Some(connection) = self.connections.get_mut(&number) else { return };
+            match wire::take::<Envelope>(&mut connection.inbox) {
+                Ok(Some(Envelope { version: VERSION, request })) => self.answer(number, request),
+                Ok(Some(Envelope { version, .. })) => {
+                    let reason =
+                        format!("the pod's shim speaks protocol version {VERSION}, berth speaks {version}");
+                    self.reply(number, &Reply::Failed(Failure::Conflict(reason)), Vec::new());
+                }
+                Ok(None) => break,
+                Err(error) => {
+                    self.reply(number, &Reply::Failed(Failure::Invalid(error.to_string())), Vec::new());
+                    self.drop_connection(number);
+                    return;
+                }
+            }
+        }
+        if !alive {
+            self.drop_connection(number);
+        }
+    }
+
+    fn drop_connection(&mut self, number: u64) {
+        self.connections.remove(&number);
+        self.subscribers.retain(|subscriber| *subscriber != number);
+        for container in self.containers.values_mut() {
+            container.waiters.retain(|waiter| *waiter != number);
+        }
+    }
+}
+
+/// Without a sandbox there is nothing to serve. Tells everybody why who asks within the time a client waits, and
+/// ends.
+pub(super) fn refuse_all(listener: &UnixListener, failure: &Failure) -> io::Result<()> {
+    use std::time::{Duration, Instant};
+
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+    let Failure::Sandbox(reason) = failure else { unreachable!("only a sandbox is refused") };
+    // The last line of the log answers those who come later.
+    eprintln!("{reason}");
+    let end = Instant::now() + Duration::from_millis(REPLY_MS_MAX);
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
+        let mut polled = [PollFd::new(listener.as_fd(), PollFlags::POLLIN)];
+        if poll(&mut polled, timeout)? == 0 {
+            return Ok(());
+        }
+        let (socket, _) = listener.accept()?;
+        socket.set_read_timeout(Some(left.max(Duration::from_millis(1))))?;
+        let asked = wire::receive::<Envelope>(&socket);
+        if let Ok(Some((Envelope { request: Request::Subscribe, .. }, _))) = asked {
+            continue;
+        }
+        // Whoever has left does not need the answer.
+        drop(wire::send(&socket, &Reply::Failed(failure.clone()), &[]));
+        if matches!(asked, Ok(Some((Envelope { request: Request::Shutdown, .. }, _)))) {
+            return Ok(());
+        }
+    }
+}

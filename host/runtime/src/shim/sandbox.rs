@@ -1,0 +1,188 @@
+//! What a pod's containers share. The shim itself is in the pod's namespaces, so its children are born in them, and
+//! no pause process is needed to hold them.
+
+use std::ffi::CString;
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::PathBuf;
+
+use nix::mount::MsFlags;
+use nix::sched::{CloneFlags, setns, unshare};
+use nix::sys::signal::{SigHandler, Signal, signal};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
+
+use crate::cgroups::{Cgroups, Group};
+use crate::error::{StartError, StartErrorKind, describe};
+use crate::rundir::PodDirectory;
+use crate::spec::{IpcNamespace, NetworkNamespace, PidNamespace, PodSandboxSpec};
+use crate::sys::{self, Forked};
+
+/// The sandbox of a pod.
+pub(super) struct Sandbox {
+    /// Until the network is joined, which waits for the first container.
+    network_pending: Option<PathBuf>,
+    /// Mounted by us; `None` with the machine's IPC.
+    pub(super) shm: Option<PathBuf>,
+    /// Processes beside the containers', by what they do.
+    pub(super) helpers: Vec<i32>,
+}
+
+/// A step of the set-up failed.
+fn failed<E: Into<io::Error>>(action: impl Into<String>) -> impl FnOnce(E) -> String {
+    move |error| format!("{}: {}", action.into(), describe(&error.into()))
+}
+
+impl Sandbox {
+    /// Makes it around this process.
+    pub(super) fn set_up(
+        spec: &PodSandboxSpec,
+        directory: &PodDirectory,
+        cgroups: &dyn Cgroups,
+    ) -> Result<Sandbox, String> {
+        let group = Group::Pod(&spec.id);
+        let mut helpers = Vec::new();
+        let mut flags = CloneFlags::empty();
+        if spec.network != NetworkNamespace::Host {
+            flags |= CloneFlags::CLONE_NEWUTS;
+        }
+        if spec.network == NetworkNamespace::New {
+            flags |= CloneFlags::CLONE_NEWNET;
+        }
+        if spec.ipc == IpcNamespace::Pod {
+            flags |= CloneFlags::CLONE_NEWIPC;
+        }
+        let mut movable = vec![std::process::id() as i32];
+        let reaper = match spec.pid {
+            PidNamespace::Pod => Some(start_reaper()?),
+            PidNamespace::Container | PidNamespace::Host => None,
+        };
+        movable.extend(reaper.as_ref().map(|(pid, _)| *pid));
+        helpers.extend(reaper.as_ref().map(|(pid, _)| *pid));
+        helpers.push(move_in_background(cgroups, &movable)?);
+        if let Some((_, pidfd)) = &reaper {
+            // From here on every child of the shim is born in there.
+            setns(pidfd, CloneFlags::CLONE_NEWPID).map_err(failed("use the PID namespace"))?;
+        }
+        cgroups.create(group, &spec.resources).map_err(failed(format!("make {group}")))?;
+        unshare(flags).map_err(failed("make namespaces"))?;
+        if flags.contains(CloneFlags::CLONE_NEWUTS) {
+            nix::unistd::sethostname(&spec.hostname)
+                .map_err(failed(format!("set the host name {:?}", spec.hostname)))?;
+        }
+        let shm = match spec.ipc {
+            IpcNamespace::Pod => Some(mount_shm(spec, directory).map_err(failed("mount /dev/shm"))?),
+            IpcNamespace::Host => None,
+        };
+        let network_pending = match &spec.network {
+            NetworkNamespace::Path(path) => Some(path.clone()),
+            NetworkNamespace::Host => None,
+            NetworkNamespace::New => {
+                bring_loopback_up().map_err(failed("bring the loopback interface up"))?;
+                None
+            }
+        };
+        let sandbox = Sandbox { network_pending, shm, helpers };
+        if sandbox.network_pending.is_none() {
+            set_sysctls(spec)?;
+        }
+        Ok(sandbox)
+    }
+
+    /// Joins the network, the first time it is called.
+    pub(super) fn join_network(&mut self, spec: &PodSandboxSpec) -> Result<(), StartError> {
+        let Some(path) = &self.network_pending else { return Ok(()) };
+        let network = |message| StartError::new(StartErrorKind::Network, message);
+        let namespace = fs::File::open(path)
+            .map_err(failed(format!("open the network namespace {}", path.display())))
+            .map_err(network)?;
+        setns(&namespace, CloneFlags::CLONE_NEWNET)
+            .map_err(failed(format!("join the network namespace {}", path.display())))
+            .map_err(network)?;
+        set_sysctls(spec).map_err(network)?;
+        self.network_pending = None;
+        Ok(())
+    }
+}
+
+/// Moves processes into the shims' cgroup, so that they neither count against the pod nor die with berth's service.
+/// In a process of its own: the first move after a while waits for the kernel, 5 to 13 ms on cgroup v1, and makes
+/// those after it, of the first container for example, cheap.
+fn move_in_background(cgroups: &dyn Cgroups, pids: &[i32]) -> Result<i32, String> {
+    // SAFETY: the shim has one thread.
+    match unsafe { sys::clone3(0, None) }.map_err(failed("fork"))? {
+        Forked::Parent { pid, .. } => Ok(pid),
+        Forked::Child => {
+            for pid in pids {
+                if let Err(error) = cgroups.attach(Group::Shims, *pid) {
+                    eprintln!("move the shim into its cgroup: {error}");
+                }
+            }
+            exit_child(0)
+        }
+    }
+}
+
+/// PID 1 of a shared PID namespace: holds it, and reaps whom nobody waits for.
+fn start_reaper() -> Result<(i32, OwnedFd), String> {
+    // SAFETY: the shim has one thread.
+    match unsafe { sys::clone3(libc::CLONE_NEWPID, None) }.map_err(failed("make a PID namespace"))? {
+        Forked::Parent { pid, pidfd } => Ok((pid, pidfd)),
+        Forked::Child => {
+            // An ignored SIGCHLD makes the kernel reap. Failures have nobody to hear them.
+            // SAFETY: no handler runs.
+            let _ = unsafe { signal(Signal::SIGCHLD, SigHandler::SigIgn) };
+            drop(sys::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as libc::c_ulong));
+            drop(sys::close_all_but(&[]));
+            loop {
+                nix::unistd::pause();
+            }
+        }
+    }
+}
+
+/// The pod's `/dev/shm`, on the machine until the pod is removed.
+fn mount_shm(spec: &PodSandboxSpec, directory: &PodDirectory) -> io::Result<PathBuf> {
+    let path = directory.shm();
+    fs::create_dir_all(&path)?;
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+    let options = format!("mode=1777,size={}", spec.shm_size_bytes);
+    nix::mount::mount(Some("shm"), &path, Some("tmpfs"), flags, Some(options.as_str()))?;
+    Ok(path)
+}
+
+/// `/proc/sys` shows the namespaces of whoever looks, and the shim is in those of the pod.
+fn set_sysctls(spec: &PodSandboxSpec) -> Result<(), String> {
+    for (name, value) in &spec.sysctls {
+        let path = format!("/proc/sys/{}", name.replace('.', "/"));
+        fs::write(path, value).map_err(failed(format!("set sysctl {name} to {value:?}")))?;
+    }
+    Ok(())
+}
+
+fn bring_loopback_up() -> io::Result<()> {
+    let control = socket(AddressFamily::Inet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)?;
+    let name = CString::new("lo")?;
+    // SAFETY: all zeroes is a valid ifreq.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (slot, byte) in request.ifr_name.iter_mut().zip(name.as_bytes()) {
+        *slot = *byte as libc::c_char;
+    }
+    request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short;
+    // SAFETY: the request reads one ifreq.
+    let result = unsafe { libc::ioctl(control.as_fd().as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// The process that a pidfd stands for, as this process's `/proc` numbers it.
+pub(super) fn pid_of(pidfd: &OwnedFd) -> io::Result<i32> {
+    let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd()))?;
+    let pid = info.lines().find_map(|line| line.strip_prefix("Pid:")?.trim().parse().ok());
+    pid.ok_or_else(|| io::Error::other("not a pidfd"))
+}
+
+/// Ends a forked child without running what the shim had meant to run at its own end.
+pub(super) fn exit_child(code: i32) -> ! {
+    // SAFETY: never returns.
+    unsafe { libc::_exit(code) }
+}

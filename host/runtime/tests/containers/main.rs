@@ -1,0 +1,8 @@
+//! Real containers on this machine. They need root and Debian's `busybox-static`.
+
+// A failed step of a test is a failed test.
+#![allow(clippy::unwrap_used)]
+
+mod exec;
+mod run;
+mod support;
