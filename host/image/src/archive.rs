@@ -10,6 +10,7 @@ use serde::Deserialize;
 use crate::compression::{decompress, layer_media_type};
 use crate::digest::Digesting;
 use crate::index::Index;
+use crate::layer::layers;
 use crate::manifest::{
     self, Config, DOCUMENT_BYTES_MAX, Descriptor, Document, INDEX_DEPTH_MAX, Manifest, Platform,
 };
@@ -73,8 +74,13 @@ impl ImageStore {
     fn add(&self, image: Found) -> Result<ImportedImage, ImageError> {
         let config = Config::parse(&image.config)?;
         check_layers(&config, image.layers.len())?;
-        for (diff_id, layer) in config.rootfs.diff_ids.iter().zip(&image.layers) {
-            self.add_layer(*diff_id, layer)?;
+        let layers = layers(&config.rootfs.diff_ids);
+        for (at, (layer, file)) in layers.iter().zip(&image.layers).enumerate() {
+            if self.find_layer(*layer).is_none()
+                && let Some(pending) = self.unpack_layer(*layer, file)?
+            {
+                self.complete_layer(pending, *layer, &layers[..at])?;
+            }
         }
         self.put_blob(&image.config)?;
         let digest = self.put_blob(&image.manifest_bytes)?;

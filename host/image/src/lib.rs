@@ -7,7 +7,8 @@
 //! ```text
 //! index.json              references: full name -> manifest digest
 //! blobs/sha256/<hex>      manifests and configs (layer blobs are dropped once unpacked)
-//! layers/<hex diff_id>/   one unpacked layer, whiteouts in overlayfs form: a lower directory
+//! layers/<hex>/           one unpacked layer, whiteouts in overlayfs form: a lower directory; named by its diff_id, or by
+//!                         its chain id where it takes directory attributes from the layers below
 //! tmp/                    what is being written; emptied when nobody writes
 //! ```
 //!

@@ -1,6 +1,6 @@
 //! Pulling an image from a registry.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io::Write as _;
 use std::path::Path;
@@ -12,6 +12,7 @@ use tokio::io::AsyncWriteExt;
 use crate::archive::check_layers;
 use crate::digest::Digesting;
 use crate::index::Index;
+use crate::layer::{Layer, Pending, layers};
 use crate::manifest::{self, Config, DOCUMENT_BYTES_MAX, Descriptor, Document, INDEX_DEPTH_MAX, Manifest};
 use crate::remote::{Remote, RemoteError, failed};
 use crate::staging::Staging;
@@ -126,19 +127,8 @@ impl ImageStore {
 
         // From here on content is written that no name reaches: garbage collection waits.
         let writing = self.blocking(|store| store.writing()).await?;
-        let layers = manifest.layers.iter().cloned().zip(config.rootfs.diff_ids.iter().copied());
-        let mut seen = BTreeSet::new();
-        let missing: Vec<_> = layers.filter(|(_, id)| !self.has_layer(*id) && seen.insert(*id)).collect();
-        let progress = Report(options.progress.clone());
-        let (digest, layers) = (Digest::of(&bytes), manifest.layers.len());
-        progress.tell(Progress::Resolved { digest, missing_layers: missing.len(), layers });
-        let fetches =
-            missing.into_iter().map(|(layer, diff_id)| self.fetch_layer(&remote, layer, diff_id, &progress));
-        let mut fetches = futures_util::stream::iter(fetches).buffer_unordered(LAYERS_AT_ONCE);
-        while let Some(fetched) = fetches.next().await {
-            fetched?;
-        }
-        drop(fetches);
+        let layers = layers(&config.rootfs.diff_ids);
+        self.fetch_layers(&remote, &manifest, &layers, &Digest::of(&bytes), options).await?;
 
         let key = key(&reference.to_string())?;
         let image = self.blocking(move |store| {
@@ -153,31 +143,68 @@ impl ImageStore {
         Ok(image.await?.ok_or_else(lost)?)
     }
 
+    /// Fetches and unpacks what is missing; layers that depend on those below are completed last, from the lowest up.
+    async fn fetch_layers(
+        &self,
+        remote: &Remote,
+        manifest: &Manifest,
+        layers: &[Layer],
+        digest: &Digest,
+        options: &PullOptions,
+    ) -> Result<(), Failure> {
+        let mut seen = BTreeSet::new();
+        let missing =
+            |at: &usize| self.find_layer(layers[*at]).is_none() && seen.insert(layers[*at].chain_id);
+        let missing: Vec<usize> = (0..layers.len()).filter(missing).collect();
+        let progress = Report(options.progress.clone());
+        progress.tell(Progress::Resolved {
+            digest: *digest,
+            missing_layers: missing.len(),
+            layers: layers.len(),
+        });
+        let fetch = |at: usize| {
+            let fetched = self.fetch_layer(remote, &manifest.layers[at], layers[at], &progress);
+            async move { Ok::<_, Failure>((at, fetched.await?)) }
+        };
+        let mut fetches =
+            futures_util::stream::iter(missing.into_iter().map(fetch)).buffer_unordered(LAYERS_AT_ONCE);
+        let mut pending = BTreeMap::new();
+        while let Some(fetched) = fetches.next().await {
+            let (at, layer) = fetched?;
+            pending.extend(layer.map(|layer| (at, layer)));
+        }
+        for (at, layer) in pending {
+            let (this, below) = (layers[at], layers[..at].to_vec());
+            self.blocking(move |store| store.complete_layer(layer, this, &below)).await?;
+        }
+        Ok(())
+    }
+
     async fn fetch_layer(
         &self,
         remote: &Remote,
-        layer: Descriptor,
-        diff_id: Digest,
+        blob: &Descriptor,
+        layer: Layer,
         progress: &Report,
-    ) -> Result<(), Failure> {
+    ) -> Result<Option<Pending>, Failure> {
         let staging = self.blocking(|store| Staging::new(&store.root)).await?;
         let path = staging.path().join("blob");
         let mut attempt = 1;
-        while let Err(failure) = download(remote, &layer, &path, progress).await {
+        while let Err(failure) = download(remote, blob, &path, progress).await {
             // A refusal stays one; a broken connection may hold the next time.
             if attempt == DOWNLOAD_ATTEMPTS || !matches!(failure, Failure::Remote(RemoteError::Failed(_))) {
                 return Err(failure);
             }
             attempt += 1;
         }
-        self.blocking(move |store| {
-            let added = store.add_layer(diff_id, &path);
+        let unpacked = self.blocking(move |store| {
+            let unpacked = store.unpack_layer(layer, &path);
             drop(staging);
-            added
-        })
-        .await?;
-        progress.tell(Progress::Unpacked { layer: layer.digest });
-        Ok(())
+            unpacked
+        });
+        let pending = unpacked.await?;
+        progress.tell(Progress::Unpacked { layer: blob.digest });
+        Ok(pending)
     }
 
     /// Runs file-system work where it may block.

@@ -1,6 +1,7 @@
 //! A directory that untrusted paths cannot leave: every path is resolved by the kernel with `openat2(RESOLVE_IN_ROOT)`,
 //! so that a symbolic link in it points into it, also while somebody else changes it.
 
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -10,7 +11,7 @@ use std::rc::Rc;
 use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, openat, openat2};
-use nix::sys::stat::{FileStat, Mode, SFlag, fstatat, mkdirat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 /// Directories that archives do not mention but use.
@@ -23,12 +24,18 @@ pub(crate) struct SafeDir {
     root: Rc<OwnedFd>,
     /// The parent looked up last: archives list a directory's entries together.
     last_parent: Option<(PathBuf, Rc<OwnedFd>)>,
+    /// Directories made because something in them was wanted.
+    implied: BTreeSet<PathBuf>,
 }
 
 impl SafeDir {
     pub(crate) fn open(path: &Path) -> nix::Result<SafeDir> {
         let flags = OFlag::O_DIRECTORY | OFlag::O_CLOEXEC | OFlag::O_RDONLY;
-        Ok(SafeDir { root: Rc::new(nix::fcntl::open(path, flags, Mode::empty())?), last_parent: None })
+        Ok(SafeDir {
+            root: Rc::new(nix::fcntl::open(path, flags, Mode::empty())?),
+            last_parent: None,
+            implied: BTreeSet::new(),
+        })
     }
 
     /// The directory itself.
@@ -56,7 +63,7 @@ impl SafeDir {
         Ok((self.open_dir(path.parent().unwrap_or(Path::new("")))?, name))
     }
 
-    fn make_dirs(&self, path: &Path) -> nix::Result<OwnedFd> {
+    fn make_dirs(&mut self, path: &Path) -> nix::Result<OwnedFd> {
         match self.open_dir(path) {
             Err(Errno::ENOENT) => {}
             result => return result,
@@ -66,7 +73,8 @@ impl SafeDir {
             let parent = self.open_dir(&so_far)?;
             so_far.push(component);
             match mkdirat(&parent, component.as_os_str(), IMPLIED_DIR_MODE) {
-                Ok(()) | Err(Errno::EEXIST) => {}
+                Ok(()) => _ = self.implied.insert(so_far.clone()),
+                Err(Errno::EEXIST) => {}
                 Err(error) => return Err(error),
             }
         }
@@ -79,6 +87,25 @@ impl SafeDir {
             .flags(OFlag::O_DIRECTORY | OFlag::O_CLOEXEC | OFlag::O_RDONLY)
             .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
         openat2(&*self.root, path, how)
+    }
+
+    /// What is known of a directory below; `None` when there is none at that path.
+    pub(crate) fn stat_dir(&self, path: &Path) -> nix::Result<Option<FileStat>> {
+        match self.open_dir(path) {
+            Ok(dir) => fstat(&dir).map(Some),
+            Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The archive has an entry of its own for this directory.
+    pub(crate) fn explicit(&mut self, path: &Path) {
+        self.implied.remove(path);
+    }
+
+    /// The directories that were made only because something in them was wanted, parents first.
+    pub(crate) fn into_implied(self) -> BTreeSet<PathBuf> {
+        self.implied
     }
 
     /// Forgets what it knows about parents: something was replaced.

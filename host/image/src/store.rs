@@ -10,6 +10,7 @@ use std::sync::Arc;
 use nix::fcntl::{Flock, FlockArg};
 
 use crate::index::{self, Index};
+use crate::layer;
 use crate::manifest::{self, Config, Manifest};
 use crate::staging::Staging;
 use crate::{Digest, ImageError, Reference};
@@ -195,7 +196,8 @@ impl ImageStore {
             let Some(manifest) = self.manifest(*digest)? else { continue };
             blobs.insert(manifest.config.digest.hex());
             if let Some(config) = self.read_blob(manifest.config.digest)? {
-                layers.extend(Config::parse(&config)?.rootfs.diff_ids.iter().map(Digest::hex));
+                let chain = layer::layers(&Config::parse(&config)?.rootfs.diff_ids);
+                layers.extend(chain.iter().flat_map(|layer| [layer.diff_id.hex(), layer.chain_id.hex()]));
             }
         }
         let staging = Staging::new(&self.root)?;
@@ -245,16 +247,16 @@ impl ImageStore {
         let Some(manifest) = self.manifest(digest)? else { return Ok(None) };
         let Some(bytes) = self.read_blob(manifest.config.digest)? else { return Ok(None) };
         let config = Config::parse(&bytes)?;
-        if !config.rootfs.diff_ids.iter().all(|layer| self.has_layer(*layer)) {
+        let Some(layer_dirs) = self.layer_dirs(&layer::layers(&config.rootfs.diff_ids)) else {
             tracing::warn!(%digest, "image store: an image lacks a layer; it has to be pulled or imported again");
             return Ok(None);
-        }
+        };
         let names = index.references.iter().filter(|(name, to)| **to == digest && !is_digest(name));
         Ok(Some(Image {
             digest,
             config_digest: manifest.config.digest,
             names: names.map(|(name, _)| name.clone()).collect(),
-            layer_dirs: config.rootfs.diff_ids.iter().rev().map(|layer| self.layer_dir(*layer)).collect(),
+            layer_dirs,
             size_bytes: size_bytes(&manifest),
             created: config.created,
             config: run_config(config.config),

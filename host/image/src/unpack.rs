@@ -5,6 +5,7 @@
 //! Device nodes are made as Docker makes them; what a container may do with them is the runtime's device policy.
 
 use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -48,8 +49,9 @@ pub(crate) enum UnpackError {
     TooLarge(String),
 }
 
-/// Unpacks `stream` into the empty directory `target`.
-pub(crate) fn unpack(stream: impl Read, target: &Path) -> Result<(), UnpackError> {
+/// Unpacks `stream` into the empty directory `target`. Returns the directories that have no entry of their own, parents
+/// first: their owner and mode are a lower layer's business ([`inherit`]).
+pub(crate) fn unpack(stream: impl Read, target: &Path) -> Result<BTreeSet<PathBuf>, UnpackError> {
     let left = Rc::new(Cell::new(HEADER_BYTES_MAX));
     let mut archive = tar::Archive::new(Budget { inner: stream, left: Rc::clone(&left) });
     let dir = SafeDir::open(target).map_err(|error| UnpackError::Stream(error.into()))?;
@@ -66,6 +68,26 @@ pub(crate) fn unpack(stream: impl Read, target: &Path) -> Result<(), UnpackError
         unpacker.entry(entry)?;
     }
     unpacker.finish()
+}
+
+/// Gives a directory that a layer only implied the owner, mode and time it has in the top-most of the layers below.
+pub(crate) fn inherit(layer: &Path, dir: &Path, below: &[PathBuf]) -> Result<(), UnpackError> {
+    let adopt = || {
+        for lower in below {
+            let Some(found) = SafeDir::open(lower)?.stat_dir(dir)? else { continue };
+            let meta = Meta {
+                uid: Uid::from_raw(found.st_uid),
+                gid: Gid::from_raw(found.st_gid),
+                mode: Mode::from_bits_truncate(found.st_mode & 0o7777),
+                mtime: TimeSpec::new(found.st_mtime, found.st_mtime_nsec),
+                xattrs: Vec::new(),
+            };
+            let (parent, name) = SafeDir::open(layer)?.existing_parent(dir)?;
+            return apply(&parent, &name, &meta, false);
+        }
+        Ok(())
+    };
+    adopt().map_err(|error| UnpackError::Entry { path: dir.to_owned(), reason: error.desc().to_owned() })
 }
 
 /// A reader that refuses to go on once the budget for headers is used up.
@@ -131,6 +153,7 @@ impl Unpacker {
         match kind {
             EntryType::Directory => {
                 self.dir_times.push((path.clone(), meta.mtime));
+                self.dir.explicit(&path);
                 match mkdirat(&*parent, &*name, Mode::from_bits_truncate(0o700)) {
                     Ok(()) | Err(Errno::EEXIST) => {}
                     Err(error) => return Err(explained(error)),
@@ -250,7 +273,7 @@ impl Unpacker {
         apply(self.dir.root(), OsStr::new("."), meta, false)
     }
 
-    fn finish(self) -> Result<(), UnpackError> {
+    fn finish(self) -> Result<BTreeSet<PathBuf>, UnpackError> {
         for (path, mtime) in self.dir_times.iter().rev() {
             let set = || match path.file_name() {
                 None => set_mtime(self.dir.root(), OsStr::new("."), *mtime),
@@ -267,7 +290,7 @@ impl Unpacker {
                 }
             }
         }
-        Ok(())
+        Ok(self.dir.into_implied())
     }
 }
 

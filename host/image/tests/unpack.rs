@@ -117,6 +117,27 @@ fn whiteouts_work_in_a_real_overlay() {
 }
 
 #[test]
+fn directories_without_an_entry_keep_what_lower_layers_say() {
+    let store = Store::new();
+    let base =
+        Tar::new().entry(EntryType::Directory, "tmp/", "", 0o1777, b"").dir("home/").dir("home/app/").build();
+    let other = Tar::new().entry(EntryType::Directory, "tmp/", "", 0o700, b"").build();
+    let top = Tar::new().file("tmp/x", b"x").file("home/app/y/z", b"z").build();
+    for (name, base, mode) in [("one", base, 0o1777), ("two", other, 0o700)] {
+        let layers = vec![base, top.clone()];
+        store.store.import_reader(docker_archive(&[name], &layers, &layers).as_slice()).unwrap();
+        let dir = store.store.resolve(name).unwrap().unwrap().layer_dirs.remove(0);
+        assert_eq!(fs::metadata(dir.join("tmp")).unwrap().mode() & 0o7777, mode, "{name}");
+        let (app, new) =
+            (fs::metadata(dir.join("home/app")).unwrap(), fs::metadata(dir.join("home/app/y")).unwrap());
+        assert_eq!((app.uid(), new.uid()), if name == "one" { (12, 0) } else { (0, 0) }, "{name}");
+    }
+    store.store.remove("two").unwrap();
+    assert_eq!(store.store.gc(&Default::default()).unwrap().layers, 2, "each image had its own");
+    assert!(store.store.resolve("one").unwrap().is_some());
+}
+
+#[test]
 fn hostile_entries_are_refused_by_name() {
     let long_link = |size: u64| {
         let mut header = Header::new_gnu();
