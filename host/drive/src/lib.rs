@@ -1,1 +1,16 @@
-//! The shell around control and scheduler: feeds, timers, retries, leases.
+//! The shell around control and scheduler: feeds them changes, carries out what they decide, keeps their timers.
+//!
+//! Everything here does and waits; nothing here decides. Controllers and the scheduler work on replicas of the state that
+//! follow the change feed, so that no lock is held while they think.
+
+mod control;
+mod events;
+mod feed;
+mod plugins;
+mod scheduling;
+
+pub use control::run_controllers;
+pub use events::EventSink;
+pub use feed::Follower;
+pub use plugins::{PluginConfig, run_plugins};
+pub use scheduling::{ScheduleHandle, SchedulerStopped, start_scheduler};

@@ -160,6 +160,26 @@ impl Scheduler {
         }
     }
 
+    /// A scheduler that begins anew with `state` and keeps the policies: for one whose change feed was lost.
+    ///
+    /// The policies are fed from the start; decisions whose binding is under way show in the state or come to nothing.
+    #[must_use]
+    pub fn restarted(self, state: &State, now: Timestamp) -> Self {
+        let mut fresh = Self::new(self.seed);
+        for profile in self.profiles {
+            fresh.add_profile(&profile.name);
+            fresh.set_failover(&profile.name, profile.failover);
+            if let Some(rater) = profile.rater {
+                let manifest = rater.mirror.manifest().clone();
+                fresh.subscribe(&manifest);
+                let mirror = Mirror::resuming(manifest, rater.mirror.seq());
+                fresh.install(&profile.name, rater.into_policy(), mirror);
+            }
+        }
+        fresh.resync(state, now);
+        fresh
+    }
+
     /// Takes in one change.
     pub fn on_change(&mut self, change: &Change, now: Timestamp) {
         self.take_in(&change.key, change.new.as_ref(), now);

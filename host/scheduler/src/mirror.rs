@@ -33,6 +33,7 @@ pub struct Mirror {
     pods: HashMap<u64, Option<policy::Pod>>,
     cursor: Option<u64>,
     seq: u64,
+    fed: bool,
 }
 
 /// What the scheduler knows, as far as feeds need it.
@@ -61,7 +62,13 @@ impl Mirror {
             pods: HashMap::new(),
             cursor: None,
             seq: 0,
+            fed: false,
         }
+    }
+
+    /// The mirror of a policy that was fed another scheduler's picture, and must forget it first.
+    pub(crate) fn resuming(manifest: Manifest, seq: u64) -> Self {
+        Self { fed: true, seq, ..Self::new(manifest) }
     }
 
     /// What the policy said about itself.
@@ -143,7 +150,7 @@ impl Mirror {
     }
 
     fn start_over(&mut self, known: Known<'_>, feed: &mut Feed) {
-        feed.reset = self.cursor.is_some();
+        feed.reset = std::mem::replace(&mut self.fed, true);
         let all = known.cluster.dimensions.names();
         let (named, rest) = self.manifest.named_dimensions();
         let mut names: Vec<String> = named.to_vec();

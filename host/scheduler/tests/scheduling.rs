@@ -58,7 +58,8 @@ impl World {
 
     fn node_with(&mut self, name: &str, cpu: &str, labels: Value, spec: Value) {
         let allocatable = json!({"cpu": cpu, "memory": "8Gi", "pods": "110"});
-        let node = json!({"metadata": {"labels": labels}, "spec": spec, "status": {"allocatable": allocatable}});
+        let node =
+            json!({"metadata": {"labels": labels}, "spec": spec, "status": {"allocatable": allocatable}});
         self.put("nodes", "", name, node);
     }
 
@@ -80,7 +81,8 @@ impl World {
     /// Decides, binds what was placed, and returns `pod→node` and `pod: why not`, sorted.
     fn round(&mut self) -> Vec<String> {
         let decisions = self.scheduler.decide(self.now, 1_000);
-        let mut said: Vec<String> = decisions.unplaced.iter().map(|u| format!("{}: {}", u.pod.name, u.message)).collect();
+        let mut said: Vec<String> =
+            decisions.unplaced.iter().map(|u| format!("{}: {}", u.pod.name, u.message)).collect();
         said.extend(decisions.failures.iter().map(|f| format!("{}: {}", f.profile, f.error)));
         said.extend(decisions.evictions.iter().map(|e| format!("evict {}", e.pod.name)));
         said.extend(decisions.nominations.iter().map(|n| format!("{} waits for {}", n.pod.name, n.node)));
@@ -139,7 +141,10 @@ fn each_hard_constraint_is_named() {
             affinity("DoesNotExist", json!([])),
             "p: 0/3 nodes are available: 1 node(s) didn't match Pod's node affinity/selector, 1 node(s) had untolerated taint {dedicated: db}, 1 node(s) were unschedulable.",
         ),
-        (port, "p: 0/3 nodes are available: 1 node(s) didn't have free ports for the requested pod ports, 1 node(s) had untolerated taint {dedicated: db}, 1 node(s) were unschedulable."),
+        (
+            port,
+            "p: 0/3 nodes are available: 1 node(s) didn't have free ports for the requested pod ports, 1 node(s) had untolerated taint {dedicated: db}, 1 node(s) were unschedulable.",
+        ),
         (
             json!({"containers": [{"name": "c", "resources": {"requests": {"example.com/gpu": "1"}}}]}),
             "p: 0/3 nodes are available: 1 Insufficient example.com/gpu, 1 node(s) had untolerated taint {dedicated: db}, 1 node(s) were unschedulable.",
@@ -214,7 +219,8 @@ fn kept_ratings_decide_like_fresh_ones() {
     }
     for seed in 0..20 {
         let (mut kept, mut fresh) = (World::new(seed), World::new(seed));
-        let manifest = Manifest { scores: Scores::ClusterWide, ..LeastAllocated::default().manifest().clone() };
+        let manifest =
+            Manifest { scores: Scores::ClusterWide, ..LeastAllocated::default().manifest().clone() };
         let (mirror, feed) = fresh.scheduler.prepare(&manifest);
         let mut policy = Fresh(LeastAllocated::default(), manifest);
         policy.feed(&feed).unwrap();
@@ -280,7 +286,10 @@ fn a_transaction_is_carried_out_whole_or_not_at_all() {
     world.pod("q", "1");
     let said = world.round();
     assert_eq!(said.len(), 2);
-    assert!(said.iter().all(|s| s.contains("plan was refused: pods/default/q does not fit on node a")), "{said:?}");
+    assert!(
+        said.iter().all(|s| s.contains("plan was refused: pods/default/q does not fit on node a")),
+        "{said:?}"
+    );
     world.delete("pods", "default", "q");
     world.wait(2);
     assert_eq!(world.round(), ["p→a"], "nothing of the refused plan was left behind");

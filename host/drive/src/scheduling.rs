@@ -1,0 +1,320 @@
+//! Running the scheduler on a thread of its own: policies are called synchronously, and may take their time.
+
+use std::sync::Arc;
+
+use berth_api::Timestamp;
+use berth_control::{EventKind, EventNote, Writer};
+use berth_pipeline::binding::Binding;
+use berth_pipeline::cluster::{Atomicity, Cluster};
+use berth_scheduler::policy::{Feed, Manifest, Policy};
+use berth_scheduler::{Decisions, Failover, Mirror, Placement, PolicyFailure, Scheduler, Unplaced};
+use berth_state::{Key, Stored};
+use serde_json::json;
+use tokio::sync::{Semaphore, mpsc, oneshot};
+
+use crate::control::until;
+use crate::events::EventSink;
+use crate::feed::{Follower, News};
+
+/// Pods decided about before the changes are looked at again.
+const ROUND_PODS_MAX: usize = 256;
+/// Batches of bindings on their way to the disk; while they are, the next ones are decided.
+const BATCHES_MAX: usize = 8;
+/// Status writes of unplaced pods under way; each is small, and they come in bursts when a cluster is full.
+const STATUS_WRITES_MAX: usize = 64;
+/// Commands and reports that wait for the scheduler's thread.
+const MAILBOX_MAX: usize = 1_024;
+
+/// The scheduler has stopped, because berth is shutting down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the scheduler has stopped")]
+pub struct SchedulerStopped;
+
+enum Message {
+    Prepare(Manifest, oneshot::Sender<(Mirror, Feed)>),
+    Install { profile: String, policy: Box<dyn Policy>, mirror: Mirror, done: oneshot::Sender<u128> },
+    Uninstall(String),
+    Failover(String, Failover),
+    Refused(Vec<Key>),
+}
+
+/// Talks to the scheduler's thread.
+#[derive(Clone)]
+pub struct ScheduleHandle {
+    mailbox: mpsc::Sender<Message>,
+}
+
+impl ScheduleHandle {
+    /// The full first feed for a policy with this manifest, and its place in the feed.
+    ///
+    /// # Errors
+    /// When the scheduler has stopped.
+    pub async fn prepare(&self, manifest: Manifest) -> Result<(Mirror, Feed), SchedulerStopped> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Message::Prepare(manifest, reply)).await?;
+        answer.await.map_err(|_| SchedulerStopped)
+    }
+
+    /// Exchanges a profile's policy between two decisions; returns how many microseconds no decision was made.
+    ///
+    /// # Errors
+    /// When the scheduler has stopped.
+    pub async fn install(
+        &self,
+        profile: &str,
+        policy: Box<dyn Policy>,
+        mirror: Mirror,
+    ) -> Result<u128, SchedulerStopped> {
+        let (done, answer) = oneshot::channel();
+        self.send(Message::Install { profile: profile.to_owned(), policy, mirror, done }).await?;
+        answer.await.map_err(|_| SchedulerStopped)
+    }
+
+    /// Leaves a profile to its failover.
+    ///
+    /// # Errors
+    /// When the scheduler has stopped.
+    pub async fn uninstall(&self, profile: &str) -> Result<(), SchedulerStopped> {
+        self.send(Message::Uninstall(profile.to_owned())).await
+    }
+
+    /// Says what serves a profile without a working policy.
+    ///
+    /// # Errors
+    /// When the scheduler has stopped.
+    pub async fn set_failover(&self, profile: &str, failover: Failover) -> Result<(), SchedulerStopped> {
+        self.send(Message::Failover(profile.to_owned(), failover)).await
+    }
+
+    async fn send(&self, message: Message) -> Result<(), SchedulerStopped> {
+        self.mailbox.send(message).await.map_err(|_| SchedulerStopped)
+    }
+}
+
+/// Starts the scheduler. Failures of policies are reported to `failures`.
+///
+/// # Errors
+/// When the thread cannot be started.
+pub fn start_scheduler(
+    cluster: Arc<Cluster>,
+    seed: u64,
+    failures: mpsc::Sender<PolicyFailure>,
+) -> std::io::Result<ScheduleHandle> {
+    let (mailbox, messages) = mpsc::channel(MAILBOX_MAX);
+    let handle = ScheduleHandle { mailbox };
+    let runtime = tokio::runtime::Handle::current();
+    let events = EventSink::start(cluster.clone(), "default-scheduler");
+    let writer = Writer::new("berth-scheduler", cluster.catalogue().clone());
+    let hands = Hands {
+        cluster,
+        writer,
+        events,
+        failures,
+        batches: Arc::new(Semaphore::new(BATCHES_MAX)),
+        writes: Arc::new(Semaphore::new(STATUS_WRITES_MAX)),
+        mailbox: handle.mailbox.downgrade(),
+        runtime: runtime.clone(),
+    };
+    std::thread::Builder::new()
+        .name("scheduler".to_owned())
+        .spawn(move || runtime.block_on(run(Scheduler::new(seed), hands, messages)))?;
+    Ok(handle)
+}
+
+/// What the scheduler's decisions are carried out with.
+#[derive(Clone)]
+struct Hands {
+    cluster: Arc<Cluster>,
+    writer: Writer,
+    events: EventSink,
+    failures: mpsc::Sender<PolicyFailure>,
+    batches: Arc<Semaphore>,
+    writes: Arc<Semaphore>,
+    mailbox: mpsc::WeakSender<Message>,
+    runtime: tokio::runtime::Handle,
+}
+
+async fn run(mut scheduler: Scheduler, hands: Hands, mut messages: mpsc::Receiver<Message>) {
+    let (mut follower, state) = Follower::new(hands.cluster.clone());
+    scheduler.resync(&state, hands.cluster.now());
+    drop(state);
+    loop {
+        match follower.next() {
+            News::Changes(changes) => {
+                let now = hands.cluster.now();
+                changes.iter().for_each(|change| scheduler.on_change(change, now));
+            }
+            News::State(state) => {
+                scheduler = scheduler.restarted(&state, hands.cluster.now());
+            }
+        }
+        while let Ok(message) = messages.try_recv() {
+            heed(&mut scheduler, message, hands.cluster.now());
+        }
+        let now = hands.cluster.now();
+        let busy = scheduler.next_due(now).is_some_and(|due| due <= now);
+        if busy && let Ok(permit) = hands.batches.clone().try_acquire_owned() {
+            let decisions = scheduler.decide(now, ROUND_PODS_MAX);
+            hands.carry_out(decisions, permit).await;
+            continue;
+        }
+        // While all batches are under way a report of one, or its change, brings the next round.
+        let due = if busy { None } else { scheduler.next_due(now) };
+        tokio::select! {
+            alive = follower.changed() => if !alive { return },
+            message = messages.recv() => match message {
+                Some(message) => heed(&mut scheduler, message, hands.cluster.now()),
+                None => return,
+            },
+            free = hands.batches.acquire(), if busy => drop(free),
+            () = until(due, now) => {}
+        }
+    }
+}
+
+fn heed(scheduler: &mut Scheduler, message: Message, now: Timestamp) {
+    match message {
+        Message::Prepare(manifest, reply) => {
+            // Whoever asked may have given up; the mirror is of no use to anybody else.
+            let _ = reply.send(scheduler.prepare(&manifest));
+        }
+        Message::Install { profile, policy, mirror, done } => {
+            let begun = std::time::Instant::now();
+            drop(scheduler.install(&profile, policy, mirror));
+            let _ = done.send(begun.elapsed().as_micros());
+        }
+        Message::Uninstall(profile) => drop(scheduler.uninstall(&profile)),
+        Message::Failover(profile, failover) => scheduler.set_failover(&profile, failover),
+        Message::Refused(pods) => pods.iter().for_each(|pod| scheduler.refused(pod, now)),
+    }
+}
+
+impl Hands {
+    async fn carry_out(&self, decisions: Decisions, permit: tokio::sync::OwnedSemaphorePermit) {
+        let Decisions { placements, unplaced, evictions, nominations, failures } = decisions;
+        for failure in failures {
+            // A full channel means that this profile's failures are being dealt with already.
+            let _ = self.failures.try_send(failure);
+        }
+        if placements.is_empty() {
+            drop(permit);
+        } else {
+            let hands = self.clone();
+            self.runtime.spawn(async move {
+                hands.bind(placements).await;
+                drop(permit);
+            });
+        }
+        for pod in unplaced {
+            self.write(|hands| async move { hands.say_unplaced(pod).await }).await;
+        }
+        for nomination in nominations {
+            self.write(|hands| async move {
+                let status = json!({"status": {"nominatedNodeName": &*nomination.node}});
+                hands.patch_status(&nomination.pod, &nomination.uid, status).await;
+            })
+            .await;
+        }
+        for eviction in evictions {
+            self.write(|hands| async move { hands.evict(eviction).await }).await;
+        }
+    }
+
+    /// Does one small write beside the deciding, when fewer than [`STATUS_WRITES_MAX`] are under way.
+    async fn write<F>(&self, what: impl FnOnce(Self) -> F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let Ok(permit) = self.writes.clone().acquire_owned().await else { return };
+        let work = what(self.clone());
+        self.runtime.spawn(async move {
+            work.await;
+            drop(permit);
+        });
+    }
+
+    async fn bind(&self, placements: Vec<Placement>) {
+        let mut refused = Vec::new();
+        for batch in placements.chunk_by(|a, b| a.transaction == b.transaction) {
+            let together = if batch[0].transaction == 0 { Atomicity::Each } else { Atomicity::All };
+            let bindings = batch.iter().map(|p| Binding {
+                pod: p.pod.clone(),
+                uid: p.uid.clone(),
+                node: p.node.clone(),
+            });
+            let results = self.cluster.commit_bindings(bindings.collect(), together, None).await;
+            for (placement, result) in batch.iter().zip(results) {
+                match result {
+                    Ok(_) => self.say_placed(placement),
+                    Err(error) => {
+                        tracing::debug!(pod = %placement.pod, "not bound: {error}");
+                        refused.push(placement.pod.clone());
+                    }
+                }
+            }
+        }
+        if !refused.is_empty()
+            && let Some(mailbox) = self.mailbox.upgrade()
+        {
+            // Without a scheduler there is nobody who counts on these pods.
+            let _ = mailbox.send(Message::Refused(refused)).await;
+        }
+    }
+
+    fn say_placed(&self, placement: &Placement) {
+        let Key { namespace, name, .. } = &placement.pod;
+        let text = format!("Successfully assigned {namespace}/{name} to {}", placement.node);
+        self.tell(&placement.pod, &placement.uid, EventKind::Normal, "Scheduled", text);
+    }
+
+    fn tell(&self, pod: &Key, uid: &str, kind: EventKind, reason: &'static str, message: String) {
+        self.events.tell(EventNote { about: pod.clone(), uid: uid.to_owned(), kind, reason, message });
+    }
+
+    async fn say_unplaced(&self, unplaced: Unplaced) {
+        let Unplaced { pod, uid, message } = unplaced;
+        let now = self.cluster.now().rfc3339();
+        let present = self.cluster.read(|state| state.get(&pod).cloned());
+        let Some(present) = present.filter(|stored| stored.meta().uid == uid) else { return };
+        let conditions =
+            with_unschedulable(&self.writer.value(&present)["status"]["conditions"], &message, &now);
+        let status = json!({"status": {"conditions": conditions}});
+        self.patch_status(&pod, &uid, status).await;
+        self.tell(&pod, &uid, EventKind::Warning, "FailedScheduling", message);
+    }
+
+    async fn patch_status(&self, pod: &Key, uid: &str, mut patch: serde_json::Value) {
+        patch["metadata"] = json!({"uid": uid});
+        let request = self.writer.merge(pod, "status", &patch);
+        if let Err(error) = self.cluster.apply(request).await {
+            tracing::debug!(%pod, "its status was not written: {error}");
+        }
+    }
+
+    async fn evict(&self, eviction: berth_scheduler::Eviction) {
+        let present: Option<Arc<Stored>> = self.cluster.read(|state| state.get(&eviction.pod).cloned());
+        let Some(present) = present.filter(|stored| stored.meta().uid == eviction.uid) else { return };
+        let by =
+            eviction.preemptor.map_or_else(String::new, |pod| format!(" by {}/{}", pod.namespace, pod.name));
+        match self.cluster.apply(self.writer.delete(&present, "Background")).await {
+            Ok(_) => {
+                let text = format!("Preempted{by}");
+                self.tell(&eviction.pod, &eviction.uid, EventKind::Normal, "Preempted", text);
+            }
+            Err(error) => tracing::debug!(pod = %eviction.pod, "not evicted: {error}"),
+        }
+    }
+}
+
+/// The pod's conditions with PodScheduled false; its transition time stays when it was false before.
+fn with_unschedulable(conditions: &serde_json::Value, message: &str, now: &str) -> Vec<serde_json::Value> {
+    let mut kept = conditions.as_array().cloned().unwrap_or_default();
+    let before = kept.iter().find(|c| c["type"] == "PodScheduled" && c["status"] == "False");
+    let since = before.and_then(|c| c["lastTransitionTime"].as_str()).unwrap_or(now).to_owned();
+    kept.retain(|c| c["type"] != "PodScheduled");
+    kept.push(json!({
+        "type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message,
+        "lastProbeTime": null, "lastTransitionTime": since,
+    }));
+    kept
+}
