@@ -1,11 +1,21 @@
 //! What Berth does not do yet, as data: nothing that is accepted is silently ignored.
+//!
+//! `host/api/schema/honour.jsonl` has a row for every type that a spec of a served kind can hold: which fields Berth
+//! honours, which not (with what happens and why), and which are covered because the row of another field speaks for
+//! them. A test walks the schema against it, so that a new field cannot slip in unnoticed.
 
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+use serde::Deserialize;
 use serde_json::Value;
 
 use crate::resource::Resource;
+use crate::schema::{Field, Kind, Schema, Type};
 
 /// What happens to a request that uses a field Berth does not honour.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Action {
     /// It is accepted with a `Warning` header.
     Warn,
@@ -21,17 +31,227 @@ pub struct Unhonoured {
     /// What happens.
     pub action: Action,
     /// One clause for the user: what Berth does instead.
-    pub reason: String,
+    pub reason: &'static str,
 }
 
 impl Unhonoured {
     /// The text of the `Warning` header: `spec.hostname: …`.
     pub fn warning(&self) -> String {
-        unimplemented!()
+        format!("{}: {}", self.field, self.reason)
     }
 }
 
-/// The fields that `object` uses and Berth does not honour, in the order of the object.
+/// The fields that `object` uses and Berth does not honour, in the order of the object. Objects of kinds that the list
+/// does not know have none.
 pub fn unhonoured(resource: &Resource, object: &Value) -> Vec<Unhonoured> {
-    unimplemented!()
+    let mut found = Vec::new();
+    if let Some(root) = Schema::builtin().named(&resource.schema_type) {
+        visit(root, object, "", &mut found);
+    }
+    found
+}
+
+/// The list; `include_str!` makes a broken one a bug of this build.
+static RULES: LazyLock<HashMap<&'static str, Rules>> = LazyLock::new(|| {
+    let rows = include_str!("../schema/honour.jsonl").lines().enumerate().map(|(at, line)| {
+        let row: Rules = serde_json::from_str(line).unwrap_or_else(|error| {
+            panic!("line {} of the honour list of this build is broken: {error}", at + 1)
+        });
+        (row.name, row)
+    });
+    rows.collect()
+});
+
+/// The row of one type.
+#[derive(Debug, Deserialize)]
+struct Rules {
+    #[serde(rename = "type")]
+    name: &'static str,
+    /// Fields that Berth honours; what is in them is looked at by the rows of their types.
+    #[serde(default)]
+    honoured: Vec<&'static str>,
+    #[serde(default)]
+    unhonoured: Vec<Rule>,
+    /// Fields about which there is nothing to say beyond what the row of the field named by the key says.
+    #[serde(default)]
+    covered: HashMap<&'static str, Vec<&'static str>>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Rule {
+    field: &'static str,
+    action: Action,
+    because: &'static str,
+    /// The rule is only about these values.
+    #[serde(default)]
+    only: Vec<Value>,
+    /// The rule is not about these values.
+    #[serde(default)]
+    except: Vec<Value>,
+}
+
+impl Rule {
+    fn applies(&self, value: &Value) -> bool {
+        (self.only.is_empty() || self.only.contains(value)) && !self.except.contains(value)
+    }
+}
+
+fn visit(parent: &Type, object: &Value, path: &str, found: &mut Vec<Unhonoured>) {
+    let (Some(rules), Some(fields)) = (RULES.get(&*parent.name), object.as_object()) else { return };
+    for (name, value) in fields {
+        let here = || if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+        for rule in rules.unhonoured.iter().filter(|rule| rule.field == name && rule.applies(value)) {
+            found.push(Unhonoured { field: here(), action: rule.action, reason: rule.because });
+        }
+        let Some(field) = Schema::builtin().field(parent, name) else { continue };
+        if let (Some(inner), true) = (inner(field), rules.honoured.contains(&name.as_str())) {
+            descend(inner, value, &here(), found);
+        }
+    }
+}
+
+fn descend(inner: &Type, value: &Value, path: &str, found: &mut Vec<Unhonoured>) {
+    match value {
+        Value::Array(values) => {
+            for (index, value) in values.iter().enumerate() {
+                visit(inner, value, &format!("{path}[{index}]"), found);
+            }
+        }
+        value => visit(inner, value, path, found),
+    }
+}
+
+fn inner(field: &Field) -> Option<&'static Type> {
+    match field.kind {
+        Kind::Struct(id) => Some(Schema::builtin().get(id)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use serde_json::{Value, json};
+
+    use super::{Action, RULES, inner, unhonoured};
+    use crate::kinds;
+    use crate::schema::{Schema, Type};
+
+    /// Fields of an object itself that are no part of what it asks for.
+    const NOT_ASKED: [&str; 4] = ["apiVersion", "kind", "metadata", "status"];
+
+    /// Visits every type that a spec of a served kind can hold and calls `check` with it and its fields' names.
+    fn walk(
+        parent: &'static Type,
+        is_root: bool,
+        seen: &mut HashSet<&'static str>,
+        faults: &mut Vec<String>,
+    ) {
+        if !seen.insert(&parent.name) {
+            return;
+        }
+        let fields = Schema::builtin().json_fields(parent);
+        let asked = |name: &str| !(NOT_ASKED.contains(&name) && (is_root || name == "metadata"));
+        let fields: Vec<_> = fields.filter(|field| asked(&field.name)).collect();
+        let Some(rules) = RULES.get(&*parent.name) else {
+            if !fields.is_empty() {
+                faults.push(format!("{} has no row", parent.name));
+            }
+            return;
+        };
+        let unhonoured: HashSet<&str> = rules.unhonoured.iter().map(|rule| rule.field).collect();
+        let covered: HashSet<&str> = rules.covered.values().flatten().copied().collect();
+        for field in &fields {
+            let name = &*field.name;
+            let lists = [rules.honoured.contains(&name), unhonoured.contains(name), covered.contains(name)];
+            if lists.iter().filter(|listed| **listed).count() != 1 {
+                faults.push(format!("{}.{name} must be honoured, unhonoured or covered", parent.name));
+            }
+            if let (true, Some(inner)) = (lists[0], inner(field)) {
+                walk(inner, false, seen, faults);
+            }
+        }
+        let known: HashSet<&str> = fields.iter().map(|field| &*field.name).collect();
+        let listed = rules.honoured.iter().copied().chain(unhonoured.iter().copied()).chain(covered);
+        faults.extend(
+            listed
+                .filter(|name| !known.contains(name))
+                .map(|name| format!("{}.{name} is no field", parent.name)),
+        );
+        let keys = rules.covered.keys().filter(|key| !unhonoured.contains(**key));
+        faults.extend(keys.map(|key| format!("{}.{key} covers others but has no rule", parent.name)));
+    }
+
+    #[test]
+    fn every_field_of_every_spec_is_on_the_list() {
+        let (mut seen, mut faults) = (HashSet::new(), Vec::new());
+        for resource in kinds::catalogue().iter() {
+            let root = Schema::builtin().named(&resource.schema_type).unwrap();
+            walk(root, true, &mut seen, &mut faults);
+        }
+        faults.extend(
+            RULES.keys().filter(|name| !seen.contains(**name)).map(|name| format!("{name} is never used")),
+        );
+        assert!(faults.is_empty(), "{faults:#?}");
+    }
+
+    #[test]
+    fn reasons_are_clauses() {
+        for (name, rules) in RULES.iter() {
+            for rule in &rules.unhonoured {
+                assert!(rule.because.len() > 10 && !rule.because.ends_with('.'), "{name}.{}", rule.field);
+            }
+        }
+    }
+
+    fn found(id: &str, object: &Value) -> Vec<(String, Action)> {
+        let catalogue = kinds::catalogue();
+        let found = unhonoured(catalogue.named(id).unwrap(), object);
+        found.into_iter().map(|one| (one.field, one.action)).collect()
+    }
+
+    #[test]
+    fn refused_warned_and_fine() {
+        let spec = json!({
+            "affinity": {
+                "podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [{"topologyKey": "z"}]},
+                "podAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 1}]},
+            },
+            "topologySpreadConstraints": [
+                {"maxSkew": 1, "topologyKey": "z", "whenUnsatisfiable": "ScheduleAnyway"},
+                {"maxSkew": 1, "topologyKey": "z", "whenUnsatisfiable": "DoNotSchedule"},
+            ],
+            "containers": [{"name": "c", "securityContext": {"seccompProfile": {"type": "Localhost"}, "procMount": "Default"}}],
+            "volumes": [{"name": "v", "nfs": {}}, {"name": "e", "emptyDir": {}}],
+            "dnsPolicy": "ClusterFirst", "priority": 0, "hostUsers": true,
+        });
+        let fields = [
+            ("affinity.podAffinity.preferredDuringSchedulingIgnoredDuringExecution", Action::Warn),
+            ("affinity.podAntiAffinity.requiredDuringSchedulingIgnoredDuringExecution", Action::Refuse),
+            ("containers[0].securityContext.seccompProfile.type", Action::Refuse),
+            ("topologySpreadConstraints[0].whenUnsatisfiable", Action::Warn),
+            ("topologySpreadConstraints[1].whenUnsatisfiable", Action::Refuse),
+            ("volumes[0].nfs", Action::Refuse),
+        ];
+        let under = |prefix: &str| -> Vec<(String, Action)> {
+            fields.iter().map(|(field, action)| (format!("{prefix}{field}"), *action)).collect()
+        };
+        assert_eq!(found("pods", &json!({"spec": spec})), under("spec."));
+        let deployment = json!({"spec": {"template": {"spec": spec}}});
+        assert_eq!(found("deployments.apps", &deployment), under("spec.template.spec."));
+    }
+
+    #[test]
+    fn the_tutorial_deployment_is_fine() {
+        let deployment = json!({"spec": {"replicas": 3, "template": {"spec": {
+            "containers": [{
+                "name": "my-app", "image": "my-app:latest", "ports": [{"containerPort": 8080, "protocol": "TCP"}],
+                "resources": {"requests": {"cpu": "100m"}, "limits": {"cpu": "200m"}},
+                "terminationMessagePath": "/dev/termination-log", "imagePullPolicy": "Always",
+            }],
+            "restartPolicy": "Always", "dnsPolicy": "ClusterFirst", "securityContext": {}, "schedulerName": "default-scheduler",
+        }}}});
+        assert_eq!(found("deployments.apps", &deployment), []);
+    }
 }
