@@ -1,1 +1,37 @@
 //! The Kubernetes API over HTTP: REST, watch, discovery, streams, authentication.
+//!
+//! One generic machine serves every kind of the catalogue: reads come out of the cluster's state as bytes, writes go
+//! through the pipeline. Nothing here decides what an object may be.
+
+mod authentication;
+mod body;
+mod component;
+mod discovery;
+mod health;
+mod hooks;
+mod jwt;
+mod list;
+mod listen;
+mod logs;
+mod metrics;
+mod negotiate;
+mod path;
+pub mod pki;
+mod pods;
+mod process;
+mod query;
+mod read;
+mod render;
+mod respond;
+mod rest;
+mod server;
+mod session;
+mod watch;
+mod write;
+
+pub use hooks::{ComponentCheck, Hooks, UncheckedComponents};
+pub use jwt::{ISSUER, TokenKey, TokenKeyError};
+pub use listen::Tls;
+pub use pki::{Names, Pki, PkiError};
+pub use process::InProcess;
+pub use server::Server;

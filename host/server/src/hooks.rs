@@ -1,0 +1,35 @@
+//! What the binary gives a server that crates below it do not know.
+
+use std::sync::Arc;
+
+/// Checks a plugin's component before it is stored, so that a client learns at once what is wrong with it.
+pub trait ComponentCheck: Send + Sync + 'static {
+    /// Whether these bytes are a component that can be used. Called on a thread that may block.
+    ///
+    /// # Errors
+    /// One clear sentence for the client.
+    fn check(&self, component: &[u8]) -> Result<(), String>;
+}
+
+/// A server's hooks.
+#[derive(Clone)]
+pub struct Hooks {
+    /// Asked about uploaded components.
+    pub components: Arc<dyn ComponentCheck>,
+}
+
+/// Takes every component; what is wrong with it shows in the Plugin's status later.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct UncheckedComponents;
+
+impl ComponentCheck for UncheckedComponents {
+    fn check(&self, _: &[u8]) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+impl Default for Hooks {
+    fn default() -> Self {
+        Self { components: Arc::new(UncheckedComponents) }
+    }
+}

@@ -1,0 +1,289 @@
+//! GET of a collection: selectors, revisions, pages.
+
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use berth_api::status::Details;
+use berth_api::{Cause, FieldSelector, Problems, Reason, Resource, Selector, Status};
+use berth_pipeline::Verb;
+use berth_state::{Key, Revision, State, Stored};
+use serde_json::{Value, json};
+
+use crate::negotiate;
+use crate::query::{Query, VersionMatch, invalid_options};
+use crate::read::revision;
+use crate::render::{self, Context, Page};
+use crate::respond;
+use crate::rest::{Target, authorize};
+use crate::server::{Call, Handled, Inner};
+
+/// Which objects of a collection are wanted.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Selection {
+    pub(crate) labels: Selector,
+    pub(crate) fields: FieldSelector,
+}
+
+/// At which revision a list is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum At {
+    /// As it is now.
+    Now,
+    /// As it is now, which must not be before this revision.
+    NotOlderThan(Revision),
+    /// As it was then.
+    Exactly(Revision),
+}
+
+/// What a list asks for.
+struct Wanted {
+    at: At,
+    /// The last key of the page before.
+    after: Option<Key>,
+    limit: Option<usize>,
+}
+
+/// Serves `GET …/<plural>`.
+pub(crate) fn serve(server: &Inner, target: &Target, call: &Call) -> Handled {
+    authorize(server, target, call, Verb::List)?;
+    let form = negotiate::object_form(&call.parts.headers)?;
+    let context = Context::read(&call.query, server.cluster.now())?;
+    let selection = Selection::read(&call.query, &target.resource)?;
+    let wanted = Wanted::read(&call.query, target)?;
+    call.query.integer("timeoutSeconds")?;
+    match server.cluster.read(|state| wanted.page(state, target, &selection)) {
+        Ok(page) => render::page(&target.resource, &page, form, context),
+        Err(Missing::TooLarge { wanted, current }) => Err(too_large(wanted, current)),
+        Err(Missing::Expired { resume: None }) => Err(too_old()),
+        Err(Missing::Expired { resume: Some(token) }) => {
+            // Only this Status says where to go on, if inconsistently.
+            let status = continue_too_old();
+            let mut body = status.to_value();
+            body["metadata"]["continue"] = token.into();
+            Ok(respond::failure_value(&status, form.encoding, &body))
+        }
+    }
+}
+
+impl Selection {
+    /// Reads `labelSelector` and `fieldSelector`.
+    pub(crate) fn read(query: &Query, resource: &Resource) -> Result<Self, Status> {
+        let labels = Selector::parse(query.text("labelSelector")).map_err(Status::bad_request)?;
+        let fields = FieldSelector::parse(query.text("fieldSelector")).map_err(Status::bad_request)?;
+        let known: Vec<&str> =
+            (resource.behaviour.fields)(&Value::Null).into_iter().map(|(name, _)| name).collect();
+        fields.check(&known).map_err(Status::bad_request)?;
+        Ok(Self { labels, fields })
+    }
+
+    pub(crate) fn matches(&self, stored: &Stored) -> bool {
+        let field = |name: &str| match name {
+            "metadata.name" => Some(stored.key.name.as_ref()),
+            "metadata.namespace" => Some(stored.key.namespace.as_ref()),
+            other => stored.field(other),
+        };
+        (self.fields.is_empty() || self.fields.matches(field))
+            && (self.labels.is_empty() || self.labels.matches(stored.meta().labels.as_slice()))
+    }
+
+    fn is_everything(&self) -> bool {
+        self.labels.is_empty() && self.fields.is_empty()
+    }
+}
+
+/// Everything that is selected now, sorted by key.
+pub(crate) fn select(state: &State, target: &Target, selection: &Selection) -> Vec<Arc<Stored>> {
+    let (resource, namespace) = (&*target.resource.id, target.path.namespace.as_str());
+    let in_place = |stored: &&Arc<Stored>| {
+        (namespace.is_empty() || *stored.key.namespace == *namespace) && selection.matches(stored)
+    };
+    if let (false, Some(name)) = (namespace.is_empty(), selection.fields.pinned("metadata.name")) {
+        return state
+            .get(&Key::new(resource, namespace, name))
+            .into_iter()
+            .filter(in_place)
+            .cloned()
+            .collect();
+    }
+    if let ("pods", Some(node)) = (resource, selection.fields.pinned("spec.nodeName"))
+        && !node.is_empty()
+    {
+        return state.by_field(resource, "spec.nodeName", node).filter(in_place).cloned().collect();
+    }
+    state.list(resource, namespace).filter(in_place).cloned().collect()
+}
+
+/// Why a list cannot be given.
+enum Missing {
+    TooLarge {
+        wanted: Revision,
+        current: Revision,
+    },
+    Expired {
+        /// For the rest of a list whose revision is forgotten.
+        resume: Option<String>,
+    },
+}
+
+impl Wanted {
+    fn read(query: &Query, target: &Target) -> Result<Self, Status> {
+        check_options(query)?;
+        let limit = query.integer("limit")?.filter(|limit| *limit > 0).map(|limit| limit as usize);
+        let version = query.text("resourceVersion");
+        let wanted = revision(version)
+            .map_err(|status| Status::bad_request(format!("invalid resource version: {}", status.message)))?;
+        let token = query.text("continue");
+        if !token.is_empty() {
+            if !matches!(version, "" | "0") {
+                let message = "specifying resource version is not allowed when using continue";
+                return Err(Status::bad_request(message));
+            }
+            let (at, after) = read_token(token, target)?;
+            return Ok(Self { at, after: Some(after), limit });
+        }
+        let exact = query.text("resourceVersionMatch") == "Exact";
+        let at = match wanted {
+            None | Some(Revision(0)) => At::Now,
+            // Without a match, a revision with a limit means that very revision: the first page of a consistent list.
+            Some(wanted) if exact => At::Exactly(wanted),
+            Some(wanted) => At::NotOlderThan(wanted),
+        };
+        Ok(Self { at, after: None, limit })
+    }
+
+    fn page(&self, state: &State, target: &Target, selection: &Selection) -> Result<Page, Missing> {
+        let current = state.revision();
+        let wanted = match self.at {
+            At::Now => current,
+            At::NotOlderThan(wanted) | At::Exactly(wanted) => wanted,
+        };
+        if wanted > current {
+            return Err(Missing::TooLarge { wanted, current });
+        }
+        match self.at {
+            At::Exactly(then) if then < current => {
+                let (resource, namespace) = (&*target.resource.id, target.path.namespace.as_str());
+                let Some(objects) = state.list_at(then, resource, namespace) else {
+                    let resume = self.after.as_ref().map(|after| write_token(None, after));
+                    return Err(Missing::Expired { resume });
+                };
+                let objects =
+                    objects.iter().filter(|stored| self.after.as_ref().is_none_or(|a| stored.key > *a));
+                Ok(self.cut(objects, then, selection))
+            }
+            _ if self.after.is_none() && self.limit.is_none() => Ok(Page {
+                items: select(state, target, selection),
+                resource_version: current.to_string(),
+                continue_token: None,
+                remaining: None,
+            }),
+            _ => {
+                let namespace = target.path.namespace.as_str();
+                let start = Key::new(target.resource.id.clone(), namespace, "");
+                let objects = state.list_after(self.after.as_ref().unwrap_or(&start), namespace);
+                Ok(self.cut(objects, current, selection))
+            }
+        }
+    }
+
+    /// The first page of `objects`.
+    fn cut<'a>(
+        &self,
+        objects: impl Iterator<Item = &'a Arc<Stored>>,
+        revision: Revision,
+        selection: &Selection,
+    ) -> Page {
+        let mut selected = objects.filter(|stored| selection.matches(stored));
+        let items: Vec<Arc<Stored>> =
+            selected.by_ref().take(self.limit.unwrap_or(usize::MAX)).cloned().collect();
+        let rest = if selection.is_everything() { selected.count() } else { selected.take(1).count() };
+        let last = items.last().filter(|_| rest > 0);
+        Page {
+            continue_token: last.map(|last| write_token(Some(revision), &last.key)),
+            remaining: (selection.is_everything() && rest > 0).then_some(rest),
+            resource_version: revision.to_string(),
+            items,
+        }
+    }
+}
+
+/// A token that goes on after `after`: at that revision, or (after its loss) at whatever is current.
+fn write_token(revision: Option<Revision>, after: &Key) -> String {
+    let start = match after.namespace.as_ref() {
+        "" => after.name.to_string(),
+        namespace => format!("{namespace}/{}", after.name),
+    };
+    let revision = revision.map_or(-1, |revision| revision.0 as i64);
+    let token = json!({ "v": "meta.k8s.io/v1", "rv": revision, "start": start });
+    URL_SAFE_NO_PAD.encode(token.to_string())
+}
+
+fn read_token(token: &str, target: &Target) -> Result<(At, Key), Status> {
+    let invalid = || Status::bad_request("continue key is not valid: it is no token of this server");
+    let bytes = URL_SAFE_NO_PAD.decode(token.trim_end_matches('=')).map_err(|_| invalid())?;
+    let token: Value = serde_json::from_slice(&bytes).map_err(|_| invalid())?;
+    let (revision, start) = (token["rv"].as_i64(), token["start"].as_str());
+    let (Some(revision), Some(start), "meta.k8s.io/v1") =
+        (revision, start, token["v"].as_str().unwrap_or_default())
+    else {
+        return Err(invalid());
+    };
+    let (namespace, name) = start.split_once('/').unwrap_or(("", start));
+    let within = target.path.namespace.as_str();
+    if !within.is_empty() && within != namespace {
+        return Err(invalid());
+    }
+    let at = u64::try_from(revision).map_or(At::Now, |revision| At::Exactly(Revision(revision)));
+    Ok((at, Key::new(target.resource.id.clone(), namespace, name)))
+}
+
+fn check_options(query: &Query) -> Result<(), Status> {
+    let mut problems = Problems::default();
+    if query.optional_flag("sendInitialEvents").is_some() {
+        problems.forbidden("sendInitialEvents", "sendInitialEvents is forbidden for list");
+    }
+    let field = "resourceVersionMatch";
+    match query.version_match() {
+        Ok(VersionMatch::Unset) => {}
+        _ if query.text("resourceVersion").is_empty() => {
+            problems.forbidden(field, "resourceVersionMatch is forbidden unless resourceVersion is provided");
+        }
+        _ if !query.text("continue").is_empty() => {
+            problems.forbidden(field, "resourceVersionMatch is forbidden when continue is provided");
+        }
+        Err(unknown) => problems.causes.extend(unknown.causes),
+        Ok(VersionMatch::Exact) if query.text("resourceVersion") == "0" => {
+            let detail = "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"";
+            problems.forbidden(field, detail);
+        }
+        Ok(VersionMatch::Exact | VersionMatch::NotOlderThan) => {}
+    }
+    if problems.is_empty() { Ok(()) } else { Err(invalid_options("ListOptions", problems)) }
+}
+
+/// 504 for a revision of the future.
+pub(crate) fn too_large(wanted: Revision, current: Revision) -> Status {
+    let cause = Cause {
+        reason: "ResourceVersionTooLarge",
+        message: "Too large resource version".to_owned(),
+        field: String::new(),
+    };
+    let details = Details { causes: vec![cause], retry_after_seconds: 1, ..Details::default() };
+    let message = format!("Timeout: Too large resource version: {wanted}, current: {current}");
+    Status { details: Some(Box::new(details)), ..Status::new(Reason::Timeout, message) }
+}
+
+fn too_old() -> Status {
+    Status::new(Reason::Expired, "The resourceVersion for the provided list is too old.")
+}
+
+fn continue_too_old() -> Status {
+    Status::new(
+        Reason::Expired,
+        "The provided continue parameter is too old to display a consistent list result. You can start a new list \
+         without the continue parameter, or use the continue token in this response to retrieve the remainder of the \
+         results. Continuing with the provided token results in an inconsistent list - objects that were created, \
+         modified, or deleted between the time the first chunk was returned and now may show up in the list.",
+    )
+}

@@ -1,0 +1,45 @@
+//! GET of one object or of a part of it.
+
+use berth_api::Status;
+use berth_pipeline::Verb;
+use berth_state::{Key, Revision};
+
+use crate::negotiate;
+use crate::render::{self, Context};
+use crate::rest::{Target, authorize};
+use crate::server::{Call, Handled, Inner, method_not_allowed};
+
+/// Serves `GET …/<name>` and `GET …/<name>/status`.
+pub(crate) fn serve(server: &Inner, target: &Target, call: &Call) -> Handled {
+    let resource = &target.resource;
+    let readable = resource.subresource(target.subresource).is_none_or(|sub| sub.verbs.contains(&"get"));
+    if !readable {
+        return Err(method_not_allowed());
+    }
+    authorize(server, target, call, Verb::Get)?;
+    let form = negotiate::object_form(&call.parts.headers)?;
+    let context = Context::read(&call.query, server.cluster.now())?;
+    let wanted = revision(call.query.text("resourceVersion"))?;
+    let key = Key::new(resource.id.clone(), target.path.namespace.as_str(), target.path.name.as_str());
+    let (current, found) = server.cluster.read(|state| (state.revision(), state.get(&key).cloned()));
+    if let Some(wanted) = wanted.filter(|wanted| *wanted > current) {
+        return Err(crate::list::too_large(wanted, current));
+    }
+    let found = found.ok_or_else(|| Status::not_found(resource, &target.path.name))?;
+    render::stored(resource, &found, form, context)
+}
+
+/// Reads a resourceVersion; `None` when it is empty.
+///
+/// # Errors
+/// 400. (The API server has 500 here for some verbs, for a client's mistake.)
+pub(crate) fn revision(text: &str) -> Result<Option<Revision>, Status> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    text.parse().map(|number| Some(Revision(number))).map_err(|_| {
+        Status::bad_request(format!(
+            "resourceVersion: Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: invalid syntax"
+        ))
+    })
+}

@@ -1,0 +1,149 @@
+//! One request, from its head to its answer.
+
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Instant;
+
+use berth_api::{Reason, Status};
+use berth_client::{Body, NodeRegistry};
+use berth_pipeline::{Cluster, Identity};
+use futures_util::FutureExt;
+use http::request::Parts;
+use http::{Method, Request, Response};
+
+use crate::authentication::{self, Caller};
+use crate::discovery::Documents;
+use crate::hooks::Hooks;
+use crate::jwt::TokenKey;
+use crate::metrics::Metrics;
+use crate::negotiate;
+use crate::path::{self, Route};
+use crate::query::Query;
+use crate::{discovery, health, respond, rest};
+
+/// The API of one cluster. Clones share it.
+#[derive(Clone)]
+pub struct Server {
+    pub(crate) inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) cluster: Arc<Cluster>,
+    pub(crate) nodes: NodeRegistry,
+    pub(crate) tokens: TokenKey,
+    pub(crate) hooks: Hooks,
+    pub(crate) documents: Documents,
+    pub(crate) metrics: Metrics,
+    pub(crate) health: health::Health,
+}
+
+/// A request that is understood so far: who asks, and with which parameters.
+pub(crate) struct Call {
+    pub(crate) parts: Parts,
+    pub(crate) query: Query,
+    pub(crate) identity: Arc<Identity>,
+}
+
+/// What a handler answers.
+pub(crate) type Handled = Result<Response<Body>, Status>;
+
+impl Server {
+    /// A server of `cluster` that asks `nodes` for logs and sessions, and checks tokens with `tokens`.
+    pub fn new(cluster: Arc<Cluster>, nodes: NodeRegistry, tokens: TokenKey, hooks: Hooks) -> Self {
+        let inner = Inner {
+            documents: Documents::new(cluster.catalogue()),
+            cluster,
+            nodes,
+            tokens,
+            hooks,
+            metrics: Metrics::default(),
+            health: health::Health::default(),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// From now on `/readyz` says no, so that whoever looks there sends new requests elsewhere.
+    pub fn set_stopping(&self) {
+        self.inner.health.set_stopping();
+    }
+
+    /// Answers a request. Never fails: a bug in one request is a 500 for that one.
+    pub(crate) async fn handle(&self, request: Request<Body>, caller: Caller) -> Response<Body> {
+        let started = Instant::now();
+        let encoding = negotiate::error_encoding(request.headers());
+        let method = request.method().clone();
+        let served = AssertUnwindSafe(self.inner.clone().serve(request, caller)).catch_unwind().await;
+        let response = match served {
+            Ok(Ok(response)) => response,
+            Ok(Err(status)) => respond::failure(&status, encoding),
+            Err(panic) => {
+                tracing::error!(panic = panic_text(&*panic), "a request failed for a bug");
+                let message = "an error on the server has prevented the request from succeeding";
+                respond::failure(&Status::internal(message), encoding)
+            }
+        };
+        self.inner.metrics.request(&method, response.status().as_u16(), started.elapsed());
+        response
+    }
+}
+
+impl Inner {
+    async fn serve(self: Arc<Self>, request: Request<Body>, caller: Caller) -> Handled {
+        let (parts, body) = request.into_parts();
+        let route = path::route(parts.uri.path());
+        let known = authentication::authenticate(&self.cluster, &self.tokens, &caller, &parts.headers)?;
+        let query = Query::parse(parts.uri.query());
+        // What load balancers and `kubectl version` ask before they know who they are is open, as in Kubernetes.
+        match &route {
+            Route::Version => return discovery::version(&parts),
+            Route::Health { probe, check } => return Ok(self.health.answer(probe, check, &query)),
+            _ => {}
+        }
+        let identity = known.ok_or_else(authentication::unauthorized)?;
+        let headers = parts.headers.clone();
+        let call = Call { parts, query, identity };
+        let response = self.route(route, call, body).await?;
+        Ok(respond::compress(response, &headers).await)
+    }
+
+    async fn route(self: Arc<Self>, route: Route, call: Call, body: Body) -> Handled {
+        match route {
+            Route::Object(path) => rest::serve(self, path, call, body).await,
+            Route::Nothing => Ok(respond::text(404, "404 page not found\n")),
+            _ if call.parts.method != Method::GET => Err(method_not_allowed()),
+            Route::Version | Route::Health { .. } => Ok(respond::text(404, "404 page not found\n")),
+            Route::Metrics => Ok(self.metrics.answer(&self.cluster)),
+            Route::CoreVersions
+            | Route::Groups
+            | Route::Group(_)
+            | Route::Resources { .. }
+            | Route::OpenApiV2
+            | Route::OpenApiIndex
+            | Route::OpenApi { .. } => discovery::serve(&self, &route, &call),
+        }
+    }
+}
+
+/// 405, as the API server words it.
+pub(crate) fn method_not_allowed() -> Status {
+    let message = "the server does not allow this method on the requested resource";
+    Status { details: Some(Box::default()), ..Status::new(Reason::MethodNotAllowed, message) }
+}
+
+/// 404 for a path below a served version at which nothing is served.
+pub(crate) fn no_such_resource() -> Status {
+    let message = "the server could not find the requested resource";
+    Status { details: Some(Box::default()), ..Status::new(Reason::NotFound, message) }
+}
+
+/// 501-like refusal of something that Berth does not do yet.
+pub(crate) fn not_supported_yet(what: &str) -> Status {
+    let message = format!("{what} is not supported by this version of berth");
+    Status { code: 501, details: Some(Box::default()), ..Status::new(Reason::MethodNotAllowed, message) }
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
+}

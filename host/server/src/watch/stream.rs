@@ -1,0 +1,200 @@
+//! One watcher's place in the change feed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use berth_api::{Reason, Status};
+use berth_pipeline::Expired;
+use berth_state::{Change, Revision, Stored};
+use bytes::Bytes;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::Begin;
+use super::events::Encoder;
+use crate::list::{Selection, select};
+use crate::rest::Target;
+use crate::server::Inner;
+
+/// How many bytes of events are encoded ahead of a client that reads slowly: with this, a watcher holds no more memory
+/// than a request, and what it misses in the meantime waits in the shared history until it is too old (410).
+const CHUNK_BYTES: usize = 64 * 1024;
+/// How many changes are taken out of the history at a time.
+const BATCH_CHANGES: usize = 256;
+/// How often a client that wants bookmarks gets one.
+const BOOKMARK_INTERVAL: Duration = Duration::from_secs(60);
+/// How often a watcher of a quiet resource moves on in the history, which forgets by the writes of all resources: at
+/// 20,000 writes a second it remembers five seconds.
+const CATCH_UP_INTERVAL: Duration = Duration::from_secs(2);
+
+/// A running watch; the body of its answer is read from [`Watching::next`].
+pub(super) struct Watching {
+    server: Arc<Inner>,
+    target: Target,
+    selection: Selection,
+    encoder: Encoder,
+    begin: Begin,
+    phase: Phase,
+    /// Everything up to here has been sent.
+    after: Revision,
+    woken: watch::Receiver<Revision>,
+    ends: Instant,
+    bookmark_due: Instant,
+}
+
+enum Phase {
+    /// Until the cluster has reached the revision that the client knows already.
+    Waiting,
+    /// What was there at the beginning.
+    Initial(std::vec::IntoIter<Arc<Stored>>),
+    /// Every change.
+    Following,
+    Ended,
+}
+
+impl Watching {
+    pub(super) fn new(
+        server: Arc<Inner>,
+        target: Target,
+        selection: Selection,
+        encoder: Encoder,
+        begin: Begin,
+        timeout: Duration,
+    ) -> Self {
+        // Before the state is looked at, so that no write falls in between.
+        let woken = server.cluster.subscribe_to(&target.resource.id);
+        let now = Instant::now();
+        server.metrics.watch(1);
+        Self {
+            after: begin.after.unwrap_or_default(),
+            server,
+            target,
+            selection,
+            encoder,
+            begin,
+            phase: Phase::Waiting,
+            woken,
+            ends: now + timeout,
+            bookmark_due: now + BOOKMARK_INTERVAL,
+        }
+    }
+
+    /// The next bytes; `None` when the watch is over.
+    pub(super) async fn next(&mut self) -> Option<Bytes> {
+        let mut out = Vec::new();
+        loop {
+            match &mut self.phase {
+                Phase::Ended => return None,
+                Phase::Waiting => {
+                    if !self.wait_for_revision().await {
+                        return None;
+                    }
+                    self.start();
+                }
+                Phase::Initial(objects) => {
+                    let now = self.server.cluster.now();
+                    for object in objects.by_ref() {
+                        self.encoder.initial(&mut out, &object, now);
+                        if out.len() >= CHUNK_BYTES {
+                            return Some(out.into());
+                        }
+                    }
+                    if self.begin.marked {
+                        self.encoder.bookmark(&mut out, self.after, true, now);
+                    }
+                    self.phase = Phase::Following;
+                    if !out.is_empty() {
+                        return Some(out.into());
+                    }
+                }
+                Phase::Following => {
+                    self.take_changes(&mut out);
+                    if out.is_empty() && !self.sleep(&mut out).await {
+                        return None;
+                    }
+                    if !out.is_empty() {
+                        return Some(out.into());
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether the cluster has reached the revision before the watch's time is over.
+    async fn wait_for_revision(&self) -> bool {
+        let mut revision = self.server.cluster.subscribe();
+        if self.server.cluster.read(|state| state.revision()) >= self.after {
+            return true;
+        }
+        let reached = revision.wait_for(|revision| *revision >= self.after);
+        matches!(tokio::time::timeout_at(self.ends, reached).await, Ok(Ok(_)))
+    }
+
+    fn start(&mut self) {
+        let initial = self.begin.initial;
+        let (current, objects) = self.server.cluster.read(|state| {
+            let objects = if initial { select(state, &self.target, &self.selection) } else { vec![] };
+            (state.revision(), objects)
+        });
+        if initial || self.begin.after.is_none() {
+            self.after = current;
+        }
+        self.phase = Phase::Initial(objects.into_iter());
+    }
+
+    /// Encodes the changes that are there, up to a chunk.
+    fn take_changes(&mut self, out: &mut Vec<u8>) {
+        let now = self.server.cluster.now();
+        while out.len() < CHUNK_BYTES {
+            let (resource, namespace) = (&self.target.resource.id, &self.target.path.namespace);
+            let wanted = |change: &Change| {
+                change.key.resource == *resource
+                    && (namespace.is_empty() || *change.key.namespace == **namespace)
+            };
+            match self.server.cluster.changes_after(self.after, BATCH_CHANGES, wanted) {
+                Err(expired) => {
+                    self.encoder.error(out, &too_old(expired));
+                    self.phase = Phase::Ended;
+                    return;
+                }
+                Ok(taken) => {
+                    self.after = self.after.max(taken.upto);
+                    for change in &taken.changes {
+                        self.encoder.change(out, change, &self.selection, now);
+                    }
+                    if taken.changes.len() < BATCH_CHANGES {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Waits until there may be something to send; `false` when the watch is over.
+    async fn sleep(&mut self, out: &mut Vec<u8>) -> bool {
+        let catch_up = Instant::now() + CATCH_UP_INTERVAL;
+        let until = if self.begin.bookmarks { catch_up.min(self.bookmark_due) } else { catch_up };
+        tokio::select! {
+            changed = self.woken.changed() => changed.is_ok(),
+            () = tokio::time::sleep_until(until.min(self.ends)) => {
+                let now = Instant::now();
+                if self.begin.bookmarks && now >= self.bookmark_due {
+                    self.bookmark_due = now + BOOKMARK_INTERVAL;
+                    self.encoder.bookmark(out, self.after, false, self.server.cluster.now());
+                }
+                now < self.ends
+            }
+        }
+    }
+}
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        self.server.metrics.watch(-1);
+    }
+}
+
+fn too_old(expired: Expired) -> Status {
+    let Expired { after, oldest } = expired;
+    Status::new(Reason::Expired, format!("too old resource version: {after} ({oldest})"))
+}

@@ -1,0 +1,94 @@
+//! POST, PUT, PATCH and DELETE: everything that the pipeline does.
+
+use berth_api::{PatchType, Status};
+use berth_pipeline::{Body, PatchKind, Request, Verb};
+use bytes::Bytes;
+use http::HeaderMap;
+use http::header::{CONTENT_TYPE, USER_AGENT};
+
+use crate::negotiate;
+use crate::render::{self, Context};
+use crate::respond::warn;
+use crate::rest::Target;
+use crate::server::{Call, Handled, Inner, method_not_allowed, not_supported_yet};
+
+/// How large a body may be: what the API server takes.
+const BODY_BYTES_MAX: usize = berth_api::decode::BODY_BYTES_MAX;
+
+/// Serves a write.
+pub(crate) async fn serve(
+    server: &Inner,
+    target: &Target,
+    call: Call,
+    sent: berth_client::Body,
+    verb: Verb,
+) -> Handled {
+    check_verb(target, verb)?;
+    let headers = &call.parts.headers;
+    let form = negotiate::object_form(headers)?;
+    let context = Context::read(&call.query, server.cluster.now())?;
+    let options = call.query.options(options_kind(verb), header(headers, USER_AGENT.as_str()))?;
+    let patch = if verb == Verb::Patch { Some(patch_kind(header(headers, "content-type"))?) } else { None };
+    let bytes = crate::body::read(headers, sent, BODY_BYTES_MAX).await?;
+    let request = Request {
+        identity: call.identity,
+        verb,
+        resource: target.resource.clone(),
+        subresource: target.subresource,
+        namespace: target.path.namespace.clone(),
+        name: target.path.name.clone(),
+        body: body(headers, bytes, patch, verb),
+        options,
+    };
+    let answer = server.cluster.apply(request).await?;
+    let mut response = render::value(answer.code, &target.resource, answer.object, form, context)?;
+    warn(&mut response, &answer.warnings);
+    Ok(response)
+}
+
+/// Whether the resource, or its part, can be written like this.
+fn check_verb(target: &Target, verb: Verb) -> Result<(), Status> {
+    let namespaced = target.resource.scope == berth_api::Scope::Namespaced;
+    if namespaced && target.path.namespace.is_empty() {
+        return Err(method_not_allowed());
+    }
+    let allowed = match target.resource.subresource(target.subresource) {
+        None => {
+            target.resource.verbs.contains(&verb.as_str())
+                && (verb != Verb::Create || target.path.name.is_empty())
+        }
+        Some(part) => part.verbs.contains(&verb.as_str()),
+    };
+    if allowed { Ok(()) } else { Err(method_not_allowed()) }
+}
+
+fn body(headers: &HeaderMap, bytes: Bytes, patch: Option<PatchKind>, verb: Verb) -> Body {
+    match patch {
+        Some(kind) => Body::Patch(kind, bytes),
+        None if bytes.is_empty() && matches!(verb, Verb::Delete | Verb::DeleteCollection) => Body::None,
+        None => Body::Encoded { media_type: header(headers, CONTENT_TYPE.as_str()).to_owned(), bytes },
+    }
+}
+
+fn patch_kind(content_type: &str) -> Result<PatchKind, Status> {
+    match PatchType::of_content_type(content_type)? {
+        PatchType::Json => Ok(PatchKind::Json),
+        PatchType::Merge => Ok(PatchKind::Merge),
+        PatchType::StrategicMerge => Ok(PatchKind::Strategic),
+        PatchType::Apply => Err(not_supported_yet("server-side apply (application/apply-patch+yaml)")),
+    }
+}
+
+/// How the API server's messages call a write's options.
+fn options_kind(verb: Verb) -> &'static str {
+    match verb {
+        Verb::Update => "UpdateOptions",
+        Verb::Patch => "PatchOptions",
+        Verb::Delete | Verb::DeleteCollection => "DeleteOptions",
+        _ => "CreateOptions",
+    }
+}
+
+fn header<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
+    headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+}
