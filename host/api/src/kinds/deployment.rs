@@ -6,9 +6,7 @@ use super::cursor::Cursor;
 use super::meta::{immutable, not_negative, reject, validate_meta, validate_meta_update};
 use super::pod::default_template;
 use super::view::{age, copy_field, int_at, name};
-use super::workload::{
-    validate_counters, validate_workload_selector, validate_workload_template, wide_cells,
-};
+use super::workload::{validate_counters, validate_workload, wide_cells};
 use super::{Names, SCALE, age_column, column, fill, name_column, names, status_of, with_status};
 use crate::resource::{Behaviour, Column, Resource, Scope};
 use crate::status::Problems;
@@ -88,8 +86,7 @@ fn validate_status(new: &Value, old: &Value, problems: &mut Problems) {
 fn validate_spec(object: &Value, problems: &mut Problems) {
     let spec = Cursor::top(object, "spec");
     not_negative(&spec.child("replicas"), problems);
-    validate_workload_selector(&spec, problems);
-    validate_workload_template(&spec, problems);
+    validate_workload(&spec, problems);
     validate_strategy(&spec.child("strategy"), problems);
     not_negative(&spec.child("minReadySeconds"), problems);
     not_negative(&spec.child("revisionHistoryLimit"), problems);
@@ -122,11 +119,11 @@ fn validate_rolling(rolling: &Cursor<'_>, problems: &mut Problems) {
         }
     }
     if share(&unavailable) == Some(0) && share(&surge) == Some(0) {
-        problems.invalid(&unavailable, unavailable.value(), "may not be 0 when `maxSurge` is 0");
+        problems.invalid(unavailable, unavailable.value(), "may not be 0 when `maxSurge` is 0");
     }
     let is_percent = unavailable.value().is_string();
     if is_percent && share(&unavailable).is_some_and(|percent| percent > 100) {
-        problems.invalid(&unavailable, unavailable.value(), "must not be greater than 100%");
+        problems.invalid(unavailable, unavailable.value(), "must not be greater than 100%");
     }
 }
 

@@ -1,11 +1,11 @@
 //! `Event`: what happened to an object, for people.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::cursor::Cursor;
 use super::meta::reject;
 use super::view::{int_at, name, since, str_at};
-use super::{Names, column, fill, names, plain};
+use super::{Names, column, names, plain};
 use crate::resource::{Behaviour, Column, Resource, Scope};
 use crate::status::Problems;
 use crate::time::Timestamp;
@@ -18,20 +18,8 @@ const WORD_LENGTH_MAX: usize = 128;
 const MESSAGE_LENGTH_MAX: usize = 1024;
 
 pub(super) fn resource() -> Resource {
-    let behaviour = Behaviour { default, validate, validate_update, fields, columns, cells, ..plain() };
+    let behaviour = Behaviour { validate, validate_update, fields, columns, cells, ..plain() };
     Resource { create_on_update: true, ..super::resource(&NAMES, Scope::Namespaced, behaviour) }
-}
-
-/// The API server always shows these fields, also to clients that never set them.
-fn default(object: &mut Value) {
-    let Some(event) = object.as_object_mut() else { return };
-    fill::absent(event, "source", json!({}));
-    for key in ["firstTimestamp", "lastTimestamp", "eventTime"] {
-        fill::absent(event, key, Value::Null);
-    }
-    for key in ["reportingComponent", "reportingInstance"] {
-        fill::absent(event, key, "");
-    }
 }
 
 /// Events are validated more loosely than other objects: their metadata was never checked, and clients rely on it.

@@ -61,11 +61,15 @@ const IMMUTABLE: [&str; 6] =
 
 pub(super) const NOT_NEGATIVE: &str = "must be greater than or equal to 0";
 
-/// Reports every fault of the value at `at`.
+/// Reports every fault of the value at `at`; an absent one is shown as the empty string it stands for.
 pub(super) fn reject(at: &Cursor<'_>, faults: Faults, problems: &mut Problems) {
     for fault in faults {
-        problems.invalid(at, at.value(), &fault);
+        problems.invalid(at, &shown(at), &fault);
     }
+}
+
+fn shown(at: &Cursor<'_>) -> Value {
+    if at.exists() { at.value().clone() } else { "".into() }
 }
 
 /// Reports a value that differs from what it was.
@@ -85,7 +89,7 @@ pub(super) fn not_negative(at: &Cursor<'_>, problems: &mut Problems) {
 /// Reports a value outside `supported`, in whose order the message lists them.
 pub(super) fn one_of(at: &Cursor<'_>, supported: &[&str], problems: &mut Problems) {
     if !supported.contains(&at.text()) {
-        problems.not_supported(at, at.value(), supported);
+        problems.not_supported(at, &shown(at), supported);
     }
 }
 

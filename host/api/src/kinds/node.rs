@@ -79,7 +79,7 @@ fn validate_changes(new: &Value, old: &Value, problems: &mut Problems) {
     let addresses = status.child("addresses");
     for (index, address) in addresses.items().enumerate() {
         if addresses.list()[..index].contains(address.value()) {
-            problems.duplicate(&address, address.value());
+            problems.duplicate(address, address.value());
         }
     }
     for (key, what) in [("podCIDRs", "podCIDR"), ("providerID", "providerID")] {
@@ -97,9 +97,7 @@ fn validate_taints(object: &Value, problems: &mut Problems) {
     let mut seen = BTreeSet::new();
     for taint in taints.items() {
         let (key, value, effect) = (taint.child("key"), taint.child("value"), taint.child("effect"));
-        for fault in names::qualified_name(key.text()) {
-            problems.invalid(key, &key.text().into(), &fault);
-        }
+        reject(&key, names::qualified_name(key.text()), problems);
         reject(&value, names::label_value(value.text()), problems);
         if effect.is_empty() {
             problems.required(effect, "");
@@ -107,7 +105,7 @@ fn validate_taints(object: &Value, problems: &mut Problems) {
             one_of(&effect, &TAINT_EFFECTS, problems);
         }
         if !seen.insert((effect.text().to_owned(), key.text().to_owned())) {
-            problems.duplicate(&taint, taint.value());
+            problems.duplicate(taint, taint.value());
         }
     }
 }
@@ -120,7 +118,7 @@ fn validate_resources(object: &Value, problems: &mut Problems) {
                 problems.invalid(status.child(key), &resource.into(), &fault);
             }
             if Quantity::parse(amount.text()).is_ok_and(Quantity::is_negative) {
-                problems.invalid(&amount, amount.value(), super::meta::NOT_NEGATIVE);
+                problems.invalid(amount, amount.value(), super::meta::NOT_NEGATIVE);
             }
         }
     }

@@ -1,7 +1,15 @@
 //! `PluginBinding` of `berth.dev/v1alpha1`: which plugin decides in which role.
 
-use super::{Names, status_of, with_status};
-use crate::resource::{Resource, Scope};
+use serde_json::Value;
+
+use super::cursor::Cursor;
+use super::meta::{immutable, one_of, reject, validate_meta, validate_meta_update};
+use super::plugin::short_digest;
+use super::view::{age, int_at, name, str_at};
+use super::{Names, age_column, column, fill, name_column, names, status_of, with_status};
+use crate::resource::{Behaviour, Column, Resource, Scope};
+use crate::status::Problems;
+use crate::time::Timestamp;
 
 const NAMES: Names = Names {
     group: "berth.dev",
@@ -11,11 +19,90 @@ const NAMES: Names = Names {
     short: &["pb"],
 };
 
+/// What a plugin can decide. Only schedulers can be bound so far.
+const ROLES: [&str; 1] = ["scheduler"];
+/// What happens when the plugin fails: the last one that worked goes on, the built-in policy takes over, or nothing
+/// is decided.
+const FAILURE_POLICIES: [&str; 3] = ["LastGood", "Default", "Fail"];
+
 pub(super) fn resource() -> Resource {
+    let behaviour = Behaviour {
+        default,
+        validate,
+        validate_update,
+        validate_status: validate_meta_update,
+        columns,
+        cells,
+        ..with_status()
+    };
     Resource {
         categories: vec!["berth".to_owned()],
         subresources: vec![status_of("berth.dev", "v1alpha1", "PluginBinding")],
         has_generation: true,
-        ..super::resource(&NAMES, Scope::Cluster, with_status())
+        ..super::resource(&NAMES, Scope::Cluster, behaviour)
     }
+}
+
+fn default(object: &mut Value) {
+    let Some(spec) = fill::object_at(object, "spec") else { return };
+    fill::zero(spec, "role", "scheduler");
+    fill::zero(spec, "failurePolicy", "LastGood");
+    if spec["role"] == "scheduler" {
+        fill::zero(spec, "profile", "default-scheduler");
+    }
+}
+
+fn validate(object: &Value, problems: &mut Problems) {
+    validate_meta(object, Scope::Cluster, names::subdomain_1123, problems);
+    let spec = Cursor::top(object, "spec");
+    one_of(&spec.child("role"), &ROLES, problems);
+    let profile = spec.child("profile");
+    reject(&profile, names::subdomain_1123(profile.text()), problems);
+    let plugin = spec.child("plugin");
+    if plugin.is_empty() {
+        problems.required(plugin, "name the Plugin that decides");
+    } else {
+        reject(&plugin, names::subdomain_1123(plugin.text()), problems);
+    }
+    one_of(&spec.child("failurePolicy"), &FAILURE_POLICIES, problems);
+}
+
+/// The role and profile say what a binding is; another one is another binding.
+fn validate_update(new: &Value, old: &Value, problems: &mut Problems) {
+    validate_meta_update(new, old, problems);
+    validate(new, problems);
+    let (spec, before) = (Cursor::top(new, "spec"), Cursor::top(old, "spec"));
+    for key in ["role", "profile"] {
+        immutable(&spec.child(key), &before.child(key), problems);
+    }
+}
+
+fn columns() -> Vec<Column> {
+    vec![
+        name_column(),
+        column("Role", "string", 0, "What is decided."),
+        column("Profile", "string", 0, "For which pods: their schedulerName."),
+        column("Plugin", "string", 0, "The plugin that is to decide."),
+        column("Active", "string", 0, "The plugin that decides now."),
+        column("Swaps", "integer", 0, "How often the active component was replaced."),
+        age_column(),
+        column("Digest", "string", 1, "The component that decides now."),
+        column("On Failure", "string", 1, "What happens when the plugin fails."),
+        column("Message", "string", 1, "Why the wanted plugin is not the active one."),
+    ]
+}
+
+fn cells(object: &Value, now: Timestamp) -> Vec<Value> {
+    vec![
+        name(object).into(),
+        str_at(object, "spec.role").into(),
+        str_at(object, "spec.profile").into(),
+        str_at(object, "spec.plugin").into(),
+        str_at(object, "status.activePlugin").into(),
+        int_at(object, "status.swaps").unwrap_or_default().into(),
+        age(object, now).into(),
+        short_digest(str_at(object, "status.activeDigest")).into(),
+        str_at(object, "spec.failurePolicy").into(),
+        str_at(object, "status.message").into(),
+    ]
 }

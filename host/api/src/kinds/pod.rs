@@ -52,14 +52,13 @@ pub(super) fn resource() -> Resource {
     }
 }
 
-/// Every pod starts as pending; the transition time of a gate's condition is the creation's, which the pipeline knows.
+/// Every pod starts as pending.
 fn prepare_create(object: &mut Value) {
     let mut status = json!({ "phase": "Pending", "qosClass": resources::qos_class(object) });
     if !list_at(object, "spec.schedulingGates").is_empty() {
         status["conditions"] = json!([{
             "type": "PodScheduled", "status": "False", "reason": "SchedulingGated",
             "message": "Scheduling is blocked due to non-empty scheduling gates",
-            "lastProbeTime": null, "lastTransitionTime": null,
         }]);
     }
     if let Some(fields) = object.as_object_mut() {
@@ -72,6 +71,7 @@ fn prepare_status(new: &mut Value, old: &Value) {
     if let (Some(metadata), Some(before)) = (new.get_mut("metadata"), old.get("metadata")) {
         copy_field(metadata, before, "ownerReferences");
     }
+    default::mirror_addresses(new);
 }
 
 fn warnings(object: &Value) -> Vec<String> {

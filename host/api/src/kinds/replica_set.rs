@@ -6,9 +6,7 @@ use super::cursor::Cursor;
 use super::meta::{immutable, not_negative, validate_meta, validate_meta_update};
 use super::pod::default_template;
 use super::view::{age, int_at, name};
-use super::workload::{
-    validate_counters, validate_workload_selector, validate_workload_template, wide_cells,
-};
+use super::workload::{validate_counters, validate_workload, wide_cells};
 use super::{Names, SCALE, age_column, column, fill, name_column, names, status_of, with_status};
 use crate::resource::{Behaviour, Column, Resource, Scope};
 use crate::status::Problems;
@@ -63,8 +61,7 @@ fn validate_spec(object: &Value, problems: &mut Problems) {
     let spec = Cursor::top(object, "spec");
     not_negative(&spec.child("replicas"), problems);
     not_negative(&spec.child("minReadySeconds"), problems);
-    validate_workload_selector(&spec, problems);
-    validate_workload_template(&spec, problems);
+    validate_workload(&spec, problems);
 }
 
 fn fields(object: &Value) -> Vec<(&'static str, String)> {

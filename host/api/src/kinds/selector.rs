@@ -29,9 +29,7 @@ pub(super) fn validate_requirement(requirement: &Cursor<'_>, problems: &mut Prob
         }
         _ => {}
     }
-    for fault in names::qualified_name(key.text()) {
-        problems.invalid(key, &key.text().into(), &fault);
-    }
+    reject(&key, names::qualified_name(key.text()), problems);
     for value in values.items() {
         reject(&value, names::label_value(value.text()), problems);
     }

@@ -5,7 +5,7 @@ mod validate;
 use serde_json::{Map, Value, json};
 
 use super::view::{age, at, copy_field, int_at, list_at, name, str_at};
-use super::{Names, age_column, column, fill, name_column, status_of, with_status};
+use super::{Names, age_column, column, drop_status, fill, name_column, status_of, with_status};
 use crate::resource::{Behaviour, Column, Resource, Scope};
 use crate::status::Problems;
 use crate::time::Timestamp;
@@ -135,9 +135,8 @@ fn default(object: &mut Value) {
 }
 
 fn prepare_create(object: &mut Value) {
-    let Some(service) = object.as_object_mut() else { return };
-    service.insert("status".to_owned(), json!({ "loadBalancer": {} }));
-    if let Some(spec) = fill::part(service, "spec") {
+    drop_status(object);
+    if let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut) {
         list_address(spec);
     }
 }
@@ -205,10 +204,9 @@ fn keep_address(spec: &mut Map<String, Value>, before: &Map<String, Value>) {
         fill::zero(spec, "clusterIP", old_address);
     }
     let unlisted = spec.get("clusterIPs").and_then(Value::as_array).is_none_or(Vec::is_empty);
-    if unlisted && spec.get("clusterIP") == before.get("clusterIP") {
-        if let Some(list) = before.get("clusterIPs") {
-            spec.insert("clusterIPs".to_owned(), list.clone());
-        }
+    let is_same = spec.get("clusterIP") == before.get("clusterIP");
+    if let Some(list) = before.get("clusterIPs").filter(|_| unlisted && is_same) {
+        spec.insert("clusterIPs".to_owned(), list.clone());
     }
     for key in ["ipFamilies", "ipFamilyPolicy"] {
         if let Some(value) = before.get(key) {

@@ -10,37 +10,45 @@ use super::view::{at, list_at, str_at};
 use crate::select::Selector;
 use crate::status::Problems;
 
-/// Checks a workload's selector.
-pub(super) fn validate_workload_selector(spec: &Cursor<'_>, problems: &mut Problems) {
-    let selector = spec.child("selector");
-    if !selector.exists() {
+/// Checks a workload's selector, and its pod template against the selector and for itself.
+pub(super) fn validate_workload(spec: &Cursor<'_>, problems: &mut Problems) {
+    let (selector, template) = (spec.child("selector"), spec.child("template"));
+    let before = problems.causes.len();
+    if selector.exists() {
+        validate_selector(&selector, problems);
+        if selector.child("matchLabels").is_empty() && selector.child("matchExpressions").is_empty() {
+            problems.invalid(selector, selector.value(), "empty selector is invalid for deployment");
+            validate_own_template(&template, problems);
+            return;
+        }
+    } else {
         problems.required(selector, "");
-        return;
     }
-    validate_selector(&selector, problems);
-    if selector.child("matchLabels").is_empty() && selector.child("matchExpressions").is_empty() {
-        problems.invalid(selector, selector.value(), "empty selector is invalid for deployment");
+    let is_faulty = selector.exists() && problems.causes.len() > before;
+    match Selector::from_object(selector.value()) {
+        Ok(parsed) if !is_faulty => {
+            validate_template_labels(parsed.as_ref(), &template, problems);
+            validate_own_template(&template, problems);
+        }
+        _ => problems.invalid(selector, selector.value(), "invalid label selector"),
     }
 }
 
-/// Checks a workload's pod template against its selector and for itself.
-pub(super) fn validate_workload_template(spec: &Cursor<'_>, problems: &mut Problems) {
-    let (selector, template) = (spec.child("selector"), spec.child("template"));
-    let Ok(parsed) = Selector::from_object(selector.value()) else {
-        problems.invalid(selector, selector.value(), "invalid label selector");
-        return;
-    };
+/// An absent selector selects nothing, so that no template suits it.
+fn validate_template_labels(selector: Option<&Selector>, template: &Cursor<'_>, problems: &mut Problems) {
     let metadata = template.child("metadata");
     let labels = metadata.child("labels");
-    // An absent selector selects nothing, so that no template suits it.
-    let matches = parsed.is_some_and(|selector| match labels.map() {
+    let matches = selector.is_some_and(|selector| match labels.map() {
         Some(labels) => selector.matches(labels),
         None => selector.is_empty(),
     });
     if !matches {
         problems.invalid(labels, labels.value(), "`selector` does not match template `labels`");
     }
-    validate_template(&template, problems);
+}
+
+fn validate_own_template(template: &Cursor<'_>, problems: &mut Problems) {
+    validate_template(template, problems);
     let pod = template.child("spec");
     let policy = pod.child("restartPolicy");
     if ["OnFailure", "Never"].contains(&policy.text()) {

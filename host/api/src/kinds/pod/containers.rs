@@ -121,16 +121,16 @@ fn validate_mounts(container: &Cursor<'_>, volumes: &Cursor<'_>, problems: &mut 
     for (index, mount) in mounts.items().enumerate() {
         let (name, path) = (mount.child("name"), mount.child("mountPath"));
         if name.is_empty() {
-            problems.required(&name, "");
+            problems.required(name, "");
         }
         if !volumes.items().any(|volume| volume.child("name").text() == name.text()) {
-            problems.not_found(&name, &name.text().into());
+            problems.not_found(name, &name.text().into());
         }
         if path.is_empty() {
-            problems.required(&path, "");
+            problems.required(path, "");
         }
         if mounts.items().take(index).any(|other| other.child("mountPath").text() == path.text()) {
-            problems.invalid(&path, &path.text().into(), "must be unique");
+            problems.invalid(path, &path.text().into(), "must be unique");
         }
         validate_sub_path(&mounts, &mount, problems);
         validate_propagation(&mounts, &mount, privileged, problems);
@@ -147,7 +147,7 @@ fn validate_sub_path(mounts: &Cursor<'_>, mount: &Cursor<'_>, problems: &mut Pro
     if !expression.is_empty() {
         if !path.is_empty() {
             let detail = "subPathExpr and subPath are mutually exclusive";
-            problems.invalid(&expression, expression.value(), detail);
+            problems.invalid(expression, expression.value(), detail);
         }
         descending(&mounts.child("subPathExpr").path(), expression.text(), problems);
     }

@@ -6,7 +6,7 @@ use crate::kinds::fill;
 
 type Object = Map<String, Value>;
 
-/// What a pod's `restartPolicy: Always` container gets to end by itself, in seconds.
+/// How long containers get to end by themselves, in seconds.
 const GRACE_PERIOD_S: i64 = 30;
 /// Mode of the files of ConfigMap, Secret, downward API and projected volumes: 0644.
 const FILE_MODE: i64 = 0o644;
@@ -31,13 +31,12 @@ pub(super) fn default_pod(object: &mut Value) {
         request_limits(resources);
     }
     fill::absent(spec, "enableServiceLinks", true);
-    mirror_addresses(object);
 }
 
 /// Fills in the pod template at `template` of a workload's spec.
 pub(in crate::kinds) fn default_template(workload_spec: &mut Object) {
+    fill::absent(workload_spec, "template", json!({}));
     if let Some(template) = fill::part(workload_spec, "template") {
-        fill::absent(template, "metadata", json!({}));
         fill::absent(template, "spec", json!({}));
         if let Some(spec) = fill::part(template, "spec") {
             default_spec(spec);
@@ -77,7 +76,6 @@ fn name_service_account(spec: &mut Object) {
 }
 
 fn default_container(container: &mut Object) {
-    fill::absent(container, "resources", json!({}));
     fill::zero(container, "terminationMessagePath", "/dev/termination-log");
     fill::zero(container, "terminationMessagePolicy", "File");
     let image = container.get("image").and_then(Value::as_str).unwrap_or_default();
@@ -204,7 +202,7 @@ fn default_files(source: &mut Object) {
 }
 
 /// `podIP` is the first of `podIPs`, `hostIP` the first of `hostIPs`; a node may report either.
-fn mirror_addresses(object: &mut Value) {
+pub(super) fn mirror_addresses(object: &mut Value) {
     let Some(status) = object.get_mut("status").and_then(Value::as_object_mut) else { return };
     for (one, all) in [("podIP", "podIPs"), ("hostIP", "hostIPs")] {
         let single = status.get(one).and_then(Value::as_str).filter(|ip| !ip.is_empty()).map(str::to_owned);

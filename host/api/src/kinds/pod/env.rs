@@ -161,9 +161,7 @@ fn is_huge_pages(resource: &str) -> bool {
 
 fn validate_key(reference: &Cursor<'_>, problems: &mut Problems) {
     let (name, key) = (reference.child("name"), reference.child("key"));
-    for fault in names::subdomain_1123(name.text()) {
-        problems.invalid(name, &name.text().into(), &fault);
-    }
+    reject(&name, names::subdomain_1123(name.text()), problems);
     if key.is_empty() {
         problems.required(key, "");
     } else {

@@ -99,9 +99,7 @@ fn validate_pod_term(term: &Cursor<'_>, problems: &mut Problems) {
     if key.is_empty() {
         problems.required(key, "can not be empty");
     }
-    for fault in names::qualified_name(key.text()) {
-        problems.invalid(key, &key.text().into(), &fault);
-    }
+    reject(&key, names::qualified_name(key.text()), problems);
 }
 
 /// Checks a pod's `topologySpreadConstraints`.

@@ -138,9 +138,7 @@ fn refuse_tokens(spec: &Cursor<'_>, problems: &mut Problems) {
 fn validate_gates(spec: &Cursor<'_>, problems: &mut Problems) {
     for gate in spec.child("readinessGates").items() {
         let condition = gate.child("conditionType");
-        for fault in names::qualified_name(condition.text()) {
-            problems.invalid(condition, &condition.text().into(), &fault);
-        }
+        reject(&condition, names::qualified_name(condition.text()), problems);
     }
     let mut seen = BTreeSet::new();
     for gate in spec.child("schedulingGates").items() {
@@ -200,9 +198,7 @@ fn validate_dns_config(spec: &Cursor<'_>, problems: &mut Problems) {
 fn validate_host_aliases(aliases: &Cursor<'_>, problems: &mut Problems) {
     for alias in aliases.items() {
         let ip = alias.child("ip");
-        for fault in names::ip_address(ip.text()) {
-            problems.invalid(ip, &ip.text().into(), &fault);
-        }
+        reject(&ip, names::ip_address(ip.text()), problems);
         for name in alias.child("hostnames").items() {
             reject(&name, names::subdomain_1123(name.text()), problems);
         }

@@ -72,7 +72,7 @@ fn is_headless(spec: &Cursor<'_>) -> bool {
 fn validate_type(spec: &Cursor<'_>, problems: &mut Problems) {
     let (kind, ports) = (spec.child("type").text(), spec.child("ports"));
     if ports.is_empty() && !is_headless(spec) && kind != "ExternalName" {
-        problems.required(&ports, "");
+        problems.required(ports, "");
     }
     match kind {
         "LoadBalancer" => {
@@ -127,7 +127,7 @@ fn validate_ports(spec: &Cursor<'_>, problems: &mut Problems) {
         }
         let value = number.int().unwrap_or_default();
         for fault in names::port_number(value) {
-            problems.invalid(&number, &value.into(), &fault);
+            problems.invalid(number, &value.into(), &fault);
         }
         one_of(&port.child("protocol"), &PROTOCOLS, problems);
         validate_port(&port.child("targetPort"), problems);
@@ -146,7 +146,7 @@ fn validate_affinity(spec: &Cursor<'_>, problems: &mut Problems) {
         let timeout = client.child("timeoutSeconds");
         if timeout.int().is_none_or(|seconds| !(1..=AFFINITY_S_MAX).contains(&seconds)) {
             let detail = format!("must be greater than 0 and less than {AFFINITY_S_MAX}");
-            problems.invalid(&timeout, timeout.value(), &detail);
+            problems.invalid(timeout, timeout.value(), &detail);
         }
     }
 }
@@ -156,7 +156,7 @@ fn validate_addresses(spec: &Cursor<'_>, problems: &mut Problems) {
     for (index, family) in families.items().enumerate() {
         one_of(&family, &["IPv4", "IPv6"], problems);
         if families.list()[..index].contains(family.value()) {
-            problems.duplicate(&family, family.value());
+            problems.duplicate(family, family.value());
         }
     }
     if policy.exists() {
@@ -164,14 +164,14 @@ fn validate_addresses(spec: &Cursor<'_>, problems: &mut Problems) {
     }
     let (first, all) = (spec.child("clusterIP"), spec.child("clusterIPs"));
     if all.is_empty() && !first.is_empty() {
-        problems.required(&all, "");
+        problems.required(all, "");
     } else if !all.is_empty() && first.is_empty() {
-        problems.invalid(&all, all.value(), "must be empty when `clusterIP` is not specified");
+        problems.invalid(all, all.value(), "must be empty when `clusterIP` is not specified");
     } else if !all.is_empty() && all.list()[0] != *first.value() {
-        problems.invalid(&all, all.value(), "first value must match `clusterIP`");
+        problems.invalid(all, all.value(), "first value must match `clusterIP`");
     }
     if all.list().len() > 2 {
-        problems.invalid(&all, all.value(), "may only hold up to 2 values");
+        problems.invalid(all, all.value(), "may only hold up to 2 values");
     }
     validate_address_list(&all, &families, problems);
 }
@@ -197,7 +197,7 @@ fn validate_address_list(all: &Cursor<'_>, families: &Cursor<'_>, problems: &mut
         let family = family.as_str().unwrap_or_default();
         if (family == "IPv4" && is_v6) || (family == "IPv6" && !is_v6) {
             let detail = format!("expected an {family} value as indicated by `ipFamilies[{index}]`");
-            problems.invalid(&address, address.value(), &detail);
+            problems.invalid(address, address.value(), &detail);
         }
     }
 }
@@ -219,7 +219,7 @@ fn validate_node_ports(spec: &Cursor<'_>, problems: &mut Problems) {
             }
             match key {
                 "nodePort" => problems.duplicate(port.child(key), port.child(key).value()),
-                _ => problems.duplicate(&port, &json!({ "port": number(&port, key), "protocol": protocol })),
+                _ => problems.duplicate(port, &json!({ "port": number(&port, key), "protocol": protocol })),
             }
         }
     }
@@ -232,7 +232,7 @@ fn validate_balancer(spec: &Cursor<'_>, problems: &mut Problems) {
         // The API server writes this one field with a capital letter.
         let at = spec.child("LoadBalancerSourceRanges");
         if !is_balancer {
-            problems.forbidden(&at, BALANCER_ONLY);
+            problems.forbidden(at, BALANCER_ONLY);
         }
         for (index, range) in ranges.items().enumerate() {
             for fault in names::cidr(range.text().trim()) {
@@ -247,7 +247,7 @@ fn validate_balancer(spec: &Cursor<'_>, problems: &mut Problems) {
     let class = spec.child("loadBalancerClass");
     if class.exists() {
         if !is_balancer {
-            problems.forbidden(&class, BALANCER_ONLY);
+            problems.forbidden(class, BALANCER_ONLY);
         }
         reject(&class, names::qualified_name(class.text()), problems);
     }
@@ -262,14 +262,14 @@ fn validate_traffic(spec: &Cursor<'_>, problems: &mut Problems) {
     };
     if !external.is_empty() && !is_external {
         let detail = "may only be set for externally-accessible services";
-        problems.invalid(&external, external.value(), detail);
+        problems.invalid(external, external.value(), detail);
     } else if is_external {
         one_of(&external, &["Cluster", "Local"], problems);
     }
     let health = spec.child("healthCheckNodePort");
     if health.int().is_some_and(|port| port != 0) && external.text() != "Local" {
         let detail = "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'";
-        problems.invalid(&health, health.value(), detail);
+        problems.invalid(health, health.value(), detail);
     }
     if internal.exists() {
         one_of(&internal, &["Cluster", "Local"], problems);
