@@ -15,6 +15,8 @@ use nix::sys::socket::{
 const RECEIVE_BYTES: usize = 64 << 10;
 /// Acknowledgements of the largest batch sent here (a few thousand map elements) must fit the socket.
 const RECEIVE_BUFFER_BYTES: usize = 4 << 20;
+/// How often a dump is asked for that changes keep interrupting: each takes well under a millisecond.
+const DUMP_ATTEMPTS: usize = 50;
 const HEADER_BYTES: usize = 16;
 const NLA_F_NESTED: u16 = 1 << 15;
 const NLA_TYPE_MASK: u16 = 0x3fff;
@@ -84,9 +86,10 @@ impl Message {
     }
 }
 
-/// An answer: its type and what follows the netlink header.
+/// An answer: its type, its flags and what follows the netlink header.
 pub(crate) struct Reply {
     pub(crate) kind: u16,
+    flags: u16,
     pub(crate) body: Vec<u8>,
 }
 
@@ -171,15 +174,27 @@ impl Socket {
         }
     }
 
-    /// Asks for all objects of a kind (the message carries `NLM_F_DUMP`).
+    /// Asks for all objects of a kind (the message carries `NLM_F_DUMP`). A list that changed while the kernel wrote it may
+    /// lack entries, so it is asked for again.
     pub(crate) fn dump(&self, message: Message) -> io::Result<Vec<Reply>> {
-        self.send(&message.0)?;
-        let mut replies = Vec::new();
+        for _ in 0..DUMP_ATTEMPTS {
+            self.send(&message.0)?;
+            if let Some(replies) = self.receive_dump()? {
+                return Ok(replies);
+            }
+        }
+        Err(io::Error::other(format!("the kernel's list changed {DUMP_ATTEMPTS} times while it was read")))
+    }
+
+    /// One dump; `None` when it was interrupted by a change.
+    fn receive_dump(&self) -> io::Result<Option<Vec<Reply>>> {
+        let (mut replies, mut whole) = (Vec::new(), true);
         loop {
             let datagram = self.receive(MsgFlags::empty())?;
             for reply in split(&datagram) {
+                whole &= reply.flags & libc::NLM_F_DUMP_INTR as u16 == 0;
                 if reply.kind == libc::NLMSG_DONE as u16 {
-                    return Ok(replies);
+                    return Ok(whole.then_some(replies));
                 }
                 acknowledgement(&reply)?;
                 replies.push(reply);
@@ -216,9 +231,10 @@ fn split(mut datagram: &[u8]) -> impl Iterator<Item = Reply> {
     std::iter::from_fn(move || {
         let length = usize::try_from(u32_at(datagram, 0)?).ok()?;
         let kind = u16::from_ne_bytes(datagram.get(4..6)?.try_into().ok()?);
+        let flags = u16::from_ne_bytes(datagram.get(6..8)?.try_into().ok()?);
         let body = datagram.get(HEADER_BYTES..length)?.to_vec();
         datagram = datagram.get(length.next_multiple_of(4)..).unwrap_or_default();
-        Some(Reply { kind, body })
+        Some(Reply { kind, flags, body })
     })
 }
 

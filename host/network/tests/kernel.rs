@@ -7,10 +7,11 @@ mod common;
 use std::collections::BTreeSet;
 use std::fs;
 use std::net::Ipv4Addr;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use berth_network::{HostPort, Network, NetworkError, Protocol, destroy};
-use common::{Fixture, Outside, ask, exists, inside, serve, sh};
+use berth_network::{HostPort, Network, NetworkConfig, NetworkError, Protocol, destroy};
+use common::{Fixture, Outside, PATIENCE, ask, exists, inside, serve, sh, wait_until};
 
 #[test]
 fn pods_reach_each_other_the_node_and_themselves() {
@@ -112,7 +113,8 @@ fn a_restart_adopts_what_lives_and_clears_what_does_not() {
     let adoption = network.adopt(&["kept", "lost"].map(str::to_owned).into());
     assert_eq!(adoption.adopted.values().collect::<Vec<_>>(), [&kept]);
     assert_eq!(adoption.lost, ["lost"]);
-    assert!(!lost.netns_path.exists() && !exists("va2133ffffffff"));
+    assert!(!lost.netns_path.exists());
+    assert!(!exists("va2133ffffffff"), "{}", sh("ip link show va2133ffffffff"));
 
     assert_eq!(network.gc(&BTreeSet::from(["kept".to_owned()])).unwrap(), ["stray"]);
     assert!(!stray.netns_path.exists() && network.get("stray").is_none());
@@ -120,6 +122,38 @@ fn a_restart_adopts_what_lives_and_clears_what_does_not() {
     assert_eq!(ask((kept.ip, 80)), kept.gateway.to_string(), "its link is on the new bridge");
     let next = network.attach("next").unwrap();
     assert!(![kept.ip, lost.ip, stray.ip].contains(&next.ip), "addresses rest: {}", next.ip);
+}
+
+/// Names the data directory of the process that is to be killed: this test binary, started again.
+const CHILD_DIR: &str = "BERTH_NETWORK_TEST_CHILD_DIR";
+
+#[test]
+fn a_killed_process_leaves_its_pods_and_nothing_else() {
+    if let Some(dir) = std::env::var_os(CHILD_DIR) {
+        let (cluster_id, pod_cidr) = ("a213c".parse().unwrap(), "10.213.12.0/24".parse().unwrap());
+        let config = NetworkConfig { cluster_id, pod_cidr, data_dir: dir.into(), spare_count: 3 };
+        let network = Network::open(config).unwrap();
+        network.attach("kept").unwrap();
+        std::thread::park_timeout(PATIENCE); // Until it is killed.
+        return;
+    }
+    let fixture = Fixture::new("a213c", "10.213.12.0/24");
+    let links = || sh("ls /sys/class/net").lines().filter(|name| name.starts_with("va213c")).count();
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "a_killed_process_leaves_its_pods_and_nothing_else"])
+        .env(CHILD_DIR, fixture.dir.path())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    wait_until(|| links() == 4, "a pod's link and three spares");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    wait_until(|| links() == 1, "the kernel removes the spares, and only them");
+
+    let network = fixture.open(0);
+    let kept = network.get("kept").unwrap();
+    let _server = serve(Some(&kept.netns_path), (Ipv4Addr::UNSPECIFIED, 80));
+    assert_eq!(ask((kept.ip, 80)), kept.gateway.to_string());
 }
 
 #[test]

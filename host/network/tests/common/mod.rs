@@ -3,15 +3,16 @@
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use berth_network::{Ipv4Cidr, Network, NetworkConfig, destroy};
-use nix::sched::{CloneFlags, setns};
+use nix::sched::{CloneFlags, setns, unshare};
 
-/// How long a connection may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long anything may take on a busy machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A network's directory and names; everything is removed at the end, and the removal checked.
 pub(crate) struct Fixture {
@@ -63,7 +64,9 @@ impl Drop for Fixture {
 
 /// A namespace beside the node, as another machine on its network: `<prefix>.1` is the node, `<prefix>.2` the other.
 pub(crate) struct Outside {
-    name: String,
+    link: String,
+    /// Only this descriptor keeps the namespace.
+    _file: File,
     pub(crate) netns: PathBuf,
     pub(crate) near: Ipv4Addr,
     pub(crate) far: Ipv4Addr,
@@ -71,25 +74,32 @@ pub(crate) struct Outside {
 
 impl Outside {
     pub(crate) fn new(id: &str, prefix: &str) -> Outside {
-        let name = format!("berth-test-{id}");
+        let create = || {
+            unshare(CloneFlags::CLONE_NEWNET).unwrap();
+            File::open("/proc/thread-self/ns/net").unwrap()
+        };
+        let file = std::thread::spawn(create).join().unwrap();
         let outside = Outside {
-            netns: Path::new("/run/netns").join(&name),
+            link: format!("o{id}"),
+            netns: format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd()).into(),
+            _file: file,
             near: format!("{prefix}.1").parse().unwrap(),
             far: format!("{prefix}.2").parse().unwrap(),
-            name,
         };
         outside.remove();
+        let (link, netns) = (&outside.link, outside.netns.display());
         sh(&format!(
-            "set -e; ip netns add {0}; ip link add o{id} type veth peer name eth0 netns {0}; \
-             ip addr add {prefix}.1/24 dev o{id}; ip link set o{id} up; \
-             ip -n {0} addr add {prefix}.2/24 dev eth0; ip -n {0} link set eth0 up; ip -n {0} link set lo up",
-            outside.name
+            "set -e; ip link add {link} type veth peer name eth0 netns {netns}; \
+             ip addr add {prefix}.1/24 dev {link}; ip link set {link} up"
         ));
+        let configure =
+            format!("set -e; ip addr add {prefix}.2/24 dev eth0; ip link set eth0 up; ip link set lo up");
+        inside(&outside.netns, move || sh(&configure));
         outside
     }
 
     fn remove(&self) {
-        let _ = Command::new("ip").args(["netns", "del", &self.name]).output(); // It may not be there.
+        let _ = Command::new("ip").args(["link", "del", &self.link]).output(); // It may not be there.
     }
 }
 
@@ -152,4 +162,13 @@ pub(crate) fn sh(command: &str) -> String {
     let output = Command::new("sh").args(["-c", command]).output().unwrap();
     assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
+}
+
+/// Waits for a condition.
+pub(crate) fn wait_until(mut condition: impl FnMut() -> bool, what: &str) {
+    let deadline = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < deadline, "still not so after {PATIENCE:?}: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
