@@ -89,10 +89,11 @@ fn core_module(package: &Path, target_dir: &Path, toolchain: &Toolchain) -> Resu
 fn module_path(messages: &str) -> Option<PathBuf> {
     let messages = messages.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
     let files = messages.flat_map(|message| message["filenames"].as_array().cloned().unwrap_or_default());
-    files
-        .filter_map(|file| file.as_str().map(PathBuf::from))
-        .filter(|file| file.extension().is_some_and(|e| e == "wasm"))
-        .next_back()
+    let paths = files.filter_map(|file| file.as_str().map(PathBuf::from));
+    paths.fold(
+        None,
+        |last, path| if path.extension().is_some_and(|e| e == "wasm") { Some(path) } else { last },
+    )
 }
 
 /// Wraps a core module that carries its world in a custom section.

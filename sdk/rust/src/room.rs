@@ -17,6 +17,13 @@ impl<'a> Room<'a> {
         Self { cluster, taken: BTreeMap::new(), units: BTreeMap::new() }
     }
 
+    /// What is left of one node only: cheap to take, for asking what would be if.
+    pub fn clone_node(&self, slot: u32) -> Self {
+        let taken = self.taken.get(&slot).map(|row| (slot, row.clone())).into_iter().collect();
+        let units = self.units.get(&slot).map(|units| (slot, units.clone())).into_iter().collect();
+        Self { cluster: self.cluster, taken, units }
+    }
+
     /// How much of a dimension a node has left.
     pub fn free(&self, slot: u32, dimension: usize) -> i32 {
         let taken = self.taken.get(&slot).map_or(0, |row| row[dimension]);

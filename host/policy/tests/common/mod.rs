@@ -1,5 +1,5 @@
 //! What the tests of this crate share.
-#![allow(dead_code, missing_docs, unreachable_pub)] // Each test program uses a part of it.
+#![allow(dead_code, missing_docs, unreachable_pub, clippy::unwrap_used)] // Each test program uses a part of it.
 
 use berth_policy::{Component, Engine, Limits};
 use berth_scheduler::policy::{Class, Ctx, Feed, Manifest, Policy, PolicyError, ScoreQuestion};
