@@ -75,6 +75,15 @@ fn rows() {
 }
 
 #[test]
+fn warnings() {
+    each_case("warnings", |resource, case| {
+        let mut object = decode(resource, &case["object"]);
+        (resource.behaviour.default)(&mut object);
+        (resource.behaviour.warnings)(&object)
+    });
+}
+
+#[test]
 fn every_kind_names_its_fields_and_schema() {
     for resource in catalogue().iter() {
         assert!(Schema::builtin().named(&resource.schema_type).is_some(), "{}", resource.schema_type);

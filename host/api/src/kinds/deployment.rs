@@ -6,7 +6,7 @@ use super::cursor::Cursor;
 use super::meta::{immutable, not_negative, reject, validate_meta, validate_meta_update};
 use super::pod::default_template;
 use super::view::{age, copy_field, int_at, name};
-use super::workload::{validate_counters, validate_workload, wide_cells};
+use super::workload::{validate_counters, validate_workload, warnings, wide_cells};
 use super::{Names, SCALE, age_column, column, fill, name_column, names, status_of, with_status};
 use crate::resource::{Behaviour, Column, Resource, Scope};
 use crate::status::Problems;
@@ -27,6 +27,7 @@ pub(super) fn resource() -> Resource {
         validate,
         validate_update,
         validate_status,
+        warnings,
         columns,
         cells,
         ..with_status()

@@ -11,13 +11,16 @@ mod table;
 mod update;
 mod validate;
 mod volumes;
+mod warnings;
 
 use serde_json::{Value, json};
 
 pub(super) use default::default_template;
 pub(super) use probes::validate_port;
 pub(super) use validate::validate_template;
+pub(super) use warnings::warnings as template_warnings;
 
+use super::cursor::Cursor;
 use super::meta::validate_meta_update;
 use super::view::{copy_field, is_true_at, list_at, str_at};
 use super::{Names, status_of, with_status};
@@ -75,16 +78,7 @@ fn prepare_status(new: &mut Value, old: &Value) {
 }
 
 fn warnings(object: &Value) -> Vec<String> {
-    list_at(object, "spec.topologySpreadConstraints")
-        .iter()
-        .enumerate()
-        .filter(|(_, constraint)| constraint.get("labelSelector").is_none_or(Value::is_null))
-        .map(|(index, _)| {
-            format!(
-                "spec.topologySpreadConstraints[{index}].labelSelector: a null labelSelector results in matching no pod"
-            )
-        })
-        .collect()
+    warnings::warnings(&Cursor::top(object, "metadata"), &Cursor::top(object, "spec"))
 }
 
 fn fields(object: &Value) -> Vec<(&'static str, String)> {

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::cursor::Cursor;
 use super::meta::{NOT_NEGATIVE, not_negative};
-use super::pod::validate_template;
+use super::pod::{template_warnings, validate_template};
 use super::selector::validate_selector;
 use super::view::{at, list_at, str_at};
 use crate::select::Selector;
@@ -58,6 +58,13 @@ fn validate_own_template(template: &Cursor<'_>, problems: &mut Problems) {
         let detail = "activeDeadlineSeconds in ReplicaSet is not Supported";
         problems.forbidden(pod.child("activeDeadlineSeconds"), detail);
     }
+}
+
+/// What is hardly meant in a workload's pod template.
+pub(super) fn warnings(object: &Value) -> Vec<String> {
+    let spec = Cursor::top(object, "spec");
+    let template = spec.child("template");
+    template_warnings(&template.child("metadata"), &template.child("spec"))
 }
 
 /// Checks counters that can be neither negative nor larger than `status.replicas`.

@@ -107,10 +107,6 @@ fn validate_references(spec: &Cursor<'_>, problems: &mut Problems) {
     if let Some(seconds) = deadline.int() {
         reject(&deadline, names::in_range(seconds, 1, i64::from(i32::MAX)), problems);
     }
-    let grace = spec.child("terminationGracePeriodSeconds");
-    if grace.int().is_some_and(|seconds| seconds < 0) {
-        problems.invalid(grace, grace.value(), "must be greater than or equal to 0");
-    }
 }
 
 /// The name the pod goes by inside.
