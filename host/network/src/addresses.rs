@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use crate::{NetworkConfig, NetworkError};
 
-/// The link beside the addresses that points to the one given out last.
+/// The link beside the addresses that points to the one taken last.
 const LAST: &str = "last";
 
 /// The node's addresses. Memory knows those held by pods, spares and links being deleted; disk knows the pods'.
@@ -70,7 +70,9 @@ impl Addresses {
         std::os::unix::fs::symlink(uid, &path).map_err(NetworkError::io("create", &path))?;
         let (last, next) = (self.dir.join(LAST), self.dir.join("last.new"));
         let _ = fs::remove_file(&next); // Left by a crash between the two calls below.
-        std::os::unix::fs::symlink(address.to_string(), &next).map_err(NetworkError::io("create", &next))?;
+        // Where taking goes on, not this address: spares are taken long before they are assigned, and in another order.
+        let taken_last = self.address(self.cursor).to_string();
+        std::os::unix::fs::symlink(taken_last, &next).map_err(NetworkError::io("create", &next))?;
         fs::rename(&next, &last).map_err(NetworkError::io("replace", &last))
     }
 
@@ -123,8 +125,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (mut addresses, _) = Addresses::open(&config(dir.path())).unwrap();
         let (a, b) = (addresses.take().unwrap(), addresses.take().unwrap());
-        addresses.assign(a, "pod-a").unwrap();
         addresses.assign(b, "pod-b").unwrap();
+        addresses.assign(a, "pod-a").unwrap();
         addresses.release(b).unwrap();
         let (mut reopened, on_disk) = Addresses::open(&config(dir.path())).unwrap();
         assert_eq!(on_disk, [(a, "pod-a".to_owned())]);
