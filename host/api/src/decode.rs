@@ -10,7 +10,7 @@ mod syntax;
 #[cfg(test)]
 mod tests;
 pub(crate) mod walk;
-mod yaml;
+pub(crate) mod yaml;
 
 use serde_json::Value;
 

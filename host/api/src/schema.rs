@@ -14,6 +14,9 @@ pub use rows::SchemaError;
 /// The types of the Kubernetes API that this build knows.
 const KUBERNETES: &str = include_str!("../schema/v1.34.jsonl");
 
+/// Types of `meta.k8s.io` that no client library registers as a kind: what metadata clients ask for with `Accept`.
+const META: &str = include_str!("../schema/meta.jsonl");
+
 /// The types of Berth's own API group, declared as any custom type is.
 const BERTH: &str = include_str!("../schema/berth.jsonl");
 
@@ -133,7 +136,9 @@ pub enum Shape {
 /// `x-kubernetes-list-type` with its keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ListType {
-    /// One value that is replaced as a whole; also what an undeclared list is.
+    /// Not declared: one value that is replaced as a whole.
+    Undeclared,
+    /// One value that is replaced as a whole.
     Atomic,
     /// A set of scalars.
     Set,
@@ -159,7 +164,7 @@ impl Schema {
     pub fn builtin() -> &'static Self {
         static BUILTIN: LazyLock<Schema> = LazyLock::new(|| {
             let mut schema = Schema::default();
-            for rows in [KUBERNETES, BERTH] {
+            for rows in [KUBERNETES, META, BERTH] {
                 if let Err(error) = schema.extend(rows) {
                     panic!("the schema table of this build is broken: {error}");
                 }

@@ -46,20 +46,36 @@ pub(super) fn base64(text: String) -> Result<String, ScalarError> {
     }
 }
 
-/// A Go duration: `300ms`, `-1.5h`, `2h45m`. No kind that is served computes with one, so its text is kept.
+/// A Go duration. No kind that is served computes with one, so its text is kept.
 pub(super) fn duration(text: String) -> Result<String, ScalarError> {
-    let mut rest = text.strip_prefix(['-', '+']).unwrap_or(&text);
-    let mut valid = !rest.is_empty();
-    while valid && !rest.is_empty() && rest != "0" {
-        let number = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
-        let unit = ["ns", "us", "µs", "ms", "s", "m", "h"]
-            .into_iter()
-            .filter(|unit| rest[number..].starts_with(unit))
-            .max_by_key(|unit| unit.len());
-        valid = number > 0 && unit.is_some();
-        rest = &rest[(number + unit.map_or(0, str::len)).min(rest.len())..];
+    match duration_nanos(&text) {
+        Some(_) => Ok(text),
+        None => Err(ScalarError(format!("time: invalid duration {}", Value::from(text)))),
     }
-    if valid { Ok(text) } else { Err(ScalarError(format!("time: invalid duration \"{text}\""))) }
+}
+
+/// The nanoseconds of a Go duration: `300ms`, `-1.5h`, `2h45m`.
+pub(crate) fn duration_nanos(text: &str) -> Option<i64> {
+    const UNITS: [(&str, f64); 7] =
+        [("ns", 1.0), ("us", 1e3), ("µs", 1e3), ("ms", 1e6), ("s", 1e9), ("m", 60e9), ("h", 3600e9)];
+    let (sign, mut rest) = match text.strip_prefix('-') {
+        Some(rest) => (-1.0, rest),
+        None => (1.0, text.strip_prefix('+').unwrap_or(text)),
+    };
+    if rest == "0" {
+        return Some(0);
+    }
+    let mut nanos = 0.0;
+    while !rest.is_empty() {
+        let (number, tail) =
+            rest.split_at(rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len()));
+        let unit = tail.split(|c: char| c.is_ascii_digit() || c == '.').next().unwrap_or_default();
+        let (_, factor) = UNITS.into_iter().find(|(word, _)| *word == unit)?;
+        nanos += number.parse::<f64>().ok()? * factor;
+        rest = &tail[unit.len()..];
+    }
+    (!text.is_empty() && nanos.is_finite() && nanos < i64::MAX as f64 && text.len() > 1)
+        .then_some((sign * nanos) as i64)
 }
 
 /// Go's zero value: what a null in a list or map stands for.

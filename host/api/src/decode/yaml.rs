@@ -15,7 +15,7 @@ const ALIAS_NODES_MAX: usize = 100_000;
 ///
 /// # Errors
 /// What is wrong, beginning with `yaml: `.
-pub(super) fn parse(text: &str) -> Result<(Value, Vec<Finding>), String> {
+pub(crate) fn parse(text: &str) -> Result<(Value, Vec<Finding>), String> {
     let mut composer = Composer {
         text,
         events: Parser::new_from_str(text),
@@ -200,7 +200,7 @@ fn scalar(text: &str, style: ScalarStyle, tag: Option<&Tag>) -> Result<Node, Str
 }
 
 /// What an unquoted scalar is under YAML 1.1.
-fn resolve(text: &str) -> Value {
+pub(crate) fn resolve(text: &str) -> Value {
     match text {
         "" | "~" | "null" | "Null" | "NULL" => return Value::Null,
         "y" | "Y" | "yes" | "Yes" | "YES" | "true" | "True" | "TRUE" | "on" | "On" | "ON" => {

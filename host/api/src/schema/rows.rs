@@ -208,7 +208,8 @@ impl FieldRow<'_> {
         match &*self.list_type {
             "map" => ListType::Map(self.list_keys.iter().map(|key| (**key).into()).collect()),
             "set" => ListType::Set,
-            _ => ListType::Atomic,
+            "atomic" => ListType::Atomic,
+            _ => ListType::Undeclared,
         }
     }
 
