@@ -26,10 +26,10 @@ pub(super) fn mutate(review: &Review<'_>, pod: &mut Value, suffix: &str) -> Resu
     pod["spec"]["serviceAccountName"] = name.as_str().into();
     pod["spec"]["serviceAccount"] = name.as_str().into();
     let account = account(review, &name)?;
-    if list_at(pod, "spec.imagePullSecrets").is_empty() {
-        if let Some(secrets) = at(&account, "imagePullSecrets") {
-            pod["spec"]["imagePullSecrets"] = secrets.clone();
-        }
+    if list_at(pod, "spec.imagePullSecrets").is_empty()
+        && let Some(secrets) = at(&account, "imagePullSecrets")
+    {
+        pod["spec"]["imagePullSecrets"] = secrets.clone();
     }
     if wants_token(pod, &account) {
         mount_token(pod, suffix);

@@ -46,6 +46,7 @@ pub(super) fn create(
     let name = str_at(&object, "metadata.name").to_owned();
     refuse(context, &name, problems)?;
     warnings.extend((behaviour.warnings)(&object));
+    refuse_taken(context, &name)?;
     let mut problems = Problems::default();
     allocate::allocate(context, &mut object, None, &mut problems);
     refuse(context, &name, problems)?;
@@ -58,14 +59,17 @@ pub(super) fn create(
     context.record_managers(&mut object, None);
 
     let key = context.key(&name);
-    if let Some(there) = context.state.get(&key) {
-        let mut status = Status::already_exists(&resource, &name);
-        if there.meta().deletion_timestamp.is_some() {
-            status.message = format!("object is being deleted: {}", status.message);
-        }
-        return Err(status);
-    }
     context.write(key, Expect::Absent, object, Reply { code: 201, warnings, shown: None })
+}
+
+/// 409 when there is an object of that name.
+fn refuse_taken(context: &Context<'_, '_>, name: &str) -> Result<(), Status> {
+    let Some(there) = context.state.get(&context.key(name)) else { return Ok(()) };
+    let mut status = Status::already_exists(&context.request.resource, name);
+    if there.meta().deletion_timestamp.is_some() {
+        status.message = format!("object is being deleted: {}", status.message);
+    }
+    Err(status)
 }
 
 /// 422 with all problems, if there are any.
@@ -116,7 +120,7 @@ impl Context<'_, '_> {
         for unhonoured in honour::unhonoured(&self.request.resource, object) {
             match unhonoured.action {
                 Action::Warn => warnings.push(unhonoured.warning()),
-                Action::Refuse => problems.forbidden(unhonoured.field, &unhonoured.reason),
+                Action::Refuse => problems.forbidden(unhonoured.field, unhonoured.reason),
             }
         }
     }
