@@ -322,3 +322,33 @@ pub(crate) fn getcwd() -> io::Result<Vec<u8>> {
     buffer.truncate((length as usize).saturating_sub(1));
     Ok(buffer)
 }
+
+/// The name that `ps` and `top` show, at most 15 bytes of it. After an `execve` by descriptor it would be a number.
+pub(crate) fn set_process_name(name: &CStr) -> io::Result<()> {
+    // SAFETY: the name ends in NUL; the kernel copies it.
+    check(c_long::from(unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr(), 0, 0, 0) })).map(drop)
+}
+
+/// Replaces the command line of this process by `title`, which must not be longer; the name too.
+pub(crate) fn set_process_title(title: &CStr) -> io::Result<()> {
+    set_process_name(title)?;
+    let stat = std::fs::read_to_string("/proc/self/stat")?;
+    // Fields 48 and 49, counted from after the name in parentheses, which ends field 2.
+    let fields = stat.rsplit_once(')').map(|(_, rest)| rest.split_whitespace().skip(48 - 3));
+    let mut bounds = fields.into_iter().flatten().filter_map(|field| field.parse::<usize>().ok());
+    let (Some(start), Some(end)) = (bounds.next(), bounds.next()) else {
+        return Err(io::Error::other("odd /proc/self/stat"));
+    };
+    let title = title.to_bytes_with_nul();
+    if start == 0 || end < start + title.len() {
+        return Err(io::Error::other("the command line is too short to be replaced"));
+    }
+    // SAFETY: from `start` to `end` lie the arguments that the kernel has put on our stack. They are writable, and
+    // nobody in this process, which has one thread, looks at them now.
+    unsafe {
+        let arguments = start as *mut u8;
+        arguments.write_bytes(0, end - start);
+        arguments.copy_from_nonoverlapping(title.as_ptr(), title.len());
+    }
+    Ok(())
+}

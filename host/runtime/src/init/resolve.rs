@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
-use nix::fcntl::{OFlag, open};
+use nix::fcntl::{OFlag, open, readlinkat};
 use nix::sys::stat::{Mode, SFlag, mkdirat, mknodat};
 
 use crate::sys;
@@ -51,9 +51,17 @@ impl Root {
 
     /// The directory at `path`, made with those above it when missing.
     pub(crate) fn make_directory(&self, path: &Path) -> io::Result<OwnedFd> {
+        self.make_directory_behind(path, 0)
+    }
+
+    /// `links` counts the dangling links that have been followed to get here.
+    fn make_directory_behind(&self, path: &Path, links: u32) -> io::Result<OwnedFd> {
         match self.open(path, OFlag::O_PATH | OFlag::O_DIRECTORY) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             other => return other,
+        }
+        if links > LINKS_MAX {
+            return Err(io::Error::from_raw_os_error(libc::ELOOP));
         }
         let mut current = self.open(Path::new("/"), OFlag::O_PATH | OFlag::O_DIRECTORY)?;
         let mut prefix = PathBuf::new();
@@ -62,7 +70,16 @@ impl Root {
             current = match self.open(&prefix, OFlag::O_PATH | OFlag::O_DIRECTORY) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
                     make_in(current.as_fd(), component.as_os_str())?;
-                    self.open(&prefix, OFlag::O_PATH | OFlag::O_DIRECTORY)?
+                    match self.open(&prefix, OFlag::O_PATH | OFlag::O_DIRECTORY) {
+                        // A link that leads nowhere yet, such as /var/run in an image without /run: its target is
+                        // made, looked up from the root again.
+                        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                            let target = readlinkat(&current, component.as_os_str())?;
+                            let base = prefix.parent().unwrap_or(Path::new(""));
+                            self.make_directory_behind(&base.join(target), links + 1)?
+                        }
+                        other => other?,
+                    }
                 }
                 other => other?,
             };
@@ -93,6 +110,9 @@ impl AsFd for Root {
         self.directory.as_fd()
     }
 }
+
+/// As many dangling links are followed on the way to a directory that is to be made; the kernel's limit is 40.
+const LINKS_MAX: u32 = 8;
 
 fn make_in(parent: BorrowedFd<'_>, name: &OsStr) -> io::Result<()> {
     match mkdirat(parent, name, Mode::from_bits_truncate(0o755)) {
@@ -136,6 +156,22 @@ mod tests {
         assert_eq!(real_path(&made), inside.join("etc/b/c"));
         let made = root.make_file(Path::new("/upwards/x/hosts")).unwrap();
         assert_eq!(real_path(&made), inside.join("etc/x/hosts"));
+    }
+
+    #[test]
+    fn targets_of_dangling_links_are_made_inside() {
+        let base = tempfile::tempdir().unwrap();
+        let inside = base.path().canonicalize().unwrap().join("root");
+        fs::create_dir_all(inside.join("var")).unwrap();
+        symlink("../run", inside.join("var/run")).unwrap();
+        symlink("/elsewhere/deep", inside.join("absolute")).unwrap();
+        symlink("loop", inside.join("loop")).unwrap();
+        let root = Root::new(fs::File::open(&inside).unwrap().into());
+        let made = root.make_directory(Path::new("/var/run/secrets")).unwrap();
+        assert_eq!(real_path(&made), inside.join("run/secrets"));
+        let made = root.make_directory(Path::new("/absolute/x")).unwrap();
+        assert_eq!(real_path(&made), inside.join("elsewhere/deep/x"));
+        assert!(root.make_directory(Path::new("/loop/x")).is_err());
     }
 
     #[test]

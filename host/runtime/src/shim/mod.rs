@@ -112,6 +112,7 @@ fn run(mut arguments: impl Iterator<Item = OsString>) -> io::Result<()> {
     sys::prctl(libc::PR_SET_CHILD_SUBREAPER, 1)?;
     // Nobody in a container may look at this process, not even through a child that has entered it.
     sys::prctl(libc::PR_SET_DUMPABLE, 0)?;
+    sys::set_process_name(c"berth-shim")?;
     let signals = block_signals()?;
     let record: PodRecord = rundir::read_record(&directory.pod_record())?;
     let process = ProcessRecord::of(std::process::id() as i32)?;

@@ -134,6 +134,8 @@ fn start_reaper() -> Result<(i32, OwnedFd), String> {
             let _ = unsafe { signal(Signal::SIGCHLD, SigHandler::SigIgn) };
             drop(sys::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as libc::c_ulong));
             drop(sys::close_all_but(&[]));
+            // Containers see this process: it must not tell them a path of the machine.
+            drop(sys::set_process_title(c"berth-pause"));
             loop {
                 nix::unistd::pause();
             }

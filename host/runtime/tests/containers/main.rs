@@ -3,6 +3,10 @@
 // A failed step of a test is a failed test.
 #![allow(clippy::unwrap_used)]
 
+mod crash;
 mod exec;
+mod logs;
+mod mounts;
 mod run;
+mod security;
 mod support;

@@ -1,0 +1,144 @@
+//! Berth dies, shims die, and what becomes of the containers.
+
+use std::fs;
+use std::time::Duration;
+
+use berth_runtime::{ContainerPhase, Error, Event, ExitCause, ShimState};
+
+use crate::support::{Node, PATIENCE, eventually, exec, leftovers, log_of};
+
+/// The pid of a pod's shim, from its own record.
+fn shim_pid(node: &Node, pod_id: &str) -> i32 {
+    let text = fs::read_to_string(node.path().join("run/pods").join(pod_id).join("shim.json")).unwrap();
+    let rest = text.split(r#""pid":"#).nth(1).unwrap();
+    rest.split(|c: char| !c.is_ascii_digit()).next().unwrap().parse().unwrap()
+}
+
+fn kill(pid: i32) {
+    // SAFETY: plain system call, on a shim that this test has started.
+    assert_eq!(unsafe { libc::kill(pid, libc::SIGKILL) }, 0);
+}
+
+#[test]
+fn containers_outlive_the_runtime_and_are_found_again() {
+    let node = Node::new();
+    let pod = node.pod();
+    let living = node.shell("i=0; while :; do echo tick $i; i=$((i+1)); sleep 0.05; done");
+    let started = pod.start_container(&living).unwrap();
+    let ended = node.shell("exit 5");
+    pod.start_container(&ended).unwrap();
+    // What a killed berth leaves: nobody closes anything in an orderly way, and another one starts.
+    let second = node.second_runtime();
+    let recovered = second.recover().unwrap();
+    assert_eq!(recovered.len(), 1);
+    let (handle, state) = &recovered[0];
+    assert_eq!((handle.id(), state.shim, state.containers.len()), (pod.id(), ShimState::Alive, 2));
+    let exit = handle.wait(&ended.id, Some(PATIENCE)).unwrap().unwrap();
+    assert_eq!((exit.code, exit.cause), (5, ExitCause::Observed));
+    let state = handle.state().unwrap();
+    let found = state.containers.iter().find(|container| container.spec.id == living.id).unwrap();
+    assert_eq!(found.phase, ContainerPhase::Running(started));
+    assert_eq!(found.spec, living);
+    let lines = log_of(&living).len();
+    eventually("the log goes on", || log_of(&living).len() > lines + 2);
+    assert_eq!(exec(handle, &living.id, &["sh", "-c", "exit 3"]).0, 3);
+    handle.kill(&living.id, libc::SIGKILL).unwrap();
+    let mut exits = Vec::new();
+    eventually("both ends are told to the new runtime", || {
+        for event in second.wait_any(Some(Duration::from_millis(10))).unwrap() {
+            match event {
+                Event::Exited { container_id, status, .. } => exits.push((container_id, status.code)),
+                Event::ShimDied { pod_id } => panic!("{pod_id}"),
+            }
+        }
+        exits.len() >= 2
+    });
+    exits.sort();
+    let mut wanted = [(ended.id.clone(), 5), (living.id.clone(), 137)];
+    wanted.sort();
+    assert_eq!(exits, wanted);
+    handle.remove().unwrap();
+    assert_eq!(leftovers(&node), Vec::<String>::new());
+}
+
+#[test]
+fn a_dead_shim_takes_its_containers_along_and_they_are_recorded_as_lost() {
+    let node = Node::new();
+    let pod = node.pod();
+    let ended = node.shell("exit 5");
+    pod.start_container(&ended).unwrap();
+    pod.wait(&ended.id, Some(PATIENCE)).unwrap().unwrap();
+    let living = node.container(&["/bin/sleep", "1000"]);
+    let started = pod.start_container(&living).unwrap();
+    kill(shim_pid(&node, pod.id()));
+    let mut died = false;
+    eventually("the death of the shim is told", || {
+        let events = node.runtime.wait_any(Some(Duration::from_millis(10))).unwrap();
+        died |= events.contains(&Event::ShimDied { pod_id: pod.id().to_owned() });
+        died
+    });
+    let state = pod.state().unwrap();
+    assert_eq!(state.shim, ShimState::Dead);
+    let exit = |id: &str| {
+        let found = state.containers.iter().find(|container| container.spec.id == id).unwrap();
+        match &found.phase {
+            ContainerPhase::Exited(exit) => exit.clone(),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!((exit(&ended.id).code, exit(&ended.id).cause), (5, ExitCause::Observed));
+    let lost = exit(&living.id);
+    assert_eq!((lost.code, lost.cause, lost.started_at), (137, ExitCause::Lost, Some(started.started_at)));
+    eventually("the process is gone", || !std::path::Path::new(&format!("/proc/{}", started.pid)).exists());
+    assert!(matches!(pod.start_container(&node.shell("exit 0")), Err(Error::ShimGone { .. })));
+    // Asked again, or by another runtime: the same answer.
+    assert_eq!(node.second_runtime().recover().unwrap()[0].1, state);
+    pod.remove_container(&living.id).unwrap();
+    assert_eq!(pod.state().unwrap().containers.len(), 1);
+    pod.remove().unwrap();
+    assert_eq!(leftovers(&node), Vec::<String>::new());
+}
+
+#[test]
+fn everything_can_be_destroyed_even_what_nobody_knows_any_more() {
+    let node = Node::new();
+    let forgotten = node.pod();
+    forgotten.start_container(&node.container(&["/bin/sleep", "1000"])).unwrap();
+    let healthy = node.pod();
+    healthy.start_container(&node.container(&["/bin/sleep", "1000"])).unwrap();
+    let damaged = node.pod();
+    damaged.start_container(&node.container(&["/bin/sleep", "1000"])).unwrap();
+    // A pod whose records were lost, and one whose shim was killed and directory removed.
+    fs::write(node.path().join("run/pods").join(damaged.id()).join("pod.json"), "{").unwrap();
+    kill(shim_pid(&node, forgotten.id()));
+    // Its mount goes first, or the directory could not be removed.
+    nix::mount::umount2(
+        &node.path().join("run/pods").join(forgotten.id()).join("shm"),
+        nix::mount::MntFlags::MNT_DETACH,
+    )
+    .unwrap();
+    fs::remove_dir_all(node.path().join("run/pods").join(forgotten.id())).unwrap();
+    let second = node.second_runtime();
+    assert_eq!(second.recover().unwrap().len(), 1, "only the healthy one");
+    second.destroy_all().unwrap();
+    assert_eq!(leftovers(&node), Vec::<String>::new());
+    assert!(!node.path().join("run").exists());
+    // So that the node can clean up as it always does.
+    fs::create_dir_all(node.path().join("run/pods")).unwrap();
+}
+
+#[test]
+fn usage_is_told_and_the_sum_is_the_pods() {
+    let node = Node::new();
+    let pod = node.pod();
+    let spec = node.shell("i=0; while [ $i -lt 50000 ]; do i=$((i+1)); done; exec sleep 1000");
+    pod.start_container(&spec).unwrap();
+    eventually("it has used some CPU", || pod.container_usage(&spec.id).unwrap().cpu_usage_ns > 1_000_000);
+    let used = pod.container_usage(&spec.id).unwrap();
+    assert!(
+        used.memory_usage_bytes > 0 && used.memory_working_set_bytes <= used.memory_usage_bytes,
+        "{used:?}"
+    );
+    assert_eq!(used.pids, 1);
+    assert!(pod.usage().unwrap().cpu_usage_ns >= used.cpu_usage_ns);
+}

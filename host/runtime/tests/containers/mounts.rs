@@ -1,0 +1,273 @@
+//! Volumes, and the sandbox that containers share.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use berth_runtime::{
+    Error, IpcNamespace, Mount, MountSource, NetworkNamespace, PidNamespace, Propagation, StartErrorKind,
+};
+
+use crate::support::{Node, exec, run_in, stdout_of};
+
+fn bind(path: impl Into<PathBuf>, destination: &str) -> Mount {
+    Mount {
+        destination: destination.into(),
+        source: MountSource::Bind { path: path.into(), sub_path: None },
+        read_only: false,
+        propagation: Propagation::Private,
+    }
+}
+
+fn volume(node: &Node, name: &str) -> PathBuf {
+    let path = node.path().join("volumes").join(name);
+    fs::create_dir_all(&path).unwrap();
+    path
+}
+
+#[test]
+fn directories_and_files_are_mounted_where_nothing_was() {
+    let node = Node::new();
+    let data = volume(&node, "data");
+    fs::write(data.join("hosts"), "10.0.0.1 web\n").unwrap();
+    let mut spec = node.shell("cat /etc/hosts; echo written > /var/lib/data/new; echo x > /var/lib/config/x");
+    spec.mounts = vec![
+        bind(data.join("hosts"), "/etc/hosts"),
+        bind(&data, "/var/lib/data"),
+        Mount { read_only: true, ..bind(&data, "/var/lib/config") },
+    ];
+    let (exit, log) = node.run(&spec);
+    assert_eq!(stdout_of(&log), "10.0.0.1 web");
+    assert_eq!(fs::read_to_string(data.join("new")).unwrap(), "written\n");
+    assert_ne!(exit.code, 0, "the read-only mount refuses");
+    assert!(!data.join("x").exists());
+}
+
+#[test]
+fn memory_file_systems_have_size_and_mode() {
+    let node = Node::new();
+    let mut spec =
+        node.shell("stat -c %a /cache; dd if=/dev/zero of=/cache/x bs=1M count=4 2>&1 | grep -c 'No space'");
+    spec.mounts = vec![Mount {
+        destination: "/cache".into(),
+        source: MountSource::Tmpfs { size_bytes: Some(2 << 20), mode: 0o1777 },
+        read_only: false,
+        propagation: Propagation::Private,
+    }];
+    assert_eq!(stdout_of(&node.run(&spec).1), "1777\n1");
+}
+
+#[test]
+fn sub_paths_are_made_and_stay_in_their_volume() {
+    let node = Node::new();
+    let data = volume(&node, "data");
+    symlink("/etc", data.join("out")).unwrap();
+    symlink("inner", data.join("in")).unwrap();
+    fs::create_dir(data.join("inner")).unwrap();
+    let start = |sub_path: &str| {
+        let mut spec = node.shell("echo x > /data/file");
+        let source = MountSource::Bind { path: data.clone(), sub_path: Some(sub_path.into()) };
+        spec.mounts = vec![Mount { source, ..bind("", "/data") }];
+        let pod = node.pod();
+        pod.start_container(&spec).map(|_| pod.wait(&spec.id, None).unwrap().unwrap().code)
+    };
+    assert_eq!(start("made/here").unwrap(), 0);
+    assert!(data.join("made/here/file").exists());
+    assert_eq!(start("in").unwrap(), 0);
+    assert!(data.join("inner/file").exists());
+    for escape in ["out", "../other", "out/x"] {
+        match start(escape) {
+            Err(Error::Start(error)) => assert_eq!(error.kind, StartErrorKind::Mount, "{error}"),
+            other => panic!("{escape}: {other:?}"),
+        }
+    }
+    assert!(!Path::new("/etc/file").exists());
+}
+
+#[test]
+fn a_link_in_the_image_does_not_lead_a_mount_out_of_it() {
+    let node = Node::new();
+    let outside = node.path().join("outside");
+    fs::create_dir(&outside).unwrap();
+    let image = node.path().join("image/base");
+    symlink(&outside, image.join("absolute")).unwrap();
+    symlink("../../../../../../..", image.join("upwards")).unwrap();
+    let data = volume(&node, "data");
+    fs::write(data.join("file"), "in the volume\n").unwrap();
+    let link = outside.to_string_lossy().into_owned();
+    let mut spec = node.shell(&format!("cat {link}/mine/file; cat {link}/yours/file"));
+    spec.mounts = vec![bind(&data, "/absolute/mine"), bind(&data, &format!("/upwards{link}/yours"))];
+    let (exit, log) = node.run(&spec);
+    assert_eq!((exit.code, stdout_of(&log).as_str()), (0, "in the volume\nin the volume"));
+    assert_eq!(fs::read_dir(&outside).unwrap().count(), 0, "the directory of the machine was touched");
+}
+
+#[test]
+fn a_racing_neighbour_cannot_move_a_mount_out() {
+    let node = Node::new();
+    let outside = node.path().join("outside");
+    fs::create_dir(&outside).unwrap();
+    let (shared, data) = (volume(&node, "shared"), volume(&node, "data"));
+    let pod = node.pod();
+    // The neighbour swaps a directory of the shared volume for a link, for ever.
+    let swap = "cd /shared; while :; do mkdir -p a; mv a b 2>/dev/null; ln -s $0 a; rm -rf a b; done";
+    let mut neighbour = node.container(&["/bin/sh", "-c", swap, &outside.to_string_lossy()]);
+    neighbour.mounts = vec![bind(&shared, "/shared")];
+    for applet in ["mv", "ln", "rm"] {
+        symlink("busybox", node.path().join("image/base/bin").join(applet)).unwrap();
+    }
+    pod.start_container(&neighbour).unwrap();
+    for _ in 0..30 {
+        let mut spec = node.shell("exit 0");
+        spec.mounts = vec![bind(&shared, "/shared"), bind(&data, "/shared/a/deep/mount")];
+        // It may fail, when the directory goes away under it; it may not end up elsewhere.
+        if pod.start_container(&spec).is_ok() {
+            pod.wait(&spec.id, None).unwrap();
+        }
+    }
+    assert_eq!(fs::read_dir(&outside).unwrap().count(), 0, "the directory of the machine was touched");
+}
+
+#[test]
+fn mounts_of_a_container_do_not_show_on_the_machine_unless_shared() {
+    let node = Node::new();
+    let data = volume(&node, "data");
+    let mut spec = node.container(&["/bin/true"]);
+    spec.mounts = vec![Mount { propagation: Propagation::Bidirectional, ..bind(&data, "/data") }];
+    let pod = node.pod();
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let root_is_shared = mounts.lines().any(|line| line.contains(" / / ") && line.contains(" shared:"));
+    match pod.start_container(&spec) {
+        Ok(_) => assert!(root_is_shared),
+        Err(error) => {
+            assert_eq!(
+                error.to_string(),
+                format!("path {} is mounted but it is not a shared mount", data.display())
+            );
+        }
+    }
+}
+
+#[test]
+fn containers_of_a_pod_share_network_host_name_and_memory() {
+    let node = Node::new();
+    let pod = node.pod();
+    let first = node.shell("echo shared > /dev/shm/file; exec sleep 1000");
+    pod.start_container(&first).unwrap();
+    let namespaces_of = "for n in net ipc uts; do readlink /proc/self/ns/$n; done";
+    let second = node.shell(&format!("cat /dev/shm/file; hostname; {namespaces_of}"));
+    crate::support::eventually("the file is there", || {
+        exec(&pod, &first.id, &["cat", "/dev/shm/file"]).0 == 0
+    });
+    let (_, log) = run_in(&pod, &second);
+    let out = stdout_of(&log);
+    assert!(out.starts_with(&format!("shared\n{}\nnet:[", pod.id())), "{out}");
+    let (_, namespaces, _) = exec(&pod, &first.id, &["sh", "-c", namespaces_of]);
+    assert!(out.ends_with(namespaces.trim_end()), "{out} {namespaces}");
+    let of_machine = fs::read_link("/proc/self/ns/net").unwrap();
+    assert!(!namespaces.contains(&*of_machine.to_string_lossy()));
+}
+
+#[test]
+fn a_network_namespace_may_be_made_after_the_pod() {
+    let node = Node::new();
+    let path = node.path().join("netns");
+    let mut spec = node.pod_spec();
+    spec.network = NetworkNamespace::Path(path.clone());
+    spec.sysctls = [("net.ipv4.ip_unprivileged_port_start".into(), "0".into())].into();
+    let pod = node.runtime.create_pod(&spec).unwrap();
+    pod.wait_ready().unwrap();
+    let container =
+        node.shell("cat /proc/sys/net/ipv4/ip_unprivileged_port_start; readlink /proc/self/ns/net");
+    match pod.start_container(&container) {
+        Err(Error::Start(error)) => {
+            assert_eq!(error.kind, StartErrorKind::Network);
+            assert!(error.message.ends_with("netns: no such file or directory"), "{error}");
+        }
+        other => panic!("{other:?}"),
+    }
+    let namespace = NetworkNamespaceFile::new(&path);
+    let again = node.shell("cat /proc/sys/net/ipv4/ip_unprivileged_port_start; readlink /proc/self/ns/net");
+    let (_, log) = run_in(&pod, &again);
+    assert_eq!(stdout_of(&log), format!("0\n{}", namespace.name));
+}
+
+/// A network namespace bind-mounted on a file, as the network crate makes them.
+struct NetworkNamespaceFile {
+    path: PathBuf,
+    name: String,
+}
+
+impl NetworkNamespaceFile {
+    fn new(path: &Path) -> NetworkNamespaceFile {
+        fs::write(path, "").unwrap();
+        let copy = path.to_owned();
+        let name = std::thread::spawn(move || {
+            use nix::sched::{CloneFlags, unshare};
+            unshare(CloneFlags::CLONE_NEWNET).unwrap();
+            let own = Path::new("/proc/thread-self/ns/net");
+            nix::mount::mount(Some(own), &copy, None::<&str>, nix::mount::MsFlags::MS_BIND, None::<&str>)
+                .unwrap();
+            fs::read_link(own).unwrap().to_string_lossy().into_owned()
+        });
+        NetworkNamespaceFile { path: path.to_owned(), name: name.join().unwrap() }
+    }
+}
+
+impl Drop for NetworkNamespaceFile {
+    fn drop(&mut self) {
+        nix::mount::umount2(&self.path, nix::mount::MntFlags::MNT_DETACH).unwrap();
+    }
+}
+
+#[test]
+fn processes_are_shared_when_asked_for_and_all_die_with_their_container() {
+    let node = Node::new();
+    let mut pod_spec = node.pod_spec();
+    pod_spec.pid = PidNamespace::Pod;
+    let pod = node.runtime.create_pod(&pod_spec).unwrap();
+    let first = node.shell("sleep 1111 & exec sleep 2222");
+    pod.start_container(&first).unwrap();
+    let second = node.container(&["/bin/sleep", "3333"]);
+    pod.start_container(&second).unwrap();
+    let list = || exec(&pod, &second.id, &["ps", "-o", "args"]).1;
+    crate::support::eventually("all are seen", || {
+        list().contains("sleep 1111") && list().contains("sleep 2222")
+    });
+    assert!(!list().contains("run/pods"), "no path of the machine: {}", list());
+    pod.kill(&first.id, libc::SIGKILL).unwrap();
+    pod.wait(&first.id, Some(crate::support::PATIENCE)).unwrap().unwrap();
+    crate::support::eventually("the child is gone too", || !list().contains("sleep 1111"));
+    assert!(list().contains("sleep 3333"), "the neighbour lives on");
+    assert_eq!(exec(&pod, &second.id, &["sh", "-c", "exit 6"]).0, 6);
+}
+
+#[test]
+fn namespaces_of_the_machine_can_be_used() {
+    let node = Node::new();
+    let mut pod_spec = node.pod_spec();
+    pod_spec.network = NetworkNamespace::Host;
+    pod_spec.pid = PidNamespace::Host;
+    pod_spec.ipc = IpcNamespace::Host;
+    let pod = node.runtime.create_pod(&pod_spec).unwrap();
+    let spec = node.shell("for n in net pid ipc uts mnt; do readlink /proc/self/ns/$n; done");
+    let (_, log) = run_in(&pod, &spec);
+    let of_machine =
+        |name: &str| fs::read_link(format!("/proc/self/ns/{name}")).unwrap().to_string_lossy().into_owned();
+    let wanted = ["net", "pid", "ipc", "uts"].map(of_machine).join("\n");
+    assert!(stdout_of(&log).starts_with(&wanted), "{log:?} {wanted}");
+    assert!(!stdout_of(&log).contains(&of_machine("mnt")));
+}
+
+#[test]
+fn a_sandbox_that_cannot_be_made_says_why() {
+    let node = Node::new();
+    let mut spec = node.pod_spec();
+    spec.sysctls = [("net.ipv4.no_such_parameter".into(), "1".into())].into();
+    let pod = node.runtime.create_pod(&spec).unwrap();
+    let error = pod.start_container(&node.container(&["/bin/true"])).unwrap_err();
+    let wanted = r#"pod sandbox: set sysctl net.ipv4.no_such_parameter to "1": no such file or directory"#;
+    assert_eq!(error.to_string(), wanted);
+    pod.remove().unwrap();
+    assert_eq!(crate::support::leftovers(&node), Vec::<String>::new());
+}
