@@ -145,7 +145,9 @@ fn a_killed_process_leaves_its_pods_and_nothing_else() {
         .stdout(Stdio::null())
         .spawn()
         .unwrap();
-    wait_until(|| links() == 4, "a pod's link and three spares");
+    let mounted =
+        || fs::read_to_string("/proc/self/mounts").unwrap().contains(fixture.dir.path().to_str().unwrap());
+    wait_until(|| mounted() && links() == 4, "a pod's link and three spares");
     child.kill().unwrap();
     child.wait().unwrap();
     wait_until(|| links() == 1, "the kernel removes the spares, and only them");
