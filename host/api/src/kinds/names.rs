@@ -247,3 +247,46 @@ fn is_qualified_part(value: &str) -> bool {
         && bytes.first().is_some_and(u8::is_ascii_alphanumeric)
         && bytes.last().is_some_and(u8::is_ascii_alphanumeric)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accepted_and_refused() {
+        type Rule = fn(&str) -> Faults;
+        let long = "x".repeat(64);
+        for (rule, good, bad) in [
+            (label_1123 as Rule, vec!["a", "0-a"], vec!["", "-a", "a-", "A", "a.b", &long]),
+            (subdomain_1123, vec!["a", "a.b-c.0"], vec!["", ".a", "a..b", "a.-b"]),
+            (label_1035, vec!["a-0"], vec!["0a", "a.b"]),
+            (
+                qualified_name,
+                vec!["a", "A_b.c", "x.example/A"],
+                vec!["", "/a", "x/", "X/a", "a/b/c", "-a", &long],
+            ),
+            (label_value, vec!["", "A.b_c"], vec!["a b", "-a", &long]),
+            (config_key, vec![".a", "A_b"], vec!["", ".", "..", "..a", "a/b"]),
+            (env_name, vec!["A b", "1.x"], vec!["", "a=b", "é"]),
+            (port_name, vec!["http", "a-1"], vec!["", "80", "a--b", "-a", "A", "a-name-that-is-long"]),
+            (percent, vec!["0%", "150%"], vec!["", "%", "1", "-1%"]),
+            (ip_address, vec!["10.0.0.1", "2001:db8::1"], vec!["", "10.0.0", "10.0.0.256"]),
+            (cidr, vec!["10.0.0.0/8", "::/0"], vec!["10.0.0.0", "10.0.0.0/33", "x/8", "10.0.0.0/+8"]),
+            (path_segment, vec!["a:b"], vec![".", "..", "a/b", "a%b"]),
+        ] {
+            for value in good {
+                assert_eq!(rule(value), Faults::new(), "{value}");
+            }
+            for value in bad {
+                assert_ne!(rule(value), Faults::new(), "{value}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_prefix_counts_as_the_names_it_makes() {
+        for (prefix, name) in [("web-", "wea"), ("a-", "a"), ("-", "-"), ("web", "web"), ("Bad_", "Bad_")] {
+            assert_eq!(as_prefix(prefix), name);
+        }
+    }
+}

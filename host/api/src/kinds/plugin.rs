@@ -45,7 +45,7 @@ pub(super) fn resource() -> Resource {
             Subresource {
                 name: "component",
                 kind: ("berth.dev", "v1alpha1", "Plugin"),
-                verbs: &["get", "update"],
+                verbs: &["create", "get", "update"],
             },
             status_of("berth.dev", "v1alpha1", "Plugin"),
         ],

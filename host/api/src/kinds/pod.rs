@@ -45,6 +45,7 @@ pub(super) fn resource() -> Resource {
     Resource {
         categories: vec!["all".to_owned()],
         subresources: vec![
+            Subresource { name: "attach", kind: ("", "v1", "PodAttachOptions"), verbs: &["create", "get"] },
             Subresource { name: "binding", kind: ("", "v1", "Binding"), verbs: &["create"] },
             Subresource { name: "exec", kind: ("", "v1", "PodExecOptions"), verbs: &["create", "get"] },
             Subresource { name: "log", kind: ("", "v1", "Pod"), verbs: &["get"] },

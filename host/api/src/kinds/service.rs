@@ -1,14 +1,15 @@
-//! `Service`: defaults, what an update keeps, and the table.
+//! `Service`: its defaults, and what is allocated for it.
 
+mod table;
+mod update;
 mod validate;
 
 use serde_json::{Map, Value, json};
 
-use super::view::{age, at, copy_field, int_at, list_at, name, str_at};
-use super::{Names, age_column, column, drop_status, fill, name_column, status_of, with_status};
-use crate::resource::{Behaviour, Column, Resource, Scope};
+use super::view::{at, str_at};
+use super::{Names, drop_status, fill, status_of, with_status};
+use crate::resource::{Behaviour, Resource, Scope};
 use crate::status::Problems;
-use crate::time::Timestamp;
 
 const NAMES: Names = Names { group: "", version: "v1", kind: "Service", plural: "services", short: &["svc"] };
 
@@ -21,13 +22,13 @@ pub(super) fn resource() -> Resource {
     let behaviour = Behaviour {
         default,
         prepare_create,
-        prepare_update,
+        prepare_update: update::prepare_update,
         validate: validate::validate,
         validate_update: validate::validate_update,
         validate_status: super::meta::validate_meta_update,
         fields,
-        columns,
-        cells,
+        columns: table::columns,
+        cells: table::cells,
         ..with_status()
     };
     Resource {
@@ -151,182 +152,6 @@ fn list_address(spec: &mut Map<String, Value>) {
     }
 }
 
-/// Clients send whole services without what was allocated for them, and change the type without clearing what the
-/// old type needed: both are made good here.
-fn prepare_update(new: &mut Value, old: &Value) {
-    copy_field(new, old, "status");
-    // What decides is the type a client means by leaving it out.
-    let new_kind = match str_at(new, "spec.type") {
-        "" => "ClusterIP".to_owned(),
-        kind => kind.to_owned(),
-    };
-    let kept_ip = needs_cluster_ip(old) && has_cluster_ip_field(&new_kind);
-    let had_ports = needs_node_ports(old);
-    let wants_ports = needs_node_ports(new);
-    let (Some(spec), Some(before)) =
-        (new.get_mut("spec").and_then(Value::as_object_mut), old.get("spec").and_then(Value::as_object))
-    else {
-        return;
-    };
-    follow_address(spec, before);
-    if kept_ip {
-        keep_address(spec, before);
-    }
-    match (had_ports, wants_ports) {
-        (true, true) => keep_node_ports(spec, before),
-        (true, false) => drop_node_ports(spec, before),
-        _ => {}
-    }
-    drop_unneeded(spec, before, &new_kind);
-}
-
-/// A client that knows only `clusterIP` changes the first of `clusterIPs` by it.
-fn follow_address(spec: &mut Map<String, Value>, before: &Map<String, Value>) {
-    let is_same = |key: &str| spec.get(key) == before.get(key);
-    if is_same("clusterIP") || !is_same("clusterIPs") {
-        return;
-    }
-    let address = spec.get("clusterIP").cloned().unwrap_or_default();
-    let empty = address.is_null() || address == "";
-    let list = spec.get_mut("clusterIPs").and_then(Value::as_array_mut).filter(|list| !list.is_empty());
-    match list {
-        _ if empty => {
-            spec.remove("clusterIPs");
-        }
-        Some(list) => list[0] = address,
-        None => list_address(spec),
-    }
-}
-
-fn keep_address(spec: &mut Map<String, Value>, before: &Map<String, Value>) {
-    let old_address = before.get("clusterIP").cloned().unwrap_or_default();
-    if !old_address.is_null() {
-        fill::zero(spec, "clusterIP", old_address);
-    }
-    let unlisted = spec.get("clusterIPs").and_then(Value::as_array).is_none_or(Vec::is_empty);
-    let is_same = spec.get("clusterIP") == before.get("clusterIP");
-    if let Some(list) = before.get("clusterIPs").filter(|_| unlisted && is_same) {
-        spec.insert("clusterIPs".to_owned(), list.clone());
-    }
-    for key in ["ipFamilies", "ipFamilyPolicy"] {
-        if let Some(value) = before.get(key) {
-            fill::absent(spec, key, value.clone());
-        }
-    }
-}
-
-/// A port that is still there by its name keeps its node port, unless another port now has it.
-fn keep_node_ports(spec: &mut Map<String, Value>, before: &Map<String, Value>) {
-    let empty = Vec::new();
-    let old = before.get("ports").and_then(Value::as_array).unwrap_or(&empty);
-    let Some(ports) = spec.get_mut("ports").and_then(Value::as_array_mut) else { return };
-    let mut used: Vec<i64> = ports.iter().filter_map(|port| int_at(port, "nodePort")).collect();
-    for port in ports {
-        let same_name = old.iter().find(|other| str_at(other, "name") == str_at(port, "name"));
-        let Some(number) = same_name.and_then(|other| int_at(other, "nodePort")) else { continue };
-        if int_at(port, "nodePort").unwrap_or_default() == 0 && !used.contains(&number) {
-            used.push(number);
-            port["nodePort"] = number.into();
-        }
-    }
-}
-
-/// The new type has no node ports: what the client did not touch is dropped.
-fn drop_node_ports(spec: &mut Map<String, Value>, before: &Map<String, Value>) {
-    let numbers = |spec: &Map<String, Value>| -> Vec<Option<i64>> {
-        let ports = spec.get("ports").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-        ports.iter().map(|port| int_at(port, "nodePort")).collect()
-    };
-    if numbers(spec) == numbers(before) {
-        for port in fill::each(spec, "ports") {
-            port.remove("nodePort");
-        }
-    }
-}
-
-/// Drops what the new type has no use for and the client did not touch.
-fn drop_unneeded(spec: &mut Map<String, Value>, before: &Map<String, Value>, kind: &str) {
-    let mut unneeded: Vec<&str> = Vec::new();
-    if kind == "ExternalName" {
-        let fields = ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy", "internalTrafficPolicy"];
-        unneeded.extend(fields);
-    }
-    if kind != "LoadBalancer" {
-        unneeded.extend(["allocateLoadBalancerNodePorts", "loadBalancerClass"]);
-    }
-    let external_ips = spec.get("externalIPs").and_then(Value::as_array).is_some_and(|ips| !ips.is_empty());
-    if kind == "ExternalName" || (kind == "ClusterIP" && !external_ips) {
-        unneeded.extend(["externalTrafficPolicy", "healthCheckNodePort"]);
-    }
-    for key in unneeded {
-        if spec.get(key) == before.get(key) {
-            spec.remove(key);
-        }
-    }
-}
-
 fn fields(object: &Value) -> Vec<(&'static str, String)> {
     ["spec.clusterIP", "spec.type"].map(|path| (path, str_at(object, path).to_owned())).into()
-}
-
-fn columns() -> Vec<Column> {
-    vec![
-        name_column(),
-        column("Type", "string", 0, "How the service is reached."),
-        column("Cluster-IP", "string", 0, "The service's address within the cluster."),
-        column("External-IP", "string", 0, "The service's addresses for the world outside."),
-        column("Port(s)", "string", 0, "The service's ports, and those of the nodes."),
-        age_column(),
-        column("Selector", "string", 1, "Which pods serve."),
-    ]
-}
-
-fn cells(object: &Value, now: Timestamp) -> Vec<Value> {
-    let address = match list_at(object, "spec.clusterIPs").first().and_then(Value::as_str) {
-        None => "<none>",
-        Some(address) => address,
-    };
-    let selector = at(object, "spec.selector").and_then(Value::as_object);
-    let labels =
-        selector.into_iter().flatten().map(|(k, v)| format!("{k}={}", v.as_str().unwrap_or_default()));
-    vec![
-        name(object).into(),
-        str_at(object, "spec.type").into(),
-        address.into(),
-        external_address(object).into(),
-        or_none(list_at(object, "spec.ports").iter().map(port_text)).into(),
-        age(object, now).into(),
-        or_none(labels).into(),
-    ]
-}
-
-fn or_none(parts: impl Iterator<Item = String>) -> String {
-    let parts: Vec<String> = parts.collect();
-    if parts.is_empty() { "<none>".to_owned() } else { parts.join(",") }
-}
-
-fn port_text(port: &Value) -> String {
-    let (number, protocol) = (int_at(port, "port").unwrap_or_default(), str_at(port, "protocol"));
-    match int_at(port, "nodePort") {
-        Some(node_port) if node_port > 0 => format!("{number}:{node_port}/{protocol}"),
-        _ => format!("{number}/{protocol}"),
-    }
-}
-
-fn external_address(service: &Value) -> String {
-    let external = list_at(service, "spec.externalIPs").iter().filter_map(Value::as_str).map(str::to_owned);
-    match str_at(service, "spec.type") {
-        "ClusterIP" | "NodePort" => or_none(external),
-        "LoadBalancer" => {
-            let ingress = list_at(service, "status.loadBalancer.ingress").iter();
-            let balancers = ingress.map(|entry| match str_at(entry, "ip") {
-                "" => str_at(entry, "hostname").to_owned(),
-                ip => ip.to_owned(),
-            });
-            let addresses: Vec<String> = balancers.chain(external).collect();
-            if addresses.is_empty() { "<pending>".to_owned() } else { addresses.join(",") }
-        }
-        "ExternalName" => str_at(service, "spec.externalName").to_owned(),
-        _ => "<unknown>".to_owned(),
-    }
 }

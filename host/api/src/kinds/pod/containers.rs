@@ -158,9 +158,8 @@ fn validate_propagation(mounts: &Cursor<'_>, mount: &Cursor<'_>, privileged: boo
     if !mode.exists() {
         return;
     }
-    let at = Cursor::named("", mode.value());
     let path = mounts.child("mountPropagation").path();
-    match at.text() {
+    match mode.text() {
         "Bidirectional" if !privileged => {
             problems.forbidden(
                 path,
