@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::cursor::Cursor;
 use super::meta::{validate_meta, validate_meta_update};
 use super::view::{age, int_at, name, str_at};
-use super::{Names, age_column, column, fill, name_column, names, status_of, with_status};
+use super::{Names, age_column, column, fill, keep_status, name_column, names, status_of, with_status};
 use crate::quantity::Quantity;
 use crate::resource::{Behaviour, Column, Resource, Scope, Subresource};
 use crate::status::Problems;
@@ -32,6 +32,7 @@ pub(super) fn resource() -> Resource {
     let behaviour = Behaviour {
         default,
         prepare_create,
+        prepare_update,
         validate,
         validate_update,
         validate_status: validate_meta_update,
@@ -66,6 +67,18 @@ fn default(object: &mut Value) {
 fn prepare_create(object: &mut Value) {
     if let Some(plugin) = object.as_object_mut() {
         plugin.insert("status".to_owned(), json!({ "phase": "Pending" }));
+    }
+}
+
+/// A manifest without a digest leaves the uploaded component in place.
+fn prepare_update(new: &mut Value, old: &Value) {
+    keep_status(new, old);
+    let digest = str_at(old, "spec.digest");
+    if digest.is_empty() {
+        return;
+    }
+    if let Some(spec) = fill::object_at(new, "spec") {
+        fill::zero(spec, "digest", digest);
     }
 }
 

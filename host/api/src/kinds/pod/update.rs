@@ -78,7 +78,7 @@ fn validate_removed_gates(new: &Cursor<'_>, old: &Cursor<'_>, problems: &mut Pro
     for gate in new.items().filter(|gate| !old.list().contains(gate.value())) {
         let name = gate.child("name").text();
         let detail = format!("only deletion is allowed, but found new scheduling gate '{name}'");
-        problems.forbidden(gate, &detail);
+        problems.forbidden(gate.child("name"), &detail);
     }
 }
 
