@@ -14,6 +14,9 @@ use http_body_util::BodyExt;
 /// How long a client may take to send a body; slower ones are not at work but holding a connection.
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// How much of a body that is too large is read and thrown away.
+const DISCARD_BYTES_MAX: usize = 16 << 20;
+
 /// Reads a body of at most `limit` bytes, uncompressed.
 ///
 /// # Errors
@@ -37,7 +40,7 @@ pub(crate) async fn read(headers: &HeaderMap, body: Body, limit: usize) -> Resul
 
 async fn collect(mut body: Body, limit: usize) -> Result<Bytes, Status> {
     if http_body::Body::size_hint(&body).lower() > limit as u64 {
-        return Err(too_large(limit));
+        return refuse(body, limit).await;
     }
     let mut first = None;
     let mut all = BytesMut::new();
@@ -46,7 +49,7 @@ async fn collect(mut body: Body, limit: usize) -> Result<Bytes, Status> {
             frame.map_err(|error| Status::bad_request(format!("the request's body broke off: {error}")))?;
         let Ok(data) = frame.into_data() else { continue };
         if all.len() + first.as_ref().map_or(0, Bytes::len) + data.len() > limit {
-            return Err(too_large(limit));
+            return refuse(body, limit).await;
         }
         // Most bodies are one frame: they are taken as they are.
         match first.take() {
@@ -59,6 +62,17 @@ async fn collect(mut body: Body, limit: usize) -> Result<Bytes, Status> {
         }
     }
     Ok(first.unwrap_or_else(|| all.freeze()))
+}
+
+/// Refuses a body that is too large, after reading some of it: a client that is still sending when the connection ends
+/// would see a broken connection and not the answer.
+async fn refuse(mut body: Body, limit: usize) -> Result<Bytes, Status> {
+    let mut left = DISCARD_BYTES_MAX;
+    while left > 0 {
+        let Some(Ok(frame)) = body.frame().await else { break };
+        left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
+    }
+    Err(too_large(limit))
 }
 
 fn gunzip(bytes: &[u8], limit: usize) -> Result<Bytes, Status> {

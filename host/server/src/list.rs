@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::{DecodeError, Engine};
 use berth_api::status::Details;
 use berth_api::{Cause, FieldSelector, Problems, Reason, Resource, Selector, Status};
 use berth_pipeline::Verb;
@@ -220,8 +220,17 @@ fn write_token(revision: Option<Revision>, after: &Key) -> String {
 }
 
 fn read_token(token: &str, target: &Target) -> Result<(At, Key), Status> {
-    let invalid = || Status::bad_request("continue key is not valid: it is no token of this server");
-    let bytes = URL_SAFE_NO_PAD.decode(token.trim_end_matches('=')).map_err(|_| invalid())?;
+    let invalid =
+        || Status::bad_request("invalid continue token: continue key is not valid: it is none of this list");
+    let bytes = URL_SAFE_NO_PAD.decode(token.trim_end_matches('=')).map_err(|error| {
+        let at = match error {
+            DecodeError::InvalidByte(at, _) | DecodeError::InvalidLastSymbol(at, _) => at,
+            DecodeError::InvalidLength(length) => length - length % 4,
+            DecodeError::InvalidPadding => token.len(),
+        };
+        let message = "invalid continue token: continue key is not valid: illegal base64 data at input byte";
+        Status::bad_request(format!("{message} {at}"))
+    })?;
     let token: Value = serde_json::from_slice(&bytes).map_err(|_| invalid())?;
     let (revision, start) = (token["rv"].as_i64(), token["start"].as_str());
     let (Some(revision), Some(start), "meta.k8s.io/v1") =

@@ -1,7 +1,7 @@
-//! GET of one object or of a part of it.
+//! GET of one object, its status or its scale.
 
 use berth_api::Status;
-use berth_pipeline::Verb;
+use berth_pipeline::{Verb, scale_of};
 use berth_state::{Key, Revision};
 
 use crate::negotiate;
@@ -9,7 +9,7 @@ use crate::render::{self, Context};
 use crate::rest::{Target, authorize};
 use crate::server::{Call, Handled, Inner, method_not_allowed};
 
-/// Serves `GET …/<name>` and `GET …/<name>/status`.
+/// Serves `GET …/<name>`, `…/status` and `…/scale`.
 pub(crate) fn serve(server: &Inner, target: &Target, call: &Call) -> Handled {
     let resource = &target.resource;
     let readable = resource.subresource(target.subresource).is_none_or(|sub| sub.verbs.contains(&"get"));
@@ -26,6 +26,10 @@ pub(crate) fn serve(server: &Inner, target: &Target, call: &Call) -> Handled {
         return Err(crate::list::too_large(wanted, current));
     }
     let found = found.ok_or_else(|| Status::not_found(resource, &target.path.name))?;
+    if target.subresource == "scale" {
+        let scale = scale_of(&found.to_value(resource));
+        return render::value(200, resource, scale, form, context);
+    }
     render::stored(resource, &found, form, context)
 }
 

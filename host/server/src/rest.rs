@@ -64,8 +64,20 @@ fn find(server: &Inner, path: ObjectPath) -> Result<Option<Target>, Status> {
         (Scope::Namespaced, true) if !path.name.is_empty() => return Err(no_such_resource()),
         _ => {}
     }
+    check_name(&path.name)?;
     let subresource = subresource(&resource, &path)?;
     Ok(Some(Target { resource, path, subresource }))
+}
+
+/// Refuses names that would be something else in a path (`path.IsValidPathSegmentName`).
+fn check_name(name: &str) -> Result<(), Status> {
+    let why = match name {
+        "." | ".." => format!("may not be '{name}'"),
+        _ if name.contains('/') => "may not contain '/'".to_owned(),
+        _ if name.contains('%') => "may not contain '%'".to_owned(),
+        _ => return Ok(()),
+    };
+    Err(Status::bad_request(format!("Name parameter invalid: {name:?}: {why}")))
 }
 
 fn subresource(resource: &Resource, path: &ObjectPath) -> Result<&'static str, Status> {

@@ -17,7 +17,7 @@ use crate::discovery::Documents;
 use crate::hooks::Hooks;
 use crate::jwt::TokenKey;
 use crate::metrics::Metrics;
-use crate::negotiate;
+use crate::negotiate::{self, Encoding};
 use crate::path::{self, Route};
 use crate::query::Query;
 use crate::{discovery, health, respond, rest};
@@ -80,7 +80,7 @@ impl Server {
             Err(panic) => {
                 tracing::error!(panic = panic_text(&*panic), "a request failed for a bug");
                 let message = "an error on the server has prevented the request from succeeding";
-                respond::failure(&Status::internal(message), encoding)
+                respond::failure(&Status::internal(message), Encoding::Json)
             }
         };
         self.inner.metrics.request(&method, response.status().as_u16(), started.elapsed());

@@ -1,0 +1,135 @@
+//! A whole server on a port of its own, over a store in memory, with a node that only pretends.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use berth_api::kinds;
+use berth_client::{
+    AttachRequest, ByteStream, Client, Config as ClientConfig, Credentials, ExecRequest, ExitStatus,
+    HttpsTransport, LogRequest, NodeApi, NodeError, NodeRegistry, Streams,
+};
+use berth_pipeline::{Clock, Cluster, Config, Identity, NodePorts, RoleAuthorizer, ServiceCidr, SystemClock};
+use berth_server::{ComponentCheck, Hooks, Names, Pki, Server, Tls};
+use berth_state::MemoryStore;
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+/// A server that stops when it is dropped.
+pub(crate) struct Harness {
+    pub(crate) server: Server,
+    pub(crate) address: SocketAddr,
+    pub(crate) config: ClientConfig,
+    serving: JoinHandle<()>,
+    _stop: watch::Sender<bool>,
+    _directory: tempfile::TempDir,
+}
+
+/// Refuses what does not begin as Wasm does.
+struct MagicCheck;
+
+impl ComponentCheck for MagicCheck {
+    fn check(&self, component: &[u8]) -> Result<(), String> {
+        if component.starts_with(b"\0asm") { Ok(()) } else { Err("it is no Wasm".to_owned()) }
+    }
+}
+
+impl Harness {
+    pub(crate) async fn start() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let now = SystemClock.now();
+        let pki = Arc::new(Pki::open(&directory.path().join("pki"), now).unwrap());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let services = ServiceCidr::parse("10.96.0.0/16").unwrap();
+        let config = Config {
+            catalogue: Arc::new(kinds::catalogue()),
+            authorizer: Arc::new(RoleAuthorizer),
+            admission: vec![],
+            tokens: Arc::new(pki.tokens().clone()),
+            clock: Arc::new(SystemClock),
+            services,
+            node_ports: NodePorts::default(),
+            api_port: address.port(),
+        };
+        let cluster = Cluster::start(MemoryStore::new(), config).await.unwrap();
+        let nodes = NodeRegistry::default();
+        nodes.insert("n1", Arc::new(Pretender));
+        let hooks = Hooks { components: Arc::new(MagicCheck) };
+        let server = Server::new(cluster, nodes, pki.tokens().clone(), hooks);
+        let tls =
+            Tls::new(&pki, Names { listen: address, service: services.api_server().into() }, now).unwrap();
+        let kubeconfig = directory.path().join("kubeconfig");
+        pki.write_kubeconfig(&kubeconfig, &format!("https://{address}"), now).unwrap();
+        let (stop, stopped) = watch::channel(false);
+        let serving = tokio::spawn(server.clone().serve(listener, tls, pki, stopped));
+        let config = ClientConfig::from_kubeconfig(&kubeconfig).unwrap();
+        Self { server, address, config, serving, _stop: stop, _directory: directory }
+    }
+
+    /// A client over HTTPS as the administrator.
+    pub(crate) fn client(&self) -> Client {
+        Client::new(Arc::new(HttpsTransport::new(&self.config).unwrap()), "test/1")
+    }
+
+    /// A client over HTTPS with other credentials.
+    pub(crate) fn client_as(&self, credentials: Credentials) -> Client {
+        let config = ClientConfig { credentials, ..self.config.clone() };
+        Client::new(Arc::new(HttpsTransport::new(&config).unwrap()), "test/1")
+    }
+
+    /// A client that calls the server directly, as a component.
+    pub(crate) fn in_process(&self) -> Client {
+        Client::new(Arc::new(self.server.in_process(Identity::component("test"))), "test/1")
+    }
+}
+
+impl Drop for Harness {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+/// A node whose processes say what they were asked to do.
+struct Pretender;
+
+impl NodeApi for Pretender {
+    fn logs(&self, request: LogRequest) -> BoxFuture<'_, Result<ByteStream, NodeError>> {
+        Box::pin(async move {
+            if request.previous {
+                let why = format!("container {} has not been restarted yet", request.container);
+                return Err(NodeError::NotReady(why));
+            }
+            let lines = [format!("{}\n", request.container), format!("{:?}\n", request.tail_lines)];
+            let stream = futures_util::stream::iter(lines.map(|line| Ok(Bytes::from(line))));
+            Ok(Box::pin(stream) as ByteStream)
+        })
+    }
+
+    /// `echo`: writes its input back, says its last words on stderr, and exits with 3.
+    fn exec(
+        &self,
+        request: ExecRequest,
+        mut streams: Streams,
+    ) -> BoxFuture<'_, Result<ExitStatus, NodeError>> {
+        Box::pin(async move {
+            let stdout = streams.stdout.take().unwrap();
+            stdout.send(Bytes::from(request.command.join(" "))).await.unwrap();
+            if let Some(mut stdin) = streams.stdin.take() {
+                while let Some(chunk) = stdin.recv().await {
+                    stdout.send(chunk).await.unwrap();
+                }
+            }
+            if let Some(stderr) = streams.stderr.take() {
+                stderr.send(Bytes::from_static(b"done")).await.unwrap();
+            }
+            Ok(ExitStatus::Code(3))
+        })
+    }
+
+    fn attach(&self, _: AttachRequest, _: Streams) -> BoxFuture<'_, Result<ExitStatus, NodeError>> {
+        Box::pin(async { Err(NodeError::NotReady("the container is not running".to_owned())) })
+    }
+}

@@ -1,0 +1,6 @@
+//! The server as clients see it: over HTTPS, and called directly.
+#![allow(clippy::unwrap_used)] // a test may
+
+mod harness;
+mod rest;
+mod session;

@@ -1,0 +1,166 @@
+//! Reads, writes, watches and who may do them, over HTTPS with the crate's own client.
+
+use std::time::Duration;
+
+use crate::harness::Harness;
+use berth_client::{
+    ApiResource, ClientError, Credentials, DeleteOptions, Event, Followed, ListOptions, PatchKind,
+};
+use serde_json::{Value, json};
+
+const MAPS: ApiResource = ApiResource::CONFIG_MAPS;
+
+fn map(name: &str) -> Value {
+    json!({ "metadata": { "name": name, "labels": { "set": "s" } }, "data": { "a": "1" } })
+}
+
+fn code(error: ClientError) -> u16 {
+    error.status().unwrap_or_else(|| panic!("no answer: {error}")).code
+}
+
+#[tokio::test]
+async fn an_object_lives_and_dies() {
+    let harness = Harness::start().await;
+    for client in [harness.client(), harness.in_process()] {
+        let created = client.create(MAPS, "default", &map("m")).await.unwrap();
+        assert_eq!(created["kind"], "ConfigMap");
+        assert!(client.create(MAPS, "default", &map("m")).await.unwrap_err().is_already_exists());
+        let patch = json!({ "data": { "a": "2" } });
+        let patched = client.patch(MAPS, "default", "m", "", PatchKind::Merge, &patch).await.unwrap();
+        assert_eq!(patched["data"]["a"], "2");
+        assert!(
+            client.update(MAPS, "default", "", &created).await.unwrap_err().is_conflict(),
+            "a stale version"
+        );
+        assert_eq!(client.get(MAPS, "default", "m").await.unwrap(), patched);
+        client.delete(MAPS, "default", "m", &DeleteOptions::default()).await.unwrap();
+        assert!(client.get(MAPS, "default", "m").await.unwrap_err().is_not_found());
+    }
+}
+
+#[tokio::test]
+async fn pages_of_a_list_belong_together() {
+    let harness = Harness::start().await;
+    let client = harness.client();
+    for at in 0..5 {
+        client.create(MAPS, "default", &map(&format!("m{at}"))).await.unwrap();
+    }
+    let first = ListOptions { limit: Some(2), ..ListOptions::labels("set=s") };
+    let page = client.list(MAPS, "default", &first).await.unwrap();
+    // What happens between the pages does not show in them.
+    client.delete(MAPS, "default", "m3", &DeleteOptions::default()).await.unwrap();
+    let mut names: Vec<Value> = page.items.iter().map(|item| item["metadata"]["name"].clone()).collect();
+    let mut token = page.continue_token;
+    while !token.is_empty() {
+        let next = ListOptions { continue_token: token, ..first.clone() };
+        let more = client.list(MAPS, "default", &next).await.unwrap();
+        assert_eq!(more.resource_version, page.resource_version);
+        names.extend(more.items.iter().map(|item| item["metadata"]["name"].clone()));
+        token = more.continue_token;
+    }
+    assert_eq!(names, ["m0", "m1", "m2", "m3", "m4"]);
+}
+
+#[tokio::test]
+async fn a_watch_sees_what_enters_changes_and_leaves() {
+    let harness = Harness::start().await;
+    let client = harness.client();
+    let options = ListOptions::labels("set=s");
+    let list = client.list(MAPS, "default", &options).await.unwrap();
+    let minute = Duration::from_secs(60);
+    let mut watch = client.watch(MAPS, "default", &options, &list.resource_version, minute).await.unwrap();
+    client.create(MAPS, "default", &map("m")).await.unwrap();
+    client.create(MAPS, "default", &json!({ "metadata": { "name": "other" } })).await.unwrap();
+    for patch in [json!({ "data": { "a": "2" } }), json!({ "metadata": { "labels": { "set": "t" } } })] {
+        client.patch(MAPS, "default", "m", "", PatchKind::Merge, &patch).await.unwrap();
+    }
+    let Some(Event::Added(added)) = watch.next().await.unwrap() else { panic!("not added") };
+    assert_eq!(added["metadata"]["name"], "m");
+    let Some(Event::Modified(modified)) = watch.next().await.unwrap() else { panic!("not modified") };
+    assert_eq!(modified["data"]["a"], "2");
+    let Some(Event::Deleted(left)) = watch.next().await.unwrap() else { panic!("not deleted") };
+    let now = client.get(MAPS, "default", "m").await.unwrap();
+    assert_eq!(left["metadata"]["resourceVersion"], now["metadata"]["resourceVersion"]);
+    assert_eq!(left["metadata"]["labels"]["set"], "s", "as it was when it was still selected");
+}
+
+#[tokio::test]
+async fn who_follows_learns_everything() {
+    let harness = Harness::start().await;
+    let client = harness.in_process();
+    client.create(MAPS, "default", &map("m")).await.unwrap();
+    let mut follow = client.follow(MAPS, "", ListOptions::labels("set=s"));
+    let Followed::Replaced(all) = follow.next().await else { panic!("not the list first") };
+    assert_eq!(all.len(), 1);
+    client.create(MAPS, "default", &map("n")).await.unwrap();
+    let Followed::Applied(object) = follow.next().await else { panic!("not applied") };
+    assert_eq!(object["metadata"]["name"], "n");
+    client.delete(MAPS, "default", "m", &DeleteOptions::default()).await.unwrap();
+    let Followed::Deleted(object) = follow.next().await else { panic!("not deleted") };
+    assert_eq!(object["metadata"]["name"], "m");
+}
+
+#[tokio::test]
+async fn nobody_learns_nothing() {
+    let harness = Harness::start().await;
+    let nobody = harness.client_as(Credentials::Anonymous);
+    assert_eq!(code(nobody.get(MAPS, "default", "m").await.unwrap_err()), 401);
+    assert_eq!(code(nobody.get_raw("/apis").await.unwrap_err()), 401);
+    assert_eq!(nobody.get_raw("/readyz").await.unwrap(), "ok");
+    assert!(nobody.get_raw("/version").await.unwrap().starts_with(b"{"));
+    let liar = harness.client_as(Credentials::Token("not.a.token".to_owned()));
+    assert_eq!(code(liar.get(MAPS, "default", "m").await.unwrap_err()), 401);
+}
+
+#[tokio::test]
+async fn a_token_is_good_as_long_as_its_account_is() {
+    let harness = Harness::start().await;
+    let client = harness.client();
+    let accounts = ApiResource::SERVICE_ACCOUNTS;
+    client.create(accounts, "default", &json!({ "metadata": { "name": "robot" } })).await.unwrap();
+    let (token, expires) = client.token("default", "robot", 3600, None).await.unwrap();
+    assert!(expires.ends_with('Z'), "{expires}");
+    let robot = harness.client_as(Credentials::Token(token));
+    assert!(robot.get_raw("/apis").await.is_ok(), "authenticated");
+    assert_eq!(code(robot.get(MAPS, "default", "m").await.unwrap_err()), 403, "but without rights");
+    client.delete(accounts, "default", "robot", &DeleteOptions::default()).await.unwrap();
+    client.create(accounts, "default", &json!({ "metadata": { "name": "robot" } })).await.unwrap();
+    let error = robot.get_raw("/apis").await.unwrap_err();
+    assert_eq!(code(error), 401, "another account of the same name");
+}
+
+#[tokio::test]
+async fn a_component_is_checked_kept_and_given_back() {
+    let harness = Harness::start().await;
+    let client = harness.client();
+    let error = client.upload_component("spread", "not Wasm".into()).await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "Plugin.berth.dev \"spread\" is invalid: component: Invalid value: \"8 bytes\": it is no Wasm"
+    );
+    let component: &[u8] = b"\0asm and more";
+    let plugin = client.upload_component("spread", component.into()).await.unwrap();
+    assert!(plugin["spec"]["digest"].as_str().unwrap().starts_with("sha256:"), "{plugin}");
+    let path = ApiResource::PLUGINS.path_of("", "spread", "component");
+    assert_eq!(client.get_raw(&path).await.unwrap(), component);
+    let again = client.upload_component("spread", (&b"\0asm, the next"[..]).into()).await.unwrap();
+    assert_ne!(again["spec"]["digest"], plugin["spec"]["digest"]);
+    assert_eq!(again["metadata"]["uid"], plugin["metadata"]["uid"]);
+}
+
+#[tokio::test]
+async fn what_is_not_there_says_so() {
+    let harness = Harness::start().await;
+    let client = harness.client();
+    for (path, expected) in [
+        ("/nothing", 404),
+        ("/apis/nosuch/v1/things", 404),
+        ("/api/v1/nosuch", 404),
+        ("/api/v1/namespaces/default/pods/p/portforward", 501),
+        ("/api/v1/namespaces/default/configmaps?labelSelector=a%3Db%3Dc", 400),
+        ("/api/v1/namespaces/default/configmaps?resourceVersion=99999999", 504),
+        ("/api/v1/namespaces/default/configmaps?watch=1&resourceVersionMatch=Exact", 422),
+    ] {
+        assert_eq!(code(client.get_raw(path).await.unwrap_err()), expected, "{path}");
+    }
+}
