@@ -11,6 +11,6 @@ mod scheduling;
 
 pub use control::run_controllers;
 pub use events::EventSink;
-pub use feed::Follower;
+pub use feed::{Follower, News};
 pub use plugins::{PluginConfig, run_plugins};
 pub use scheduling::{ScheduleHandle, SchedulerStopped, start_scheduler};

@@ -1,1 +1,3 @@
-//! The whole control plane under virtual time, from one seed.
+//! The whole control plane under virtual time, from one seed, and the simulated nodes it runs on.
+
+pub mod nodes;

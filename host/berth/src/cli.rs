@@ -1,0 +1,148 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
+
+/// Containers and Kubernetes from one binary, with policies in WebAssembly.
+#[derive(Parser)]
+#[command(name = "berth", version, about, after_help = EXAMPLES)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  berth up                                              start a one-node cluster in the foreground
+  kubectl --kubeconfig /var/lib/berth/kubeconfig get nodes
+  berth load -i my-app.tar                              import an image that `docker save` wrote
+  berth plugin install my-policy.wasm                   add a scheduling policy
+  berth plugin swap my-policy                           let it place pods from now on
+  berth down                                            remove every container, network and mount again";
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Start the cluster's server and this node's agent, in the foreground
+    #[command(after_help = UP_EXAMPLES)]
+    Up(UpOptions),
+    /// Remove every container, mount, cgroup, network namespace, link and rule of a cluster; its data stays
+    Down(DataDir),
+    /// Import images from a docker or OCI archive
+    Load(LoadOptions),
+    /// List the images this node has
+    Images(DataDir),
+    /// Install, list, swap and remove policies
+    #[command(after_help = PLUGIN_EXAMPLES)]
+    Plugin(PluginOptions),
+    /// Print a completion script for a shell
+    Completion {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+const UP_EXAMPLES: &str = "\
+Examples:
+  berth up
+  berth up --data-dir /srv/second --listen 127.0.0.1:7443 --pod-cidr 10.43.0.0/16 --service-cidr 10.97.0.0/16
+  berth up --no-agent --simulate-nodes 1000             a cluster to try policies on";
+
+const PLUGIN_EXAMPLES: &str = "\
+Examples:
+  berth plugin install target/my-policy.wasm            named after the file, or with --name
+  berth plugin ls
+  berth plugin swap my-policy --profile default-scheduler --config '{\"weight\": 3}'
+  berth plugin rm my-policy";
+
+/// Which cluster a command is about.
+#[derive(Args, Clone)]
+pub(crate) struct DataDir {
+    /// Where the cluster keeps everything
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/berth", env = "BERTH_DATA_DIR")]
+    pub(crate) data_dir: PathBuf,
+}
+
+#[derive(Args)]
+pub(crate) struct UpOptions {
+    #[command(flatten)]
+    pub(crate) data: DataDir,
+    /// Where the API server listens
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:6443")]
+    pub(crate) listen: SocketAddr,
+    /// Where objects are stored [default: sqlite:<data-dir>/berth.db]
+    #[arg(long, value_name = "URL")]
+    pub(crate) store: Option<String>,
+    /// The range of this node's pods
+    #[arg(long, value_name = "CIDR", default_value = "10.42.0.0/16")]
+    pub(crate) pod_cidr: String,
+    /// The range of the Services' cluster IPs
+    #[arg(long, value_name = "CIDR", default_value = "10.96.0.0/16")]
+    pub(crate) service_cidr: String,
+    /// The name of this node [default: the host's name]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) node_name: Option<String>,
+    /// Run no containers on this machine
+    #[arg(long)]
+    pub(crate) no_agent: bool,
+    /// Add nodes that exist only in the API and report every pod as running
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=SIMULATED_MAX))]
+    pub(crate) simulate_nodes: u32,
+}
+
+/// Simulated nodes at most: Kubernetes' own limit is 5,000 nodes; a researcher may want some more.
+const SIMULATED_MAX: i64 = 20_000;
+
+#[derive(Args)]
+pub(crate) struct LoadOptions {
+    #[command(flatten)]
+    pub(crate) data: DataDir,
+    /// The archive, as `docker save` or `skopeo copy … oci-archive:` writes it; `-` for standard input
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) input: PathBuf,
+}
+
+#[derive(Args)]
+pub(crate) struct PluginOptions {
+    #[command(flatten)]
+    pub(crate) data: DataDir,
+    #[command(subcommand)]
+    pub(crate) command: PluginCommand,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum PluginCommand {
+    /// Upload a component as a plugin, or a new version of one
+    Install {
+        /// The component (`.wasm`)
+        file: PathBuf,
+        /// The plugin's name [default: the file's]
+        #[arg(long)]
+        name: Option<String>,
+    },
+    /// List plugins and the profiles they serve
+    Ls,
+    /// Let a plugin serve a profile from now on
+    Swap {
+        /// The plugin
+        plugin: String,
+        /// The profile: a pod's `spec.schedulerName`
+        #[arg(long, default_value = "default-scheduler")]
+        profile: String,
+        /// Configuration for the plugin, as JSON
+        #[arg(long, value_name = "JSON")]
+        config: Option<String>,
+    },
+    /// Remove a plugin that serves no profile
+    Rm {
+        /// The plugin
+        plugin: String,
+    },
+}
+
+/// Prints a completion script to standard output.
+pub(crate) fn completion(shell: Shell) {
+    clap_complete::generate(shell, &mut Cli::command(), "berth", &mut std::io::stdout());
+}

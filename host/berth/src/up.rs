@@ -1,0 +1,225 @@
+//! `berth up`: server, controllers, scheduler, plugins and agent in one process.
+
+mod builtin;
+mod simulated;
+
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, bail};
+use berth_api::{Timestamp, kinds};
+use berth_client::NodeRegistry;
+use berth_control::Config as ControlConfig;
+use berth_drive::{PluginConfig, run_controllers, run_plugins, start_scheduler};
+use berth_pipeline::{Clock, Cluster, Config, NodePorts, RoleAuthorizer, ServiceCidr};
+use berth_policy::{Cache, Engine, Limits};
+use berth_server::{ComponentCheck, Hooks, Names, Pki, Server, Tls};
+use berth_store::SqliteStore;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+
+use crate::cli::UpOptions;
+use crate::{cluster_id, data_dir, logging};
+
+/// Reports of failed policies that wait for the plugin manager; a profile's failures repeat, so that few are enough.
+const POLICY_FAILURES_MAX: usize = 64;
+
+/// The machine's clock.
+struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> Timestamp {
+        let micros = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros());
+        Timestamp::from_micros(i64::try_from(micros).unwrap_or(i64::MAX))
+    }
+}
+
+/// Compiles an uploaded component before it is stored.
+struct Compiles(Arc<Engine>);
+
+impl ComponentCheck for Compiles {
+    fn check(&self, component: &[u8]) -> Result<(), String> {
+        self.0.load(component, Limits::default()).map(drop).map_err(|error| error.to_string())
+    }
+}
+
+/// What must live as long as the cluster is up.
+struct Running {
+    cluster: Arc<Cluster>,
+    server: Server,
+    stop: watch::Sender<bool>,
+    serving: tokio::task::JoinHandle<()>,
+    agent: Option<()>,
+    _lock: File,
+}
+
+/// Starts a cluster and serves it until SIGINT or SIGTERM; containers go on running after that.
+pub(crate) fn run(options: UpOptions) -> anyhow::Result<()> {
+    logging::start();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("the worker threads cannot be started")?;
+    runtime.block_on(async {
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut terminate = signal(SignalKind::terminate())?;
+        let running = start(options).await?;
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        tracing::info!("stopping; containers go on running");
+        stop(running).await;
+        Ok(())
+    })
+}
+
+async fn start(options: UpOptions) -> anyhow::Result<Running> {
+    let begun = std::time::Instant::now();
+    let services = ServiceCidr::parse(&options.service_cidr).context("--service-cidr")?;
+    let pods: berth_network::Ipv4Cidr = options.pod_cidr.parse().context("--pod-cidr")?;
+    if overlap(&options.pod_cidr, &options.service_cidr) {
+        bail!("--pod-cidr {} and --service-cidr {} overlap; choose others", options.pod_cidr, options.service_cidr);
+    }
+    let data = data_dir::open(&options.data.data_dir)?;
+    let lock = data_dir::lock(&data)?;
+    let id = cluster_id::of(&data)?;
+    let now = SystemClock.now();
+    let pki = Arc::new(Pki::open(&data.join("pki"), now)?);
+    let listener = listen(&options).await?;
+    let address = listener.local_addr().context("--listen")?;
+    let catalogue = Arc::new(kinds::catalogue());
+    let location = options.store.clone().unwrap_or_else(|| format!("sqlite:{}", data.join("berth.db").display()));
+    let store = SqliteStore::open(&location).await.context("--store")?;
+    let config = Config {
+        catalogue: catalogue.clone(),
+        authorizer: Arc::new(RoleAuthorizer),
+        admission: vec![],
+        tokens: Arc::new(pki.tokens().clone()),
+        clock: Arc::new(SystemClock),
+        services,
+        node_ports: NodePorts::default(),
+        api_port: address.port(),
+    };
+    let cluster = Cluster::start(store, config).await?;
+    let engine = Arc::new(engine(&data)?);
+    let nodes = NodeRegistry::default();
+    let hooks = Hooks { components: Arc::new(Compiles(engine.clone())) };
+    let server = Server::new(cluster.clone(), nodes.clone(), pki.tokens().clone(), hooks);
+    let tls = Tls::new(&pki, Names { listen: address, service: services.api_server().into() }, now)?;
+    let kubeconfig = data.join("kubeconfig");
+    pki.write_kubeconfig(&kubeconfig, &format!("https://{}", reachable(address)), now)?;
+    let (stop, stopped) = watch::channel(false);
+    let ca_certificate = pki.ca_pem().to_owned();
+    let serving = tokio::spawn(server.clone().serve(listener, tls, pki, stopped));
+
+    tokio::spawn(run_controllers(cluster.clone(), ControlConfig { catalogue, ca_certificate }));
+    let (report, failures) = mpsc::channel(POLICY_FAILURES_MAX);
+    let scheduler = start_scheduler(cluster.clone(), now.micros() as u64, report)
+        .context("the scheduler's thread cannot be started")?;
+    builtin::install(&cluster).await?;
+    tokio::spawn(run_plugins(cluster.clone(), PluginConfig { engine, scheduler, failures }));
+    if options.simulate_nodes > 0 {
+        tokio::spawn(simulated::run(cluster.clone(), options.simulate_nodes));
+    }
+    let agent = if options.no_agent {
+        None
+    } else {
+        let name = options.node_name.clone().map_or_else(host_name, Ok)?;
+        Some(agent(&server, &nodes, &name, &data, &id, pods, services).await?)
+    };
+    tracing::info!(
+        kubeconfig = %kubeconfig.display(),
+        "berth is up at https://{} after {} ms", reachable(address), begun.elapsed().as_millis()
+    );
+    Ok(Running { cluster, server, stop, serving, agent, _lock: lock })
+}
+
+async fn stop(running: Running) {
+    running.server.set_stopping();
+    if let Some(agent) = running.agent {
+        let () = agent;
+    }
+    running.stop.send_replace(true);
+    if let Err(error) = running.serving.await {
+        tracing::error!("the server did not stop in order: {error}");
+    }
+    running.cluster.shutdown().await;
+}
+
+async fn listen(options: &UpOptions) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(options.listen).await.with_context(|| {
+        format!("--listen {}: the address cannot be used; another program may have it", options.listen)
+    })
+}
+
+/// An address that clients on this machine can connect to.
+fn reachable(address: std::net::SocketAddr) -> std::net::SocketAddr {
+    let mut address = address;
+    if address.ip().is_unspecified() {
+        address.set_ip(match address {
+            std::net::SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
+            std::net::SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    address
+}
+
+fn engine(data: &std::path::Path) -> anyhow::Result<Engine> {
+    let directory = data.join("compiled");
+    let cache = Cache::open(&directory)
+        .with_context(|| format!("the cache of compiled plugins {} cannot be used", directory.display()))?;
+    Engine::new(Some(cache)).context("the engine for plugins cannot be started")
+}
+
+fn host_name() -> anyhow::Result<String> {
+    let name = nix::unistd::gethostname().context("the host's name cannot be read; give one with --node-name")?;
+    Ok(name.to_string_lossy().to_lowercase())
+}
+
+/// Whether two IPv4 ranges have an address in common; both have been parsed by their owners before.
+fn overlap(one: &str, other: &str) -> bool {
+    let range = |text: &str| -> Option<(u32, u32)> {
+        let (base, bits) = text.split_once('/')?;
+        let base = u32::from(base.parse::<std::net::Ipv4Addr>().ok()?);
+        let mask = u32::MAX.checked_shl(32 - bits.parse::<u32>().ok()?).unwrap_or(0);
+        Some((base & mask, base | !mask))
+    };
+    let (Some(one), Some(other)) = (range(one), range(other)) else { return false };
+    one.0 <= other.1 && other.0 <= one.1
+}
+
+async fn agent(
+    server: &Server,
+    nodes: &NodeRegistry,
+    name: &str,
+    data: &std::path::Path,
+    id: &str,
+    pods: berth_network::Ipv4Cidr,
+    services: ServiceCidr,
+) -> anyhow::Result<()> {
+    let _ = (server, nodes, name, data, id, pods, services, PathBuf::new());
+    bail!("no agent yet")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::overlap;
+
+    #[test]
+    fn ranges_overlap() {
+        for (one, other, expected) in [
+            ("10.42.0.0/16", "10.96.0.0/16", false),
+            ("10.0.0.0/8", "10.96.0.0/16", true),
+            ("10.96.5.0/24", "10.96.0.0/16", true),
+            ("0.0.0.0/0", "192.168.0.0/24", true),
+            ("10.96.0.0/16", "10.97.0.0/16", false),
+        ] {
+            assert_eq!(overlap(one, other), expected, "{one} {other}");
+            assert_eq!(overlap(other, one), expected, "{other} {one}");
+        }
+    }
+}

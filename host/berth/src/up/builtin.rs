@@ -1,0 +1,75 @@
+//! The plugins every cluster has: kept up with this binary's, and bound at the first start.
+
+use anyhow::Context;
+use berth_api::Reason;
+use berth_control::Writer;
+use berth_pipeline::{Cluster, Request};
+use berth_state::Key;
+use bytes::Bytes;
+use serde_json::json;
+
+const BUILTIN_LABEL: &str = "berth.dev/builtin";
+
+struct Builtin {
+    name: &'static str,
+    description: &'static str,
+    component: &'static [u8],
+}
+
+const BUILTINS: [Builtin; 2] = [
+    Builtin {
+        name: "spread",
+        description: "Puts pods where most is free: the default of Kubernetes.",
+        component: berth_plugins::SPREAD,
+    },
+    Builtin {
+        name: "binpack",
+        description: "Fills nodes up before it starts another: fewer nodes in use.",
+        component: berth_plugins::BINPACK,
+    },
+];
+
+/// Makes the built-in plugins what this binary carries, and lets `spread` serve the default profile of a new cluster.
+pub(super) async fn install(cluster: &Cluster) -> anyhow::Result<()> {
+    let writer = Writer::new("berth", cluster.catalogue().clone());
+    let mut first = true;
+    for builtin in &BUILTINS {
+        let digest = cluster.put_blob(Bytes::from_static(builtin.component)).await?;
+        let key = Key::new("plugins.berth.dev", "", builtin.name);
+        let present = cluster.read(|state| state.get(&key).cloned());
+        let request = match present {
+            None => {
+                let labels = json!({BUILTIN_LABEL: "true"});
+                let object = json!({
+                    "metadata": {"name": builtin.name, "labels": labels},
+                    "spec": {"digest": digest, "description": builtin.description},
+                });
+                writer.create("plugins.berth.dev", "", object)
+            }
+            Some(stored) => {
+                first = false;
+                // A plugin of the same name that somebody made is theirs.
+                if stored.label(BUILTIN_LABEL) != Some("true") || writer.value(&stored)["spec"]["digest"] == digest {
+                    continue;
+                }
+                writer.merge(&key, "", &json!({"spec": {"digest": digest}}))
+            }
+        };
+        apply(cluster, request, builtin.name).await?;
+    }
+    if first {
+        let spec = json!({"role": "scheduler", "profile": "default-scheduler", "plugin": "spread"});
+        let object = json!({"metadata": {"name": "default-scheduler"}, "spec": spec});
+        let request = writer.create("pluginbindings.berth.dev", "", object);
+        apply(cluster, request, "the binding of the default scheduler").await?;
+    }
+    Ok(())
+}
+
+async fn apply(cluster: &Cluster, request: Request, what: &str) -> anyhow::Result<()> {
+    match cluster.apply(request).await {
+        Ok(_) => Ok(()),
+        Err(status) if status.reason == Reason::AlreadyExists => Ok(()),
+        Err(status) => Err(status).with_context(|| format!("the built-in plugin {what} was not installed")),
+    }
+}

@@ -1,0 +1,54 @@
+//! `--simulate-nodes`: simulated nodes under real time.
+
+use std::sync::Arc;
+
+use berth_drive::{Follower, News};
+use berth_pipeline::Cluster;
+use berth_sim::nodes::{Shape, SimulatedNodes};
+use futures_util::StreamExt;
+use futures_util::stream;
+
+/// Writes of simulated nodes under way together: enough to fill group commits.
+const TOGETHER_MAX: usize = 64;
+/// Writes between two looks at the changes.
+const STEP_MAX: usize = 512;
+
+/// Runs `count` nodes `simulated-00001` … until the cluster shuts down.
+pub(super) async fn run(cluster: Arc<Cluster>, count: u32) {
+    let (mut follower, mut replica) = Follower::new(cluster.clone());
+    let mut nodes = SimulatedNodes::new(cluster.catalogue().clone());
+    let now = cluster.now();
+    for number in 1..=count {
+        nodes.add(&format!("simulated-{number:05}"), Shape::default(), now, i64::from(number) * 7);
+    }
+    nodes.resync(&replica);
+    loop {
+        match follower.next() {
+            News::Changes(changes) => {
+                for change in changes {
+                    nodes.on_change(&change);
+                    replica.publish(change);
+                }
+            }
+            News::State(state) => {
+                replica = *state;
+                nodes.resync(&replica);
+            }
+        }
+        let now = cluster.now();
+        let requests = nodes.step(&replica, now, STEP_MAX);
+        if !requests.is_empty() {
+            let writes = requests.into_iter().map(|request| cluster.apply(request));
+            let results: Vec<_> = stream::iter(writes).buffer_unordered(TOGETHER_MAX).collect().await;
+            for error in results.into_iter().filter_map(Result::err) {
+                tracing::debug!("a simulated node's write failed: {error}");
+            }
+            continue;
+        }
+        let wait = nodes.next_due(now).map_or(1_000, |due| due.millis_since(now).clamp(1, 1_000));
+        tokio::select! {
+            alive = follower.changed() => if !alive { return },
+            () = tokio::time::sleep(std::time::Duration::from_millis(wait as u64)) => {}
+        }
+    }
+}
