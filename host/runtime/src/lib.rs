@@ -26,7 +26,10 @@
 //! # }
 //! ```
 //!
-//! Linux 5.6 or newer is needed (`openat2`, `clone3`, the mount API); cgroup v1 and v2 both serve.
+//! Linux 5.12 or newer is needed (`openat2`, `clone3`, `mount_setattr`); cgroup v1 and v2 both serve.
+//!
+//! What this crate does not do (yet): user namespaces, hooks, AppArmor and SELinux labels, 32-bit programs under the
+//! seccomp profile (they are killed), huge pages and block I/O limits.
 
 #![cfg(target_os = "linux")]
 

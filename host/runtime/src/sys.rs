@@ -352,3 +352,17 @@ pub(crate) fn set_process_title(title: &CStr) -> io::Result<()> {
     }
     Ok(())
 }
+
+/// Major and minor version of the running kernel.
+pub(crate) fn kernel_version() -> io::Result<(u32, u32)> {
+    let name = nix::sys::utsname::uname()?;
+    let release = name.release().to_string_lossy();
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse);
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(major)), Some(Ok(minor))) => Ok((major, minor)),
+        _ => Err(io::Error::other(format!("odd kernel release {release:?}"))),
+    }
+}
+
+/// Overlays take their layers one by one since this version; older kernels complain in their log when asked.
+pub(crate) const OVERLAY_LAYERS_ONE_BY_ONE: (u32, u32) = (6, 8);

@@ -154,15 +154,23 @@ pub(crate) struct GroupMount {
     pub(crate) options: &'static str,
 }
 
-/// Writes a control file. One `write`, because the kernel reads each as a whole command.
+/// Writes a control file.
 fn write(directory: &Path, file: &str, value: impl fmt::Display) -> io::Result<()> {
+    write_each(directory, file, &[value])
+}
+
+/// Writes several values to a control file: one `write` for each, because the kernel reads it as a whole command.
+fn write_each(directory: &Path, file: &str, values: &[impl fmt::Display]) -> io::Result<()> {
     let path = directory.join(file);
-    let value = value.to_string();
-    fs::OpenOptions::new()
+    let mut control = fs::OpenOptions::new()
         .write(true)
         .open(&path)
-        .and_then(|mut control| control.write_all(value.as_bytes()))
-        .map_err(|error| annotate(&error, format!("write {value:?} to {}", path.display())))
+        .map_err(|error| annotate(&error, format!("open {}", path.display())))?;
+    for value in values.iter().map(ToString::to_string) {
+        let written = control.write_all(value.as_bytes());
+        written.map_err(|error| annotate(&error, format!("write {value:?} to {}", path.display())))?;
+    }
+    Ok(())
 }
 
 /// Keeps the kind of an error and says what was tried.

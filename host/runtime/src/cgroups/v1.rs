@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use super::{
     CPU_PERIOD_US, Cgroups, DeviceRule, Group, GroupMount, kill_by_signal, make_directory, pods_in, read_key,
-    read_number, write,
+    read_number, write, write_each,
 };
 use crate::spec::Resources;
 use crate::status::Usage;
@@ -89,7 +89,7 @@ impl Cgroups for V1 {
     fn restrict_devices(&self, group: Group<'_>, rules: &[DeviceRule]) -> io::Result<()> {
         let directory = self.devices.join(group.path());
         write(&directory, "devices.deny", "a")?;
-        rules.iter().try_for_each(|rule| write(&directory, "devices.allow", rule))
+        write_each(&directory, "devices.allow", rules)
     }
 
     fn clones_into_groups(&self) -> bool {

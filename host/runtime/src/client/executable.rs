@@ -50,8 +50,11 @@ fn overlay(path: &Path, scratch: &Path) -> io::Result<OwnedFd> {
     fs::create_dir_all(&empty)?;
     let fs = sys::fsopen(c"overlay")?;
     let lower = |layer: &Path| sys::fsconfig_string(fs.as_fd(), c"lowerdir+", &c_string(layer)?);
-    if lower(directory).and_then(|()| lower(&empty)).is_err() {
-        // Before Linux 6.8: both in one string. A path with a colon in it fails here or at the lookup below.
+    if sys::kernel_version()? >= sys::OVERLAY_LAYERS_ONE_BY_ONE {
+        lower(directory)?;
+        lower(&empty)?;
+    } else {
+        // Both in one string. A path with a colon in it fails here or at the lookup below.
         let both = [directory.as_os_str().as_bytes(), b":", empty.as_os_str().as_bytes()].concat();
         sys::fsconfig_string(fs.as_fd(), c"lowerdir", &CString::new(both)?)?;
     }

@@ -198,17 +198,16 @@ impl PodHandle {
 
     /// Ends what is left of a pod without a shim and completes its records.
     fn bury(&self) -> Result<Vec<ContainerState>> {
-        let oom_killed: Vec<String> = self.container_directories()?.into_iter().map(|(id, _)| id).collect();
-        let oom_killed: Vec<bool> = oom_killed
-            .iter()
-            .map(|id| {
-                let group = Group::Container { pod: &self.id, container: id };
-                self.shared.cgroups.oom_kills(group).is_ok_and(|count| count > 0)
-            })
-            .collect();
+        let directories = self.container_directories()?;
+        // Asked before the processes are ended and the groups with them.
+        let oom_killed = |id: &str| {
+            let group = Group::Container { pod: &self.id, container: id };
+            self.shared.cgroups.oom_kills(group).is_ok_and(|count| count > 0)
+        };
+        let oom_killed: Vec<bool> = directories.iter().map(|(id, _)| oom_killed(id)).collect();
         self.end_processes()?;
         let mut containers = Vec::new();
-        for ((_, directory), oom_killed) in self.container_directories()?.into_iter().zip(oom_killed) {
+        for ((_, directory), oom_killed) in directories.into_iter().zip(oom_killed) {
             // One without a spec was never started: the record is written first.
             let Ok(spec) = directory.spec() else { continue };
             let status = match directory.exit() {

@@ -15,12 +15,13 @@ use super::executable::SealedExecutable;
 use super::pod::PodHandle;
 use super::watch::Watch;
 use crate::SHIM_ARGUMENT;
-use crate::cgroups::{self, Cgroups, Layout};
+use crate::cgroups::{self, Cgroups, Group, Layout};
 use crate::error::{Error, Result};
 use crate::rundir::{self, PodDirectory, PodRecord};
 use crate::seccomp;
 use crate::spec::{ContainerSpec, IpcNamespace, NetworkNamespace, PodSandboxSpec, Seccomp};
 use crate::status::{Event, PodState, ShimState};
+use crate::sys;
 use crate::wire::VERSION;
 
 /// How a node's runtime is set up.
@@ -81,6 +82,7 @@ impl Runtime {
                 "cgroup name {cgroup_root_name:?}: use letters, digits and -_."
             )));
         }
+        check_kernel()?;
         rundir::make_private(&run_dir.join("pods"))
             .map_err(Error::io(format!("create the run directory {}", run_dir.display())))?;
         // Shims change their working directory, so every path they get must be absolute.
@@ -229,7 +231,9 @@ impl Runtime {
         }
         result = result.and(cleanup::stray_cgroups(&*self.shared.cgroups));
         result = result.and(cleanup::mounts_below(&self.shared.run_dir));
-        // Shims leave their group when they are reaped, which removing their pods has waited for.
+        // Shims whose pods have lost their directories. The others are about to leave by themselves.
+        let shims = self.shared.cgroups.kill(Group::Shims);
+        result = result.and(shims.map_err(Error::io("kill stray shims")));
         result = result.and(self.shared.cgroups.remove_root().map_err(Error::io("remove the root cgroup")));
         let run_dir = &self.shared.run_dir;
         result.and(fs::remove_dir_all(run_dir).map_err(Error::io(format!("remove {}", run_dir.display()))))
@@ -268,6 +272,19 @@ impl AsFd for Runtime {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.events_fd()
     }
+}
+
+/// The first kernel with everything that is used: `mount_setattr` was the last to come.
+const KERNEL_MIN: (u32, u32) = (5, 12);
+
+fn check_kernel() -> Result<()> {
+    let (major, minor) = sys::kernel_version().map_err(Error::io("uname"))?;
+    if (major, minor) < KERNEL_MIN {
+        return Err(Error::Unsupported(format!(
+            "Linux {major}.{minor} is too old; 5.12 is the oldest that serves"
+        )));
+    }
+    Ok(())
 }
 
 fn validate_pod(spec: &PodSandboxSpec) -> Result<()> {

@@ -54,13 +54,11 @@ fn overlay(lowers: &[PathBuf], upper: &Path, work: &Path) -> io::Result<OwnedFd>
     let (upper, work) = (open_path(upper)?, open_path(work)?);
     // overlayfs wants the topmost layer first.
     let lowers: Vec<String> = lowers.iter().rev().map(name).collect();
-    let one_by_one = Layers::OneByOne(&lowers).mount(&name(&upper), &name(&work));
-    match one_by_one {
-        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
-            Layers::Joined(&lowers).mount(&name(&upper), &name(&work))
-        }
-        other => other,
-    }
+    let layers = match sys::kernel_version()? >= sys::OVERLAY_LAYERS_ONE_BY_ONE {
+        true => Layers::OneByOne(&lowers),
+        false => Layers::Joined(&lowers),
+    };
+    layers.mount(&name(&upper), &name(&work))
 }
 
 fn name(fd: &OwnedFd) -> String {
