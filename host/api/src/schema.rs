@@ -164,10 +164,8 @@ impl Schema {
     pub fn builtin() -> &'static Self {
         static BUILTIN: LazyLock<Schema> = LazyLock::new(|| {
             let mut schema = Schema::default();
-            for rows in [KUBERNETES, META, BERTH] {
-                if let Err(error) = schema.extend(rows) {
-                    panic!("the schema table of this build is broken: {error}");
-                }
+            if let Err(error) = schema.extend(&[KUBERNETES, META, BERTH].concat()) {
+                panic!("the schema table of this build is broken: {error}");
             }
             schema
         });
@@ -226,5 +224,68 @@ impl Type {
     pub fn go_name(&self) -> &str {
         let tail = self.name.rmatch_indices('.').nth(1).map_or(0, |(dot, _)| dot + 1);
         &self.name[tail..]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Kind, ListType, Schema, SchemaError, Shape};
+
+    #[test]
+    fn the_table_of_this_build() {
+        let schema = Schema::builtin();
+        let pod = schema.of_kind("v1", "Pod").unwrap();
+        assert_eq!((&*pod.name, pod.short_name(), pod.go_name()), ("core.v1.Pod", "Pod", "v1.Pod"));
+        assert!(schema.types().count() > 600);
+        let container = schema.named("core.v1.Container").unwrap();
+        let ports = schema.field(container, "ports").unwrap();
+        assert_eq!(
+            (ports.shape, ports.number, ports.patch.merge_key.as_str()),
+            (Shape::List, 6, "containerPort")
+        );
+        assert_eq!(ports.list, ListType::Map(vec!["containerPort".into(), "protocol".into()]));
+        let volumes = schema.field(schema.named("core.v1.PodSpec").unwrap(), "volumes").unwrap();
+        assert!(volumes.patch.merge && volumes.patch.retain_keys);
+        assert_eq!(schema.of_kind("v1", "Nothing").map(|found| found.short_name()), None);
+    }
+
+    #[test]
+    fn embedded_fields_stand_in_the_parent() {
+        let schema = Schema::builtin();
+        let volume = schema.named("core.v1.Volume").unwrap();
+        assert!(matches!(schema.field(volume, "emptyDir").unwrap().kind, Kind::Struct(_)));
+        assert!(schema.field(volume, "").is_none());
+        assert_eq!(schema.json_fields(volume).filter(|field| &*field.name == "name").count(), 1);
+    }
+
+    #[test]
+    fn types_are_added_and_replaced_at_run_time() {
+        let mut schema = Schema::builtin().clone();
+        let rows = r#"{"name":"x.v1.A","kinds":["x.dev/v1/A"],"fields":[{"name":"b","type":"x.v1.B"}]}
+            {"name":"x.v1.B","fields":[{"name":"when","type":"meta.v1.Time"}]}"#;
+        schema.extend(rows).unwrap();
+        let Kind::Struct(inner) = schema.field(schema.of_kind("x.dev/v1", "A").unwrap(), "b").unwrap().kind
+        else {
+            panic!("a struct was declared")
+        };
+        assert_eq!(schema.field(schema.get(inner), "when").unwrap().kind, Kind::Time);
+        schema.extend(r#"{"name":"x.v1.B","fields":[{"name":"then","type":"string"}]}"#).unwrap();
+        assert!(schema.field(schema.get(inner), "when").is_none());
+        assert!(schema.field(schema.get(inner), "then").is_some());
+    }
+
+    #[test]
+    fn broken_rows_change_nothing() {
+        let mut schema = Schema::default();
+        let circle = r#"{"name":"a","fields":[{"name":"","type":"a","inline":true}]}"#;
+        assert!(matches!(schema.extend(circle), Err(SchemaError::Embedding { .. })));
+        let error =
+            schema.extend("{\"name\":\"a\",\"fields\":[{\"name\":\"x\",\"type\":\"Nowhere\"}]}").unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "field \"x\" of schema type a has the unknown type Nowhere: declare it in the table"
+        );
+        assert!(matches!(schema.extend("\n\n[]"), Err(SchemaError::Row { line: 3, .. })));
+        assert_eq!(schema.types().count(), 0);
     }
 }

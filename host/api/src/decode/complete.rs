@@ -31,7 +31,7 @@ fn structure(schema: &Schema, parent: &Type, fields: &mut Map<String, Value>) {
 fn present(schema: &Schema, field: &Field, value: &mut Value) {
     let Kind::Struct(id) = field.kind else { return };
     let inner = schema.get(id);
-    let mut visit = |value: &mut Value| {
+    let visit = |value: &mut Value| {
         if let Value::Object(fields) = value {
             structure(schema, inner, fields);
         }

@@ -64,12 +64,12 @@ pub(super) fn object(schema: &Schema, root: &Type, raw: &[u8]) -> Result<Map<Str
     Ok(fields)
 }
 
-/// One value on the wire.
+/// One value on the wire. No type of the table has 32-bit ones: they are only skipped.
 #[derive(Clone, Copy)]
 enum Wire<'b> {
     Varint(u64),
     Fixed64(u64),
-    Fixed32(u32),
+    Fixed32,
     Bytes(&'b [u8]),
 }
 
@@ -101,7 +101,10 @@ impl<'b> Fields<'b> {
                 let length = usize::try_from(varint(&mut self.0)?).map_err(|_| ProtoError::Truncated)?;
                 Wire::Bytes(self.take(length)?)
             }
-            5 => Wire::Fixed32(u32::from_le_bytes(self.array()?)),
+            5 => {
+                self.take(4)?;
+                Wire::Fixed32
+            }
             other => return Err(ProtoError::WireType(other)),
         };
         Ok((key >> 3, wire))
@@ -265,7 +268,7 @@ impl Wire<'_> {
             Self::Varint(_) => 0,
             Self::Fixed64(_) => 1,
             Self::Bytes(_) => 2,
-            Self::Fixed32(_) => 5,
+            Self::Fixed32 => 5,
         };
         ProtoError::WrongWireType { wire, field: field.name.to_string() }
     }

@@ -207,7 +207,7 @@ fn invalid(byte: u8, context: &str) -> String {
         b'\n' => r"'\n'".to_owned(),
         b'\r' => r"'\r'".to_owned(),
         b'\t' => r"'\t'".to_owned(),
-        0x20..0x7f => format!("'{}'", char::from(byte)),
+        0x20..=0x7e => format!("'{}'", char::from(byte)),
         // Go takes the byte as a code point of its own.
         0xa1..=0xac | 0xae..=0xff => format!("'{}'", char::from(byte)),
         0x80..=0xff => format!("'\\u{byte:04x}'"),

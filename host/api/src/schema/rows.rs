@@ -117,7 +117,8 @@ pub(super) fn extend(schema: &mut Schema, text: &str) -> Result<(), SchemaError>
             json: Vec::new(),
         };
     }
-    for id in ids {
+    // All types, not only the new ones: a type that was replaced may be embedded in others.
+    for id in (0..grown.types.len()).map(|index| TypeId(index as u32)) {
         let mut json = Vec::new();
         flatten(&grown, id, 0, &mut json)?;
         json.sort_by(|a, b| a.name.cmp(&b.name));
