@@ -1,8 +1,10 @@
 //! The Wasm policy engine: load, verify, limit, feed, swap.
 //!
 //! [`Engine::load`] turns bytes from anywhere into a [`Component`] or says in one sentence why not. A component of the scheduler
-//! role starts as a [`WasmPolicy`], which implements [`berth_scheduler::policy::Policy`]; [`Active`] serves one and brings up
-//! its successor beside it.
+//! role starts as a [`WasmPolicy`], which implements [`berth_scheduler::policy::Policy`].
+//!
+//! Everything slow can be done beside a policy that serves: loading compiles and checks, starting configures and describes, and
+//! the first feed brings the whole cluster. A swap is then the exchange of one boxed policy for another.
 //!
 //! Invariants: nothing that a component does stops the host or holds it up for longer than its limits say; what a component may
 //! import is listed in one place (`link.rs`); a component that has trapped is never called again; compiled code is loaded only
@@ -17,9 +19,9 @@ mod engine;
 mod error;
 mod limits;
 mod link;
+mod log_limit;
 mod manifest;
 mod sandbox;
-mod swap;
 mod ticker;
 mod wasm_policy;
 
@@ -30,5 +32,4 @@ pub use error::{LoadError, StartError};
 pub use limits::{
     COMPONENT_BYTES_MAX, DEADLINE_MS_DEFAULT, DEADLINE_MS_MAX, Limits, MEMORY_BYTES_DEFAULT, MEMORY_BYTES_MAX,
 };
-pub use swap::{Active, Swap};
 pub use wasm_policy::WasmPolicy;

@@ -27,8 +27,9 @@ pub(crate) const WALL_FACTOR: u32 = 10;
 /// a plan for 10,000 pods has 0.5 MiB.
 pub(crate) const ANSWER_BYTES_MAX: usize = 4 << 20;
 
-/// Lines a component may log in one call, and bytes of a line: enough to explain one decision.
-pub(crate) const LOG_LINES_PER_CALL_MAX: u32 = 16;
+/// Lines an instance may log in a second, and bytes of a line: enough to explain some decisions, too little to fill a disk or to
+/// hide what others say.
+pub(crate) const LOG_LINES_PER_SECOND_MAX: u32 = 20;
 pub(crate) const LOG_LINE_BYTES_MAX: usize = 1024;
 
 /// Instances alive at one time, over all components: a few per scheduler profile, twice while they are swapped.

@@ -1,8 +1,10 @@
 //! Every power a component can have: the only place that grants any.
 
 use crate::bindings::{self, log};
-use crate::limits::{LOG_LINE_BYTES_MAX, LOG_LINES_PER_CALL_MAX};
+use crate::limits::LOG_LINE_BYTES_MAX;
+use crate::log_limit::Admitted;
 use crate::sandbox::Sandbox;
+use std::time::Instant;
 use wasmtime::component::{HasSelf, Linker};
 
 /// Names of the contract's interfaces that a component may import. `types` holds no functions.
@@ -23,18 +25,18 @@ pub(crate) fn ungranted<'a>(imports: impl Iterator<Item = &'a str>) -> Vec<Strin
 
 impl log::Host for Sandbox {
     fn write(&mut self, level: u32, line: String) {
-        self.log_lines += 1;
-        if self.log_lines > LOG_LINES_PER_CALL_MAX {
-            return;
-        }
         let line = cut(&line);
+        if level == 1 {
+            self.last_error = Some(line.to_owned());
+        }
         let plugin = &self.name;
+        match self.log_limit.admit(Instant::now()) {
+            Admitted::No => return,
+            Admitted::After { dropped: 0 } => {}
+            Admitted::After { dropped } => tracing::warn!(%plugin, "{dropped} lines were not logged"),
+        }
         match level {
-            1 => {
-                tracing::warn!(%plugin, "{line}");
-                self.last_error = Some(line.to_owned());
-            }
-            2 => tracing::warn!(%plugin, "{line}"),
+            1 | 2 => tracing::warn!(%plugin, "{line}"),
             3 => tracing::info!(%plugin, "{line}"),
             _ => tracing::debug!(%plugin, "{line}"),
         }

@@ -1,6 +1,7 @@
 //! One instance's store: what it has used, and when it must stop.
 
-use crate::limits::{LOG_LINES_PER_CALL_MAX, Limits, WALL_FACTOR};
+use crate::limits::{Limits, WALL_FACTOR};
+use crate::log_limit::LogLimit;
 use berth_scheduler::policy::PolicyError;
 use std::time::{Duration, Instant};
 use wasmtime::{ResourceLimiter, Trap, UpdateDeadline};
@@ -9,7 +10,7 @@ use wasmtime::{ResourceLimiter, Trap, UpdateDeadline};
 #[derive(Debug)]
 pub(crate) struct Sandbox {
     pub(crate) name: String,
-    pub(crate) log_lines: u32,
+    pub(crate) log_limit: LogLimit,
     /// The last line logged as an error in this call: a Rust guest says there why it panics.
     pub(crate) last_error: Option<String>,
     limits: Limits,
@@ -30,7 +31,7 @@ impl Sandbox {
     pub(crate) fn new(name: String, limits: Limits) -> Self {
         Self {
             name,
-            log_lines: 0,
+            log_limit: LogLimit::default(),
             last_error: None,
             limits,
             memory_bytes: 0,
@@ -44,16 +45,7 @@ impl Sandbox {
     pub(crate) fn begin(&mut self, deadline: Duration) {
         self.deadline = deadline;
         self.first_tick = None;
-        self.log_lines = 0;
         self.last_error = None;
-    }
-
-    /// A call has ended: mentions what was not logged.
-    pub(crate) fn end(&mut self) {
-        let dropped = self.log_lines.saturating_sub(LOG_LINES_PER_CALL_MAX);
-        if dropped > 0 {
-            tracing::warn!(plugin = %self.name, "{dropped} more lines were not logged");
-        }
     }
 
     /// The ticker has ticked during a call. Only now are clocks read, so that a call shorter than a tick pays for none; the

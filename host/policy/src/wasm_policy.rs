@@ -134,7 +134,6 @@ impl Instance {
         };
         let result = call(&mut self.store, &exports);
         drop(in_flight);
-        self.store.data_mut().end();
         result.map_err(|error| {
             self.state = State::Dead;
             self.store.data().explain(&error)

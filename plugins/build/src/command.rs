@@ -70,3 +70,30 @@ pub(crate) fn succeeds_within(mut command: Command, limit: Duration) -> bool {
     let _ = child.wait();
     false
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_callers_flags_are_not_inherited() {
+        // Cargo itself sets these for tests.
+        assert!(std::env::var_os("CARGO_MANIFEST_DIR").is_some());
+        let mut env = clean("env");
+        env.env("CARGO_PROFILE_RELEASE_LTO", "fat");
+        let (variables, _, success) = run(env).unwrap();
+        assert!(success);
+        assert!(!variables.contains("CARGO_MANIFEST_DIR="), "{variables}");
+        assert!(variables.contains("CARGO_PROFILE_RELEASE_LTO=fat"), "{variables}");
+        assert!(variables.contains("PATH="), "{variables}");
+    }
+
+    #[test]
+    fn programs_are_not_waited_for_beyond_their_time() {
+        let mut endless = clean("sleep");
+        endless.arg("600");
+        assert!(!succeeds_within(endless, Duration::from_millis(100)));
+        assert!(succeeds_within(clean("true"), Duration::from_secs(60)));
+        assert!(!succeeds_within(clean("no-such-program"), Duration::from_secs(60)));
+    }
+}

@@ -28,6 +28,12 @@ pub enum BuildError {
         /// What was tried, and how it ended.
         tried: String,
     },
+    /// There is nothing to compile.
+    #[error("{package} is no Rust package: it has no Cargo.toml")]
+    NoPackage {
+        /// The directory.
+        package: PathBuf,
+    },
     /// A program could not be started.
     #[error("cannot run {program}: {source}")]
     Start {
@@ -70,6 +76,9 @@ pub enum BuildError {
 
 /// Compiles the package in a directory and makes a component of it. Intermediate files go to `target_dir`, which may be shared.
 pub fn component(package: &Path, target_dir: &Path) -> Result<Vec<u8>, BuildError> {
+    if !package.join("Cargo.toml").is_file() {
+        return Err(BuildError::NoPackage { package: package.to_owned() });
+    }
     let toolchain = Toolchain::find(target_dir)?;
     let module = core_module(package, target_dir, &toolchain)?;
     encode(&module).map_err(|reason| BuildError::Encode { package: package.to_owned(), reason })
@@ -111,4 +120,38 @@ fn encode(module: &[u8]) -> Result<Vec<u8>, String> {
 pub fn shared_target_dir(inside: &Path) -> PathBuf {
     let root = inside.ancestors().find(|directory| directory.join("CACHEDIR.TAG").is_file());
     root.unwrap_or_else(|| panic!("{} is in no cargo target directory", inside.display())).join("guests")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_module_is_the_last_one_cargo_reports() {
+        let messages = r#"{"reason":"compiler-artifact","filenames":["/t/dependency.wasm"]}
+            not JSON
+            {"reason":"compiler-artifact","filenames":["/t/libplugin.rlib","/t/plugin.wasm"]}
+            {"reason":"build-finished","success":true}"#;
+        assert_eq!(module_path(messages), Some(PathBuf::from("/t/plugin.wasm")));
+        assert_eq!(module_path(r#"{"filenames":["/t/plugin.rlib"]}"#), None);
+    }
+
+    #[test]
+    fn a_directory_without_a_package_is_named() {
+        let error = component(Path::new("/no/such/package"), Path::new("/no/such/target")).unwrap_err();
+        assert_eq!(error.to_string(), "/no/such/package is no Rust package: it has no Cargo.toml");
+    }
+
+    #[test]
+    fn a_module_without_a_world_is_no_component() {
+        assert!(encode(b"\0asm\x01\0\0\0").is_ok_and(|component| component[6] == 1), "an empty component");
+        assert!(encode(b"not wasm").is_err());
+    }
+
+    #[test]
+    fn all_guests_share_one_directory() {
+        let program = std::env::current_exe().unwrap();
+        let shared = shared_target_dir(&program);
+        assert!(program.starts_with(shared.parent().unwrap()), "{}", shared.display());
+    }
 }
