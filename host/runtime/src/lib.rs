@@ -46,7 +46,9 @@ mod status;
 mod sys;
 mod wire;
 
-pub use client::{Attachment, ExecExit, ExecProcess, PodHandle, Runtime, RuntimeConfig, ShimExecutable};
+pub use client::{
+    Attachment, ExecExit, ExecProcess, PodHandle, Recovered, Runtime, RuntimeConfig, ShimExecutable,
+};
 pub use error::{Error, Result, StartError, StartErrorKind};
 pub use shim::{shim_main, shim_main_if_asked};
 pub use spec::{

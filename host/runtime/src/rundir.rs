@@ -96,8 +96,11 @@ fn boot_id() -> io::Result<String> {
 fn start_ticks(pid: i32) -> io::Result<u64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
     // The second field is a name in parentheses that may contain anything; the third is the state, the 22nd ours.
-    let after_name = stat.rsplit_once(')').map(|(_, rest)| rest);
-    let field = after_name.and_then(|rest| rest.split_whitespace().nth(22 - 3));
+    let after_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+    if matches!(after_name.split_whitespace().next(), Some("Z" | "X")) {
+        return Err(io::Error::other(format!("process {pid} has ended and only waits to be collected")));
+    }
+    let field = after_name.split_whitespace().nth(22 - 3);
     field
         .and_then(|field| field.parse().ok())
         .ok_or_else(|| io::Error::other(format!("odd /proc/{pid}/stat")))

@@ -10,4 +10,4 @@ mod watch;
 pub use pod::PodHandle;
 pub(crate) use process::set_terminal_size;
 pub use process::{Attachment, ExecExit, ExecProcess};
-pub use runtime::{Runtime, RuntimeConfig, ShimExecutable};
+pub use runtime::{Recovered, Runtime, RuntimeConfig, ShimExecutable};

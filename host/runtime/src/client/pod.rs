@@ -47,6 +47,11 @@ impl PodHandle {
         &self.directory
     }
 
+    /// Whether it is known what the pod was made from.
+    pub(super) fn has_record(&self) -> bool {
+        rundir::read_record::<PodRecord>(&self.directory.pod_record()).is_ok()
+    }
+
     /// The pod's id.
     pub fn id(&self) -> &str {
         &self.id
@@ -157,7 +162,7 @@ impl PodHandle {
     pub fn remove_container(&self, container_id: &str) -> Result<()> {
         match self.done(Request::Remove { container: container_id.to_owned() }) {
             Err(Error::NotFound { .. }) => Ok(()),
-            Err(Error::ShimGone { .. }) if rundir::is_valid_id(container_id) => {
+            Err(Error::ShimGone { .. }) if rundir::is_valid_id(container_id) && self.shim_is_dead() => {
                 self.remove_container_of_dead(container_id)
             }
             other => other,
@@ -188,12 +193,22 @@ impl PodHandle {
                 Ok(PodState { spec: record.sandbox, shim: ShimState::Alive, containers })
             }
             Ok((other, _)) => Err(self.unexpected(&other)),
-            Err(Error::ShimGone { .. }) => {
+            Err(Error::ShimGone { .. }) if self.shim_is_dead() => {
                 let containers = self.bury()?;
                 Ok(PodState { spec: record.sandbox, shim: ShimState::Dead, containers })
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Only a certain death counts: what follows from it ends the pod's processes.
+    fn shim_is_dead(&self) -> bool {
+        use io::ErrorKind::{ConnectionRefused, NotFound};
+        // Nobody but the shim holds the other side of the socket.
+        let connection = self.directory.connect();
+        let refused = connection.is_err_and(|error| matches!(error.kind(), ConnectionRefused | NotFound));
+        let record = rundir::read_record::<ShimRecord>(&self.directory.shim_record());
+        refused || record.is_ok_and(|record| !record.process.is_alive())
     }
 
     /// Ends what is left of a pod without a shim and completes its records.

@@ -45,6 +45,16 @@ pub enum ShimExecutable {
     Path(PathBuf),
 }
 
+/// What [`Runtime::recover`] has found.
+#[derive(Debug, Default)]
+pub struct Recovered {
+    /// Pods that can be worked with, or whose end is known.
+    pub pods: Vec<(PodHandle, PodState)>,
+    /// Pods that are there, and may well be running, but could not be asked, for example because their shim speaks
+    /// another version of the protocol. They are left alone; [`PodHandle::remove`] ends them.
+    pub unreachable: Vec<(PodHandle, Error)>,
+}
+
 /// Runs pods on this machine. Every method blocks, most for microseconds; all may be called from several threads.
 pub struct Runtime {
     pub(super) shared: Arc<Shared>,
@@ -173,28 +183,34 @@ impl Runtime {
         Ok(PodHandle::new(Arc::clone(&self.shared), pod_id.to_owned()))
     }
 
-    /// Picks up the pods that an earlier berth left: subscribes to those whose shim lives, ends the processes of the
-    /// others and records their containers as lost. A directory so damaged that not even its pod can be told is
+    /// Picks up the pods that an earlier berth left: subscribes to those whose shim lives, ends the processes of those
+    /// without one and records their containers as lost. A directory so damaged that not even its pod can be told is
     /// removed with all that belongs to it.
     ///
     /// # Errors
-    /// [`Error::Io`] when the run directory cannot be read.
-    pub fn recover(&self) -> Result<Vec<(PodHandle, PodState)>> {
-        let mut found = Vec::new();
+    /// [`Error::Io`] when the run directory cannot be read or a damaged pod cannot be removed.
+    pub fn recover(&self) -> Result<Recovered> {
+        let mut recovered = Recovered::default();
         for pod_id in self.pod_ids()? {
             let handle = PodHandle::new(Arc::clone(&self.shared), pod_id);
-            match handle.state() {
-                Ok(state) => {
-                    if state.shim == ShimState::Alive {
-                        let watched = self.shared.watch.add(handle.id(), handle.directory());
-                        watched.map_err(Error::io(format!("subscribe to pod {}", handle.id())))?;
-                    }
-                    found.push((handle, state));
-                }
-                Err(_) => handle.remove()?,
+            if !handle.has_record() {
+                handle.remove()?;
+                continue;
+            }
+            match handle.state().and_then(|state| self.watch_if_alive(&handle, &state).map(|()| state)) {
+                Ok(state) => recovered.pods.push((handle, state)),
+                Err(error) => recovered.unreachable.push((handle, error)),
             }
         }
-        Ok(found)
+        Ok(recovered)
+    }
+
+    fn watch_if_alive(&self, handle: &PodHandle, state: &PodState) -> Result<()> {
+        if state.shim == ShimState::Dead {
+            return Ok(());
+        }
+        let watched = self.shared.watch.add(handle.id(), handle.directory());
+        watched.map_err(Error::io(format!("subscribe to pod {}", handle.id())))
     }
 
     /// The ids of all pods that have a directory.

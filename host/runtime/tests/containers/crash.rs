@@ -29,7 +29,7 @@ fn containers_outlive_the_runtime_and_are_found_again() {
     pod.start_container(&ended).unwrap();
     // What a killed berth leaves: nobody closes anything in an orderly way, and another one starts.
     let second = node.second_runtime();
-    let recovered = second.recover().unwrap();
+    let recovered = second.recover().unwrap().pods;
     assert_eq!(recovered.len(), 1);
     let (handle, state) = &recovered[0];
     assert_eq!((handle.id(), state.shim, state.containers.len()), (pod.id(), ShimState::Alive, 2));
@@ -92,11 +92,45 @@ fn a_dead_shim_takes_its_containers_along_and_they_are_recorded_as_lost() {
     eventually("the process is gone", || !std::path::Path::new(&format!("/proc/{}", started.pid)).exists());
     assert!(matches!(pod.start_container(&node.shell("exit 0")), Err(Error::ShimGone { .. })));
     // Asked again, or by another runtime: the same answer.
-    assert_eq!(node.second_runtime().recover().unwrap()[0].1, state);
+    assert_eq!(node.second_runtime().recover().unwrap().pods[0].1, state);
     pod.remove_container(&living.id).unwrap();
     assert_eq!(pod.state().unwrap().containers.len(), 1);
     pod.remove().unwrap();
     assert_eq!(leftovers(&node), Vec::<String>::new());
+}
+
+#[test]
+fn a_pod_whose_shim_speaks_another_version_is_left_alone() {
+    use std::os::unix::net::UnixListener;
+    let node = Node::new();
+    let pod = node.pod();
+    let spec = node.container(&["/bin/sleep", "1000"]);
+    let started = pod.start_container(&spec).unwrap();
+    // Somebody else answers on the socket, and says what a shim from the future would.
+    let socket = node.path().join("run/pods").join(pod.id()).join("shim.sock");
+    let hidden = socket.with_extension("hidden");
+    fs::rename(&socket, &hidden).unwrap();
+    let impostor = UnixListener::bind(&socket).unwrap();
+    let answer = std::thread::spawn(move || {
+        use std::io::{Read, Write};
+        let (mut client, _) = impostor.accept().unwrap();
+        let mut length = [0; 4];
+        client.read_exact(&mut length).unwrap();
+        client.read_exact(&mut vec![0; u32::from_le_bytes(length) as usize]).unwrap();
+        let text = r#"{"Failed":{"Conflict":"the pod's shim speaks protocol version 9, berth speaks 1"}}"#;
+        client.write_all(&(text.len() as u32).to_le_bytes()).unwrap();
+        client.write_all(text.as_bytes()).unwrap();
+        impostor
+    });
+    let recovered = node.second_runtime().recover().unwrap();
+    drop(answer.join().unwrap());
+    assert!(recovered.pods.is_empty());
+    let (handle, error) = &recovered.unreachable[0];
+    assert_eq!(handle.id(), pod.id());
+    assert_eq!(error.to_string(), "the pod's shim speaks protocol version 9, berth speaks 1");
+    assert!(std::path::Path::new(&format!("/proc/{}", started.pid)).exists(), "its container goes on");
+    fs::rename(&hidden, &socket).unwrap();
+    assert_eq!(exec(&pod, &spec.id, &["true"]).0, 0);
 }
 
 #[test]
@@ -119,7 +153,7 @@ fn everything_can_be_destroyed_even_what_nobody_knows_any_more() {
     .unwrap();
     fs::remove_dir_all(node.path().join("run/pods").join(forgotten.id())).unwrap();
     let second = node.second_runtime();
-    assert_eq!(second.recover().unwrap().len(), 1, "only the healthy one");
+    assert_eq!(second.recover().unwrap().pods.len(), 1, "only the healthy one");
     second.destroy_all().unwrap();
     assert_eq!(leftovers(&node), Vec::<String>::new());
     assert!(!node.path().join("run").exists());

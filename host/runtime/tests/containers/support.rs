@@ -12,8 +12,8 @@ use berth_runtime::{
     Runtime, RuntimeConfig, ShimExecutable,
 };
 
-/// How long anything may take before a test gives up.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+/// How long anything may take before a test gives up. The tests also run in an emulator (tests/cgroup2).
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 const BUSYBOX: &str = "/bin/busybox";
 
