@@ -4,6 +4,8 @@
 //! and times are canonical. [`complete`] adds what Go's encoder prints besides, once defaults are in.
 
 mod complete;
+mod expected;
+mod path;
 pub(crate) mod protobuf;
 pub(crate) mod scalar;
 mod syntax;
@@ -15,9 +17,10 @@ pub(crate) mod yaml;
 use serde_json::Value;
 
 pub use complete::complete;
+use expected::unrecognised;
+pub use expected::{Expected, TypeMeta, cannot_handle};
 
-use crate::resource::Resource;
-use crate::schema::{Schema, Type};
+use crate::schema::Schema;
 use crate::status::{Reason, Status};
 
 /// How deep a JSON, YAML or protobuf body may nest. Go stops at 10,000; a real object needs less than 30, and a
@@ -26,6 +29,9 @@ pub const DEPTH_MAX: usize = 100;
 
 /// How large a request body may be: etcd's limit times two, as the Kubernetes API server has it.
 pub const BODY_BYTES_MAX: usize = 3 * 1024 * 1024;
+
+/// How many unknown and duplicate fields of a body are told of, as on the API server; the rest is dropped all the same.
+pub const FINDINGS_MAX: usize = 100;
 
 /// The encodings a request body may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,28 +54,6 @@ pub enum FieldValidation {
     Warn,
     /// Refuse the request.
     Strict,
-}
-
-/// The kind that an endpoint takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Expected<'a> {
-    /// API group; empty for the core group.
-    pub group: &'a str,
-    /// API version.
-    pub version: &'a str,
-    /// Kind.
-    pub kind: &'a str,
-    /// The schema type, e.g. `core.v1.Pod`.
-    pub schema_type: &'a str,
-}
-
-/// `apiVersion` and `kind` as a body gives them; empty where it does not.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TypeMeta {
-    /// `v1`, `apps/v1`, …
-    pub api_version: String,
-    /// `Pod`, …
-    pub kind: String,
 }
 
 /// Something that strict decoding refuses.
@@ -250,35 +234,6 @@ fn decode_protobuf(schema: &Schema, expected: Expected<'_>, body: &[u8]) -> Resu
     check(schema, expected, fields.into()).map_err(|why| meta.cannot_handle(expected, &why))
 }
 
-/// 400 for a body whose kind cannot even be read.
-fn unrecognised(expected: Expected<'_>, why: &str, body: &[u8]) -> Status {
-    /// How much of a body an error quotes.
-    const SUMMARY_BYTES_MAX: usize = 30;
-    let shown = &body[..body.len().min(SUMMARY_BYTES_MAX)];
-    let mut summary = match body.first() {
-        None => "<empty>".to_owned(),
-        Some(b'{') => String::from_utf8_lossy(shown).into_owned(),
-        Some(_) => shown.iter().map(|byte| format!("{byte:02x}")).collect(),
-    };
-    if body.len() > SUMMARY_BYTES_MAX {
-        summary.push_str(" ...");
-    }
-    let kind = expected.kind;
-    Status::bad_request(format!(
-        "the object provided is unrecognized (must be of type {kind}): {why} ({summary})"
-    ))
-}
-
-impl TypeMeta {
-    fn cannot_handle(&self, expected: Expected<'_>, why: &str) -> Status {
-        let kind = if self.kind.is_empty() { expected.kind } else { &self.kind };
-        let version = self.api_version.rsplit('/').next().filter(|version| !version.is_empty());
-        let version = version.unwrap_or(expected.version);
-        let into = expected.kind;
-        Status::bad_request(format!("{kind} in version \"{version}\" cannot be handled as a {into}: {why}"))
-    }
-}
-
 const UNKNOWN_FORMAT: &str = "the body of the request was in an unknown format - accepted media types include: \
                               application/json, application/yaml, application/vnd.kubernetes.protobuf";
 
@@ -307,65 +262,6 @@ impl FieldValidation {
             "Strict" => Some(Self::Strict),
             _ => None,
         }
-    }
-}
-
-impl<'a> Expected<'a> {
-    /// The kind that a resource's own endpoints take.
-    pub fn of(resource: &'a Resource) -> Self {
-        Self {
-            group: &resource.group,
-            version: &resource.version,
-            kind: &resource.kind,
-            schema_type: &resource.schema_type,
-        }
-    }
-
-    /// `v1` or `apps/v1`.
-    pub fn api_version(&self) -> String {
-        if self.group.is_empty() {
-            self.version.to_owned()
-        } else {
-            format!("{}/{}", self.group, self.version)
-        }
-    }
-
-    /// `DeleteOptions`, which clients send under the version of whatever they delete.
-    pub const DELETE_OPTIONS: Expected<'static> = Expected {
-        group: "meta.k8s.io",
-        version: "v1",
-        kind: "DeleteOptions",
-        schema_type: "meta.v1.DeleteOptions",
-    };
-
-    /// The catalogue names only types of the table (a test holds that), so a missing one is a bug.
-    fn root<'s>(&self, schema: &'s Schema) -> &'s Type {
-        schema.named(self.schema_type).unwrap_or_else(|| panic!("no schema type {}", self.schema_type))
-    }
-
-    /// Whether a body of this kind may come here; if not, why.
-    fn admits(&self, schema: &Schema, meta: &TypeMeta) -> Result<(), String> {
-        let kind = if meta.kind.is_empty() { self.kind } else { &meta.kind };
-        let own = self.api_version();
-        let api_version = if meta.api_version.is_empty() { &own } else { &meta.api_version };
-        if kind == self.kind && (*api_version == own || self.kind == Self::DELETE_OPTIONS.kind) {
-            return Ok(());
-        }
-        Err(match schema.of_kind(api_version, kind) {
-            Some(other) => {
-                let package = self.schema_type.split('.').next().unwrap_or_default();
-                format!("converting ({}) to ({package}.{}): unknown conversion", other.go_name(), self.kind)
-            }
-            None => format!("no kind \"{kind}\" is registered for version \"{api_version}\""),
-        })
-    }
-
-    fn decoded(&self, mut value: Value, findings: Vec<Finding>) -> Decoded {
-        if let Value::Object(fields) = &mut value {
-            fields.insert("apiVersion".to_owned(), self.api_version().into());
-            fields.insert("kind".to_owned(), self.kind.into());
-        }
-        Decoded { value, findings }
     }
 }
 
@@ -409,9 +305,4 @@ fn strict_error(findings: &[Finding]) -> String {
     }
     parts.extend(fields.iter().map(|finding| finding.warning()));
     format!("strict decoding error: {}", parts.join(", "))
-}
-
-/// 400 `Pod in version "v1" cannot be handled as a Pod: …`.
-pub fn cannot_handle(expected: Expected<'_>, why: &str) -> Status {
-    TypeMeta::default().cannot_handle(expected, why)
 }

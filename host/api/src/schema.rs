@@ -53,7 +53,7 @@ pub struct Type {
 struct JsonField {
     name: Box<str>,
     owner: TypeId,
-    index: u16,
+    index: u32,
 }
 
 /// One field of a [`Type`].
@@ -205,12 +205,12 @@ impl Schema {
     pub fn field<'a>(&'a self, parent: &'a Type, name: &str) -> Option<&'a Field> {
         let found = parent.json.binary_search_by(|field| (*field.name).cmp(name)).ok()?;
         let entry = &parent.json[found];
-        Some(&self.get(entry.owner).fields[usize::from(entry.index)])
+        Some(&self.get(entry.owner).fields[entry.index as usize])
     }
 
     /// The fields of `parent` as JSON sees them, sorted by name.
     pub fn json_fields<'a>(&'a self, parent: &'a Type) -> impl Iterator<Item = &'a Field> {
-        parent.json.iter().map(|entry| &self.get(entry.owner).fields[usize::from(entry.index)])
+        parent.json.iter().map(|entry| &self.get(entry.owner).fields[entry.index as usize])
     }
 }
 

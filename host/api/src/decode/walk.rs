@@ -8,9 +8,10 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
+use super::path::Path;
 use super::scalar::{self, ScalarError};
 use super::syntax;
-use super::{DEPTH_MAX, Finding, TypeMeta};
+use super::{DEPTH_MAX, FINDINGS_MAX, Finding, TypeMeta};
 use crate::schema::{Field, Kind, Schema, Shape, Type};
 
 /// What a walk finds besides the value.
@@ -30,14 +31,6 @@ enum Untyped {
     Opaque,
     /// Found: the body of a patch.
     Checked,
-}
-
-/// Where the walk is: a list on the stack, so that paths cost nothing until one is printed.
-enum Path<'p> {
-    Root,
-    Field(&'p Path<'p>, &'p str),
-    Key(&'p Path<'p>, &'p str),
-    Index(&'p Path<'p>, usize),
 }
 
 /// One place in the object: what is expected there.
@@ -107,7 +100,10 @@ impl<'s> Walk<'s> {
     }
 
     fn find(&self, finding: Finding) {
-        self.findings.borrow_mut().push(finding);
+        let mut findings = self.findings.borrow_mut();
+        if findings.len() < FINDINGS_MAX {
+            findings.push(finding);
+        }
     }
 
     fn fail<E: Error>(&self, message: String) -> E {
@@ -429,51 +425,5 @@ fn go_type(schema: &Schema, kind: Kind, shape: Shape) -> String {
         Shape::Single => element.to_owned(),
         Shape::List => format!("[]{element}"),
         Shape::Map => format!("map[string]{element}"),
-    }
-}
-
-impl Path<'_> {
-    /// `spec.containers[0].name`.
-    fn text(&self) -> String {
-        let mut text = String::new();
-        self.write(&mut text, index_or_key);
-        text
-    }
-
-    /// `spec.containers.name`: Go's type errors name fields only, neither indexes nor keys.
-    fn fields(&self) -> String {
-        let mut text = String::new();
-        self.write(&mut text, |_, _| {});
-        text
-    }
-
-    fn write(&self, text: &mut String, other: fn(&mut String, &Path<'_>)) {
-        match self {
-            Path::Root => {}
-            Path::Field(parent, name) => {
-                parent.write(text, other);
-                if !text.is_empty() {
-                    text.push('.');
-                }
-                text.push_str(name);
-            }
-            Path::Key(parent, _) | Path::Index(parent, _) => {
-                parent.write(text, other);
-                other(text, self);
-            }
-        }
-    }
-}
-
-fn index_or_key(text: &mut String, step: &Path<'_>) {
-    match step {
-        Path::Index(_, index) => text.push_str(&format!("[{index}]")),
-        Path::Key(_, key) => {
-            if !text.is_empty() {
-                text.push('.');
-            }
-            text.push_str(key);
-        }
-        Path::Root | Path::Field(..) => {}
     }
 }

@@ -6,7 +6,7 @@ use base64::Engine;
 use granit_parser::{ErrorKind, Event, Parser, ScalarStyle, ScanError, Span, Tag};
 use serde_json::{Map, Number, Value};
 
-use super::{DEPTH_MAX, Finding};
+use super::{DEPTH_MAX, FINDINGS_MAX, Finding};
 
 /// How many nodes aliases may add to a document: far more than any manifest needs, far less than a bomb makes.
 const ALIAS_NODES_MAX: usize = 100_000;
@@ -124,7 +124,7 @@ impl<'t, I: Iterator<Item = Result<(Event<'t>, Span), ScanError>>> Composer<'t, 
                 continue;
             }
             let key = key_text(key.value, line)?;
-            if entries.contains_key(&key) {
+            if entries.contains_key(&key) && self.findings.len() < FINDINGS_MAX {
                 self.findings.push(Finding::DuplicateYaml { line, key: key.clone() });
             }
             entries.insert(key, node.value);

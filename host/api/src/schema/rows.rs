@@ -261,7 +261,7 @@ fn flatten(schema: &Schema, id: TypeId, depth: usize, json: &mut Vec<JsonField>)
             Kind::Struct(inner) if field.inline => flatten(schema, inner, depth + 1, json)?,
             _ if field.name.is_empty() => {}
             _ => {
-                let index = u16::try_from(index).expect("a type has fewer than 65,536 fields");
+                let index = u32::try_from(index).expect("a type has fewer than 2^32 fields");
                 json.push(JsonField { name: field.name.clone(), owner: id, index });
             }
         }
