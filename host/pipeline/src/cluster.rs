@@ -242,7 +242,8 @@ impl Cluster {
         })
     }
 
-    /// Looks at the state. Writers wait meanwhile: take out what is needed (`Arc<Stored>`) and come back soon.
+    /// Looks at the state. Writers wait meanwhile: take out what is needed (`Arc<Stored>`) and come back soon, and do
+    /// not call the cluster from within, which could wait for itself.
     pub fn read<R>(&self, look: impl FnOnce(&State) -> R) -> R {
         look(&self.shared.state.read().unwrap_or_else(PoisonError::into_inner))
     }
