@@ -1,9 +1,8 @@
 //! `/healthz`, `/livez`, `/readyz`.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use berth_client::Body;
 use http::Response;
+use tokio::sync::watch;
 
 use crate::query::Query;
 use crate::respond::text;
@@ -14,19 +13,23 @@ const CHECKS: [&str; 2] = ["ping", "shutdown"];
 /// Whether the server should be sent requests.
 #[derive(Debug, Default)]
 pub(crate) struct Health {
-    stopping: AtomicBool,
+    stopping: watch::Sender<bool>,
 }
 
 impl Health {
     pub(crate) fn set_stopping(&self) {
-        self.stopping.store(true, Ordering::Relaxed);
+        self.stopping.send_replace(true);
+    }
+
+    /// Follows whether the server is stopping, for what would otherwise go on for ever.
+    pub(crate) fn subscribe(&self) -> watch::Receiver<bool> {
+        self.stopping.subscribe()
     }
 
     /// Answers a probe, or one of its checks.
     pub(crate) fn answer(&self, probe: &str, check: &str, query: &Query) -> Response<Body> {
         let excluded = |name: &str| query.all("exclude").any(|excluded| excluded == name);
-        let fails =
-            |name: &str| name == "shutdown" && probe == "readyz" && self.stopping.load(Ordering::Relaxed);
+        let fails = |name: &str| name == "shutdown" && probe == "readyz" && *self.stopping.borrow();
         if !check.is_empty() {
             return match CHECKS.iter().find(|name| **name == check) {
                 None => text(404, "404 page not found\n"),

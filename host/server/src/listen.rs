@@ -37,7 +37,7 @@ const HEADER_BYTES_MAX: u32 = 64 * 1024;
 const STREAMS_MAX: u32 = 1000;
 /// How often an idle HTTP/2 client is asked whether it is still there, and how long it may take to answer.
 const PING: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(20));
-/// How long requests in flight get to finish at the end; watches are cut.
+/// How long requests in flight get to finish at the end. Watches end at once, sessions and followed logs are cut.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long to wait when the system has no file descriptor left for a connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -139,7 +139,7 @@ impl Server {
         }
         self.set_stopping();
         drop(listener);
-        // Whoever is still there after this holds a watch and will come back.
+        // Whoever is still there after this follows a log or holds a session.
         let _ = tokio::time::timeout(DRAIN_TIMEOUT, graceful.shutdown()).await;
     }
 }

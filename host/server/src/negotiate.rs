@@ -81,7 +81,12 @@ impl MetaVersion {
 
 /// What the answer to an object's or a collection's request becomes.
 pub(crate) fn object_form(headers: &HeaderMap) -> Result<Form, Status> {
-    first_accepted(headers, |range, encoding| transform(range).map(|transform| Form { encoding, transform }))
+    first_accepted(headers, |range, encoding| {
+        let transform = transform(range)?;
+        // A Table has no protobuf form.
+        let possible = encoding != Encoding::Protobuf || !matches!(transform, Transform::Table(_));
+        possible.then_some(Form { encoding, transform })
+    })
 }
 
 /// What the answer to anything else becomes; no transformation is accepted.

@@ -87,6 +87,9 @@ impl Query {
             problems.not_supported("fieldValidation", &word.into(), &known);
         }
         let propagation = self.propagation(&mut problems);
+        if kind == "PatchOptions" && self.optional_flag("force").is_some() {
+            problems.forbidden("force", "may not be specified for non-apply patch");
+        }
         if !problems.is_empty() {
             return Err(invalid_options(kind, problems));
         }

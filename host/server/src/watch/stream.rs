@@ -38,6 +38,7 @@ pub(super) struct Watching {
     /// Everything up to here has been sent.
     after: Revision,
     woken: watch::Receiver<Revision>,
+    stopping: watch::Receiver<bool>,
     ends: Instant,
     bookmark_due: Instant,
 }
@@ -67,6 +68,7 @@ impl Watching {
         server.metrics.watch(1);
         Self {
             after: begin.after.unwrap_or_default(),
+            stopping: server.health.subscribe(),
             server,
             target,
             selection,
@@ -83,6 +85,9 @@ impl Watching {
     pub(super) async fn next(&mut self) -> Option<Bytes> {
         let mut out = Vec::new();
         loop {
+            if *self.stopping.borrow() {
+                return None;
+            }
             match &mut self.phase {
                 Phase::Ended => return None,
                 Phase::Waiting => {
@@ -176,6 +181,7 @@ impl Watching {
         let until = if self.begin.bookmarks { catch_up.min(self.bookmark_due) } else { catch_up };
         tokio::select! {
             changed = self.woken.changed() => changed.is_ok(),
+            _ = self.stopping.wait_for(|stopping| *stopping) => false,
             () = tokio::time::sleep_until(until.min(self.ends)) => {
                 let now = Instant::now();
                 if self.begin.bookmarks && now >= self.bookmark_due {

@@ -164,3 +164,18 @@ async fn what_is_not_there_says_so() {
         assert_eq!(code(client.get_raw(path).await.unwrap_err()), expected, "{path}");
     }
 }
+
+#[tokio::test]
+async fn a_stopping_server_ends_its_watches() {
+    let harness = Harness::start().await;
+    let client = harness.client();
+    let options = ListOptions::default();
+    let list = client.list(MAPS, "default", &options).await.unwrap();
+    let minute = Duration::from_secs(60);
+    let mut watch = client.watch(MAPS, "default", &options, &list.resource_version, minute).await.unwrap();
+    harness.server.set_stopping();
+    let ended = tokio::time::timeout(Duration::from_secs(5), watch.next()).await;
+    assert_eq!(ended.unwrap().unwrap(), None);
+    assert_eq!(code(client.get_raw("/readyz").await.unwrap_err()), 500);
+    assert_eq!(client.get_raw("/livez").await.unwrap(), "ok");
+}
