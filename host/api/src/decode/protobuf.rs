@@ -19,6 +19,10 @@ pub(crate) const MAGIC: &[u8] = b"k8s\0";
 pub(super) enum ProtoError {
     #[error("provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]")]
     Magic,
+    #[error("empty data")]
+    NoData,
+    #[error("empty body")]
+    NoBody,
     #[error("unexpected EOF")]
     Truncated,
     #[error("proto: integer overflow")]
@@ -35,7 +39,13 @@ pub(super) enum ProtoError {
 
 /// The envelope `runtime.Unknown`: what kind it holds, and the bytes of the object.
 pub(super) fn envelope(body: &[u8]) -> Result<(TypeMeta, &[u8]), ProtoError> {
+    if body.is_empty() {
+        return Err(ProtoError::NoData);
+    }
     let rest = body.strip_prefix(MAGIC).ok_or(ProtoError::Magic)?;
+    if rest.is_empty() {
+        return Err(ProtoError::NoBody);
+    }
     let (mut meta, mut raw): (TypeMeta, &[u8]) = (TypeMeta::default(), &[]);
     for item in Fields(rest) {
         match item? {

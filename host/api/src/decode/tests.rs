@@ -237,6 +237,9 @@ fn broken_bodies() {
         proto.contains("expected prefix [107 56 115 0] ({\"apiVersion\":\"v1\",\"kind\":\"Con ...)"),
         "{proto}"
     );
+    for (body, why) in [(&b""[..], "empty data (<empty>)"), (b"k8s\0", "empty body (6b387300)")] {
+        assert!(read(config_map(), MediaType::Protobuf, body).unwrap_err().ends_with(why));
+    }
     let deep = format!("{{\"x\":{}", "[".repeat(12_000));
     assert!(refusal(config_map(), &deep).contains("invalid character '[' exceeded max depth"));
     let boolean = read(config_map(), MediaType::Yaml, b"metadata:\n  name: n\n").unwrap_err();

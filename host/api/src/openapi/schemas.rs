@@ -104,9 +104,7 @@ fn property(schema: &Schema, field: &Field) -> Value {
     if let Some(default) = &field.default {
         property["default"] = default.clone();
     }
-    if field.shape == Shape::List {
-        list_extensions(field, &mut property);
-    }
+    list_extensions(field, &mut property);
     if field.atomic {
         property["x-kubernetes-map-type"] = "atomic".into();
     }
