@@ -2,8 +2,8 @@
 
 #![allow(clippy::unwrap_used)] // Helpers of tests fail as tests do.
 
-#[path = "common/bomb.rs"]
-mod bomb;
+#[path = "common/by_hand.rs"]
+mod by_hand;
 mod common;
 
 use berth_policy::{COMPONENT_BYTES_MAX, Cache, Engine, Limits, LoadError, Role};
@@ -100,10 +100,20 @@ fn all_ungranted_imports_are_named() {
 #[test]
 fn strings_that_overlap_do_not_fill_the_host() {
     // `describe` answers with 100,000 reasons that are all the same 64 KiB: 6 GiB, were they taken.
-    let component = bomb::overlapping_strings(100_000);
+    let component = by_hand::overlapping_strings(100_000);
     let component = engine().load(&component, Limits::default()).unwrap();
     let error = component.scheduler("bomb", b"", Columns::default()).unwrap_err().to_string();
-    assert!(error.starts_with("asked to describe itself, the policy trapped: "), "{error}");
+    assert!(error.starts_with("asked to describe itself, the policy trapped: too much data"), "{error}");
+}
+
+#[test]
+fn interfaces_may_be_left_out_but_not_when_the_manifest_promises_them() {
+    let component = engine().load(&by_hand::scores_without_scoring(), Limits::default()).unwrap();
+    assert_eq!(component.role(), Role::Scheduler);
+    assert_eq!(
+        component.scheduler("own", b"", Columns::default()).unwrap_err().to_string(),
+        "the plugin's manifest says that it scores, but it does not export berth:policy/scoring@0.1.0-unstable"
+    );
 }
 
 #[test]
