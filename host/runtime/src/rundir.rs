@@ -63,15 +63,15 @@ pub(crate) struct RunningRecord {
 }
 
 impl ProcessRecord {
-    /// Describes a living process.
+    /// Describes a process that has not been collected.
     pub(crate) fn of(pid: i32) -> io::Result<ProcessRecord> {
-        Ok(ProcessRecord { pid, start_ticks: start_ticks(pid)?, boot_id: boot_id()? })
+        Ok(ProcessRecord { pid, start_ticks: stat(pid)?.start_ticks, boot_id: boot_id()? })
     }
 
-    /// Whether that very process still exists.
+    /// Whether that very process still runs.
     pub(crate) fn is_alive(&self) -> bool {
         boot_id().is_ok_and(|boot| boot == self.boot_id)
-            && start_ticks(self.pid).is_ok_and(|ticks| ticks == self.start_ticks)
+            && stat(self.pid).is_ok_and(|stat| stat.start_ticks == self.start_ticks && !stat.is_zombie)
     }
 
     /// Kills that very process, and nobody else who may have got its number.
@@ -93,17 +93,23 @@ fn boot_id() -> io::Result<String> {
     Ok(fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
 }
 
-fn start_ticks(pid: i32) -> io::Result<u64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+/// What /proc/pid/stat tells of a process.
+struct Stat {
+    start_ticks: u64,
+    /// It has ended, and only waits to be collected by its parent.
+    is_zombie: bool,
+}
+
+fn stat(pid: i32) -> io::Result<Stat> {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat"))?;
     // The second field is a name in parentheses that may contain anything; the third is the state, the 22nd ours.
-    let after_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
-    if matches!(after_name.split_whitespace().next(), Some("Z" | "X")) {
-        return Err(io::Error::other(format!("process {pid} has ended and only waits to be collected")));
+    let after_name = text.rsplit_once(')').map_or("", |(_, rest)| rest);
+    let mut fields = after_name.split_whitespace();
+    let is_zombie = matches!(fields.next(), Some("Z" | "X"));
+    match fields.nth(22 - 4).map(str::parse) {
+        Some(Ok(start_ticks)) => Ok(Stat { start_ticks, is_zombie }),
+        _ => Err(io::Error::other(format!("odd /proc/{pid}/stat"))),
     }
-    let field = after_name.split_whitespace().nth(22 - 3);
-    field
-        .and_then(|field| field.parse().ok())
-        .ok_or_else(|| io::Error::other(format!("odd /proc/{pid}/stat")))
 }
 
 /// A pod's directory.

@@ -29,6 +29,8 @@ pub(super) struct Container {
     pub(super) directory: ContainerDirectory,
     pub(super) pid: i32,
     pub(super) pidfd: OwnedFd,
+    /// To recognise it by when this shim is dead.
+    process: ProcessRecord,
     pub(super) phase: Phase,
     pub(super) outputs: Vec<Output>,
     pub(super) input: Input,
@@ -89,6 +91,8 @@ impl Container {
                 end_child(&reporter, error)
             }
         };
+        // Now, while it cannot have been collected: it may be over by the time that it is known to run.
+        let process = ProcessRecord::of(pid).when(Internal, || format!("look at process {pid}"))?;
         if target.is_none()
             && let Err(error) = pod.cgroups.enter_after(group, &spec, pid)
         {
@@ -99,7 +103,18 @@ impl Container {
         }
         let ShimStreams { outputs, input } = ours;
         let phase = Phase::Starting(starting);
-        Ok(Container { spec, directory, pid, pidfd, phase, outputs, input, log, waiters: Vec::new() })
+        Ok(Container {
+            spec,
+            directory,
+            pid,
+            pidfd,
+            process,
+            phase,
+            outputs,
+            input,
+            log,
+            waiters: Vec::new(),
+        })
     }
 
     /// Its program runs.
@@ -113,8 +128,8 @@ impl Container {
         let connection = starting.connection;
         let warnings = std::mem::take(&mut starting.warnings);
         let started = Started { pid: self.pid, started_at: SystemTime::now(), warnings };
-        let process = ProcessRecord::of(self.pid)?;
-        self.directory.write_running(&RunningRecord { process, started_at: started.started_at })?;
+        let running = RunningRecord { process: self.process.clone(), started_at: started.started_at };
+        self.directory.write_running(&running)?;
         self.phase = Phase::Running(started.clone());
         Ok(Some((connection, started)))
     }

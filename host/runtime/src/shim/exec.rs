@@ -4,7 +4,7 @@
 //! the shim (`CLONE_PARENT`), and ends. The shim waits for neither: reports tell how it goes.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use nix::fcntl::OFlag;
 use nix::sched::{CloneFlags, setns};
@@ -129,8 +129,13 @@ fn enter(
     // SAFETY: a child of the shim has one thread.
     let forked = unsafe { sys::clone3(libc::CLONE_PARENT, None) };
     match forked.when(Internal, || "clone3 in the container".into())? {
-        // The end of this process closes the gate's other end, and so opens it.
-        Forked::Parent { pidfd, .. } => init.reporter.send_with(&Report::Process, &[&pidfd]),
+        Forked::Parent { pidfd, .. } => {
+            init.reporter.send_with(&Report::Process, &[&pidfd])?;
+            // From here on only the process itself holds the connection: its end is the end of that.
+            sys::close_all_but(&[opener.as_raw_fd()]).when(Internal, || "close descriptors".into())?;
+            // The end of this process closes the other side of the gate, and so opens it.
+            exit_child(0)
+        }
         Forked::Child => {
             drop(opener);
             let reporter = init.reporter;

@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 
 use nix::errno::Errno;
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 
 use super::Shim;
 use super::container::{Phase, code_of};
@@ -27,7 +27,10 @@ impl Shim {
                 }
                 Ok(None) => {}
                 Err(error) => {
-                    eprintln!("record the start of {id}: {error}");
+                    if let Phase::Starting(starting) = &mut container.phase {
+                        let message = format!("record the start of container {id}: {error}");
+                        starting.fail(StartError::new(StartErrorKind::Internal, message));
+                    }
                     drop(container.kill(&self.pod, libc::SIGKILL));
                 }
             },
@@ -69,14 +72,20 @@ impl Shim {
     pub(super) fn reap(&mut self) {
         while let Ok(Some(_)) = self.signals.read_signal() {}
         loop {
-            // Whoever is dead now has reported before; so that a short-lived one is known when it is collected.
+            // Looked at first, and collected when it is known who it was: an exec'd process may have been made, have
+            // reported and have ended since the last look at the reports.
+            let dead =
+                match waitid(Id::All, WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT) {
+                    Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => return,
+                    Ok(dead) => dead.pid(),
+                    Err(Errno::EINTR) => continue,
+                    Err(error) => return eprintln!("waitid: {error}"),
+                };
             for number in self.execs.keys().copied().collect::<Vec<_>>() {
                 self.advance_exec(number);
             }
-            match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-                Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => return,
+            match waitpid(dead, Some(WaitPidFlag::WNOHANG)) {
                 Ok(status) => self.bury(status),
-                Err(Errno::EINTR) => {}
                 Err(error) => return eprintln!("waitpid: {error}"),
             }
         }

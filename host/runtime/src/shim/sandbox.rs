@@ -40,8 +40,26 @@ impl Sandbox {
         directory: &PodDirectory,
         cgroups: &dyn Cgroups,
     ) -> Result<Sandbox, String> {
-        let group = Group::Pod(&spec.id);
         let mut helpers = Vec::new();
+        match Sandbox::make(spec, directory, cgroups, &mut helpers) {
+            Ok((shm, network_pending)) => Ok(Sandbox { network_pending, shm, helpers }),
+            Err(reason) => {
+                for helper in helpers {
+                    end_helper(helper);
+                }
+                Err(reason)
+            }
+        }
+    }
+
+    /// Where the pod's `/dev/shm` is, and the network that is yet to be joined.
+    fn make(
+        spec: &PodSandboxSpec,
+        directory: &PodDirectory,
+        cgroups: &dyn Cgroups,
+        helpers: &mut Vec<i32>,
+    ) -> Result<(Option<PathBuf>, Option<PathBuf>), String> {
+        let group = Group::Pod(&spec.id);
         let mut flags = CloneFlags::empty();
         if spec.network != NetworkNamespace::Host {
             flags |= CloneFlags::CLONE_NEWUTS;
@@ -82,11 +100,10 @@ impl Sandbox {
                 None
             }
         };
-        let sandbox = Sandbox { network_pending, shm, helpers };
-        if sandbox.network_pending.is_none() {
+        if network_pending.is_none() {
             set_sysctls(spec)?;
         }
-        Ok(sandbox)
+        Ok((shm, network_pending))
     }
 
     /// Joins the network, the first time it is called.
@@ -121,6 +138,14 @@ fn move_in_background(cgroups: &dyn Cgroups, pids: &[i32]) -> Result<i32, String
             exit_child(0)
         }
     }
+}
+
+/// Ends a process that was started here, and waits until it is gone.
+fn end_helper(pid: i32) {
+    // SAFETY: plain system call, on a child that has not been collected.
+    unsafe { libc::kill(pid, libc::SIGKILL) };
+    // Fails only when there is no such child any more.
+    let _ = nix::sys::wait::waitpid(nix::unistd::Pid::from_raw(pid), None);
 }
 
 /// PID 1 of a shared PID namespace: holds it, and reaps whom nobody waits for.

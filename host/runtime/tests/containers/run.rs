@@ -100,6 +100,19 @@ fn a_failed_start_frees_its_id() {
 }
 
 #[test]
+fn many_short_containers_lose_no_exit_code() {
+    let node = Node::new();
+    let pod = node.pod();
+    let specs: Vec<_> = (0..24).map(|code| node.shell(&format!("exit {code}"))).collect();
+    std::thread::scope(|scope| {
+        for (code, spec) in specs.iter().enumerate() {
+            let pod = &pod;
+            scope.spawn(move || assert_eq!(run_in(pod, spec).0.code, code as i32));
+        }
+    });
+}
+
+#[test]
 fn memory_is_limited_and_the_kill_is_told() {
     let node = Node::new();
     let mut spec = node.shell("exec dd if=/dev/zero of=/dev/null bs=512M count=1");
