@@ -4,19 +4,21 @@ use crate::BuildError;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-/// Variables of the calling cargo that also mean something to the called one: where things are and how to reach registries.
-const KEPT: [&str; 7] = [
-    "CARGO_HOME",
-    "CARGO_NET_OFFLINE",
-    "CARGO_NET_GIT_FETCH_WITH_CLI",
-    "CARGO_HTTP_PROXY",
-    "CARGO_HTTP_CAINFO",
-    "RUSTUP_HOME",
-    "RUSTUP_TOOLCHAIN",
-];
-
 /// What the calling cargo, rustc, clippy or make may have set for itself.
 const DROPPED_PREFIXES: [&str; 7] = ["CARGO", "__CARGO", "RUST", "CLIPPY", "MAKE", "MFLAGS", "DEP_"];
+
+/// What of it the called ones need too: where things are, and how to reach registries and mirrors.
+const KEPT_PREFIXES: [&str; 9] = [
+    "CARGO_HOME",
+    "CARGO_HTTP_",
+    "CARGO_NET_",
+    "CARGO_REGISTR",
+    "CARGO_SOURCE_",
+    "RUSTUP_DIST_",
+    "RUSTUP_HOME",
+    "RUSTUP_TOOLCHAIN",
+    "RUSTUP_UPDATE_",
+];
 
 /// How often to look whether a program has ended.
 const POLL: Duration = Duration::from_millis(50);
@@ -26,9 +28,8 @@ pub(crate) fn clean(program: &str) -> Command {
     let mut command = Command::new(program);
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
-        let dropped = DROPPED_PREFIXES.iter().any(|prefix| text.starts_with(prefix));
-        let registry = text.starts_with("CARGO_REGISTR") || text.starts_with("CARGO_SOURCE");
-        if dropped && !registry && !KEPT.contains(&text.as_ref()) {
+        let has = |prefixes: &[&str]| prefixes.iter().any(|prefix| text.starts_with(prefix));
+        if has(&DROPPED_PREFIXES) && !has(&KEPT_PREFIXES) {
             command.env_remove(&name);
         }
     }

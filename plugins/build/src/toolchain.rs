@@ -62,7 +62,8 @@ impl Toolchain {
             Self::Installed => command::clean("cargo"),
             Self::BuildStd { linker } => {
                 let mut command = command::clean(DEBIAN_CARGO);
-                command.env_remove("RUSTUP_TOOLCHAIN");
+                // Cargo points programs it starts at its own toolchain's libraries, which are not this compiler's.
+                command.env_remove("LD_LIBRARY_PATH").env_remove("RUSTUP_TOOLCHAIN");
                 command.env("RUSTC", DEBIAN_RUSTC).env("RUSTC_BOOTSTRAP", "1");
                 command.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", linker);
                 command

@@ -24,7 +24,7 @@ pub struct Manifest {
     pub node_labels: Vec<String>,
     /// Node annotations.
     pub node_annotations: Vec<String>,
-    /// Pod labels, and after them annotations, make up [`crate::Pod::attribute`].
+    /// Pod labels, and after them annotations, make up [`crate::Class::attribute`].
     pub pod_labels: Vec<String>,
     /// Pod annotations.
     pub pod_annotations: Vec<String>,
