@@ -1,1 +1,48 @@
-//! The node agent: converges the node's containers to its pods.
+//! The node agent: makes a node's containers be what the API says its pods are, and reports what they are.
+//!
+//! [`Agent::start`] registers the node, takes over what an earlier run left, and follows the pods bound to the node.
+//! Each pod has a worker, which asks a pure function ([`converge`](converge::converge)) what to do next; the
+//! [`AgentHandle`] serves logs, exec and attach. Stopping the agent, or its death, leaves all containers running.
+//!
+//! ```text
+//! <data>/pods/<uid>/    checkpoint, volumes, etc/, containers/<id>/{upper,work}
+//! <data>/memory/<uid>/  volumes that must not reach a disk (a tmpfs)
+//! <data>/logs/          <namespace>_<name>_<uid>/<container>/<attempt>.log
+//! <data>/images, run, netns, network: of the image, runtime and network crates
+//! ```
+
+mod agent;
+mod backoff;
+mod checkpoint;
+mod clock;
+mod config;
+mod container_spec;
+mod converge;
+mod env;
+mod error;
+mod etc;
+mod events;
+mod fields;
+mod images;
+mod keys;
+mod logs;
+mod machine;
+mod node;
+mod node_status;
+mod observed;
+mod pod;
+mod probes;
+mod process;
+mod resources;
+mod serve;
+mod sources;
+mod status;
+mod streams;
+mod termination;
+mod volumes;
+mod worker;
+
+pub use agent::{Agent, AgentHandle};
+pub use backoff::Pauses;
+pub use config::AgentConfig;
+pub use error::AgentError;

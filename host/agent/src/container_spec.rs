@@ -1,0 +1,336 @@
+//! From a pod's container and its image to what the runtime starts. Pure, but for the paths it names.
+
+use std::path::{Path, PathBuf};
+
+use berth_image::Image;
+use berth_runtime::{
+    ContainerSpec, Mount, MountSource, Propagation, Rootfs, Seccomp, Stdin, Stdio, TerminalSize, User,
+    capabilities, default_masked_paths, default_readonly_paths,
+};
+use sha2::{Digest, Sha256};
+
+use crate::env::Variables;
+use crate::etc::EtcFiles;
+use crate::fields::expand;
+use crate::pod::{Container, Pod, VolumeMount};
+use crate::resources;
+use crate::volumes::Directories;
+
+/// Where a container writes its last words unless it says otherwise.
+const TERMINATION_PATH_DEFAULT: &str = "/dev/termination-log";
+
+/// A container's own directory on the node.
+#[derive(Debug, Clone)]
+pub(crate) struct ContainerPaths {
+    pub(crate) directory: PathBuf,
+    pub(crate) log: PathBuf,
+}
+
+impl ContainerPaths {
+    pub(crate) fn upper(&self) -> PathBuf {
+        self.directory.join("upper")
+    }
+
+    pub(crate) fn work(&self) -> PathBuf {
+        self.directory.join("work")
+    }
+
+    pub(crate) fn termination_log(&self) -> PathBuf {
+        self.directory.join("termination-log")
+    }
+}
+
+/// Everything a container is made from.
+pub(crate) struct Inputs<'a> {
+    pub(crate) pod: &'a Pod,
+    pub(crate) container: &'a Container,
+    pub(crate) attempt: u32,
+    pub(crate) image: &'a Image,
+    pub(crate) variables: &'a Variables,
+    pub(crate) hostname: &'a str,
+    pub(crate) directories: &'a Directories,
+    pub(crate) etc: &'a EtcFiles,
+    pub(crate) paths: &'a ContainerPaths,
+    pub(crate) machine_memory_bytes: u64,
+}
+
+/// The id of an instance of a container: the same whenever it is computed, so that a crash between starting it and
+/// writing that down makes no second one.
+pub(crate) fn id(pod_uid: &str, container: &str, attempt: u32) -> String {
+    let digest = Sha256::digest(format!("{pod_uid}/{container}/{attempt}"));
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// What to start.
+///
+/// # Errors
+/// For `CreateContainerConfigError`: what the pod asks for cannot be.
+pub(crate) fn build(inputs: &Inputs<'_>) -> Result<ContainerSpec, String> {
+    let Inputs { pod, container, image, .. } = inputs;
+    let security = &container.security_context;
+    let rootfs = Rootfs::Overlay {
+        // The store names the top layer first, the runtime wants the base first.
+        lowers: image.layer_dirs.iter().rev().cloned().collect(),
+        upper: inputs.paths.upper(),
+        work: inputs.paths.work(),
+    };
+    let id = id(pod.uid(), &container.name, inputs.attempt);
+    let mut spec = ContainerSpec::new(id, rootfs, args(inputs)?, &inputs.paths.log);
+    spec.name.clone_from(&container.name);
+    spec.attempt = inputs.attempt;
+    spec.readonly_rootfs = security.read_only_root_filesystem;
+    spec.env = crate::env::environment(&image.config, inputs.hostname, inputs.variables);
+    spec.cwd = working_directory(inputs);
+    spec.user = user(inputs);
+    spec.mounts = mounts(inputs)?;
+    let capabilities = &security.capabilities;
+    spec.capabilities =
+        capabilities::adjusted(&capabilities.add, &capabilities.drop).map_err(|error| error.to_string())?;
+    spec.privileged = security.privileged;
+    spec.no_new_privs = security.allow_privilege_escalation == Some(false);
+    spec.seccomp = seccomp(inputs)?;
+    let unmasked = security.proc_mount == "Unmasked";
+    spec.masked_paths = if unmasked { Vec::new() } else { default_masked_paths() };
+    spec.readonly_paths = if unmasked { Vec::new() } else { default_readonly_paths() };
+    spec.resources = resources::of_container(container);
+    spec.oom_score_adj = resources::oom_score_adj(pod, container, inputs.machine_memory_bytes);
+    spec.stdio = stdio(container);
+    Ok(spec)
+}
+
+fn args(inputs: &Inputs<'_>) -> Result<Vec<String>, String> {
+    let Inputs { container, image, variables, .. } = inputs;
+    let expanded = |list: &[String]| -> Vec<String> {
+        list.iter().map(|text| expand(text, |name| variables.get(name))).collect()
+    };
+    let own = expanded(&container.args);
+    let args = match (container.command.is_empty(), container.args.is_empty()) {
+        (false, _) => [expanded(&container.command), own].concat(),
+        (true, false) => [image.config.entrypoint.clone(), own].concat(),
+        (true, true) => [image.config.entrypoint.clone(), image.config.cmd.clone()].concat(),
+    };
+    if args.is_empty() {
+        return Err(format!("container {:?}: neither the pod nor the image names a command", container.name));
+    }
+    Ok(args)
+}
+
+fn working_directory(inputs: &Inputs<'_>) -> PathBuf {
+    let own = &inputs.container.working_dir;
+    let directory = if own.is_empty() { &inputs.image.config.working_dir } else { own };
+    Path::new("/").join(directory)
+}
+
+fn user(inputs: &Inputs<'_>) -> User {
+    let (own, pod) = (&inputs.container.security_context, &inputs.pod.spec.security_context);
+    let mut additional_gids = pod.supplemental_groups.clone();
+    additional_gids.extend(pod.fs_group);
+    User {
+        image_user: inputs.image.config.user.clone(),
+        uid: own.run_as_user.or(pod.run_as_user),
+        gid: own.run_as_group.or(pod.run_as_group),
+        additional_gids,
+        must_not_be_root: own.run_as_non_root.or(pod.run_as_non_root).unwrap_or(false),
+    }
+}
+
+fn seccomp(inputs: &Inputs<'_>) -> Result<Seccomp, String> {
+    let own = inputs.container.security_context.seccomp_profile.as_ref();
+    let profile = own.or(inputs.pod.spec.security_context.seccomp_profile.as_ref());
+    match profile.map(|profile| profile.kind.as_str()) {
+        // A pod that does not care gets Docker's default, which is what most images were made under.
+        None | Some("RuntimeDefault") => Ok(Seccomp::DockerDefault),
+        Some("Unconfined") => Ok(Seccomp::Unconfined),
+        Some(other) => Err(format!("seccomp profiles of type {other} are not supported on this node")),
+    }
+}
+
+fn stdio(container: &Container) -> Stdio {
+    if container.tty {
+        return Stdio::Terminal { size: TerminalSize::default() };
+    }
+    let stdin = match (container.stdin, container.stdin_once) {
+        (false, _) => Stdin::Empty,
+        (true, false) => Stdin::Open,
+        (true, true) => Stdin::Once,
+    };
+    Stdio::Pipes { stdin }
+}
+
+fn mounts(inputs: &Inputs<'_>) -> Result<Vec<Mount>, String> {
+    let mut mounts = standard_mounts(inputs);
+    for mount in &inputs.container.volume_mounts {
+        let mount = volume_mount(inputs, mount)?;
+        mounts.retain(|other| other.destination != mount.destination);
+        mounts.push(mount);
+    }
+    // What is mounted inside another mount comes after it.
+    mounts.sort_by_key(|mount| mount.destination.components().count());
+    Ok(mounts)
+}
+
+fn standard_mounts(inputs: &Inputs<'_>) -> Vec<Mount> {
+    let termination = &inputs.container.termination_message_path;
+    let termination = if termination.is_empty() { TERMINATION_PATH_DEFAULT } else { termination };
+    [
+        ("/etc/hosts", inputs.etc.hosts.clone()),
+        ("/etc/hostname", inputs.etc.hostname.clone()),
+        ("/etc/resolv.conf", inputs.etc.resolv_conf.clone()),
+        (termination, inputs.paths.termination_log()),
+    ]
+    .map(|(destination, path)| bind(Path::new("/").join(destination), path, None))
+    .into()
+}
+
+fn bind(destination: PathBuf, path: PathBuf, sub_path: Option<PathBuf>) -> Mount {
+    Mount {
+        destination,
+        source: MountSource::Bind { path, sub_path },
+        read_only: false,
+        propagation: Propagation::Private,
+    }
+}
+
+fn volume_mount(inputs: &Inputs<'_>, mount: &VolumeMount) -> Result<Mount, String> {
+    let directory = inputs.directories.get(&mount.name);
+    let directory = directory.ok_or_else(|| {
+        format!("container {:?} mounts unknown volume {:?}", inputs.container.name, mount.name)
+    })?;
+    let sub_path = match (mount.sub_path.as_str(), mount.sub_path_expr.as_str()) {
+        ("", "") => None,
+        ("", expression) => Some(PathBuf::from(expand_all(expression, inputs.variables)?)),
+        (path, _) => Some(PathBuf::from(path)),
+    };
+    let propagation = match mount.mount_propagation.as_str() {
+        "HostToContainer" => Propagation::HostToContainer,
+        "Bidirectional" => Propagation::Bidirectional,
+        _ => Propagation::Private,
+    };
+    let destination = Path::new("/").join(&mount.mount_path);
+    Ok(Mount { read_only: mount.read_only, propagation, ..bind(destination, directory.clone(), sub_path) })
+}
+
+/// A path with a reference that leads nowhere would be somebody else's path.
+fn expand_all(expression: &str, variables: &Variables) -> Result<String, String> {
+    let missing = std::cell::Cell::new(false);
+    let path = expand(expression, |name| {
+        let value = variables.get(name);
+        missing.set(missing.get() || value.is_none());
+        value
+    });
+    if missing.get() {
+        return Err(format!("failed to expand subPathExpr {expression:?}: a variable is not defined"));
+    }
+    Ok(path)
+}
+
+/// The number of the signal that tells a container to end: the pod's, the image's, or SIGTERM.
+pub(crate) fn stop_signal(container: &Container, image_signal: &str) -> i32 {
+    let named = |name: &str| {
+        let full = if name.starts_with("SIG") { name.to_owned() } else { format!("SIG{name}") };
+        name.parse::<i32>()
+            .ok()
+            .or_else(|| full.parse::<nix::sys::signal::Signal>().ok().map(|signal| signal as i32))
+    };
+    let own = Some(container.lifecycle.stop_signal.as_str()).filter(|name| !name.is_empty()).and_then(named);
+    own.or_else(|| named(image_signal)).unwrap_or(nix::libc::SIGTERM)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use berth_image::ImageConfig;
+    use serde_json::{Value, json};
+
+    fn check(container: Value, image: ImageConfig) -> Result<ContainerSpec, String> {
+        let pod = Pod::from_value(json!({ "metadata": { "name": "p", "uid": "u" },
+            "spec": { "securityContext": { "runAsUser": 7, "fsGroup": 9 }, "containers": [container] } }))
+        .unwrap();
+        let digest = berth_image::Digest::of(b"x");
+        let image = Image {
+            digest,
+            config_digest: digest,
+            names: vec![],
+            config: image,
+            layer_dirs: vec!["/top".into(), "/base".into()],
+            size_bytes: 0,
+            created: String::new(),
+        };
+        build(&Inputs {
+            pod: &pod,
+            container: &pod.spec.containers[0],
+            attempt: 2,
+            image: &image,
+            variables: &Variables::default(),
+            hostname: "p",
+            directories: &[("v".to_owned(), PathBuf::from("/d/v"))].into(),
+            etc: &EtcFiles::of(Path::new("/d")),
+            paths: &ContainerPaths { directory: "/d/c".into(), log: "/l/2.log".into() },
+            machine_memory_bytes: 1 << 30,
+        })
+    }
+
+    #[test]
+    fn command_and_args_replace_the_images() {
+        let image =
+            || ImageConfig { entrypoint: vec!["e".into()], cmd: vec!["c".into()], ..Default::default() };
+        for (container, expected) in [
+            (json!({ "name": "c" }), vec!["e", "c"]),
+            (json!({ "name": "c", "args": ["a"] }), vec!["e", "a"]),
+            (json!({ "name": "c", "command": ["x"] }), vec!["x"]),
+            (json!({ "name": "c", "command": ["x"], "args": ["$(NO)", "$$"] }), vec!["x", "$(NO)", "$"]),
+        ] {
+            assert_eq!(check(container, image()).unwrap().args, expected);
+        }
+        assert!(check(json!({ "name": "c" }), ImageConfig::default()).unwrap_err().contains("command"));
+    }
+
+    #[test]
+    fn mounts_are_ordered_and_replace_the_standard_ones() {
+        let mounts = json!([
+            { "name": "v", "mountPath": "/a/b", "subPath": "s", "readOnly": true },
+            { "name": "v", "mountPath": "/a" },
+            { "name": "v", "mountPath": "/etc/hosts", "subPath": "hosts" },
+        ]);
+        let spec =
+            check(json!({ "name": "c", "command": ["x"], "volumeMounts": mounts }), ImageConfig::default())
+                .unwrap();
+        let destinations: Vec<_> =
+            spec.mounts.iter().map(|mount| mount.destination.to_str().unwrap()).collect();
+        assert_eq!(destinations[0], "/a");
+        assert!(
+            destinations.contains(&"/a/b")
+                && destinations.iter().filter(|d| **d == "/etc/hosts").count() == 1
+        );
+        let missing =
+            json!({ "name": "c", "command": ["x"], "volumeMounts": [{ "name": "w", "mountPath": "/w" }] });
+        assert!(check(missing, ImageConfig::default()).unwrap_err().contains("unknown volume \"w\""));
+    }
+
+    #[test]
+    fn the_pods_security_context_is_the_containers_default() {
+        let spec = check(json!({ "name": "c", "command": ["x"] }), ImageConfig::default()).unwrap();
+        assert_eq!((spec.user.uid, spec.user.additional_gids), (Some(7), vec![9]));
+        let Rootfs::Overlay { lowers, .. } = spec.rootfs else { panic!() };
+        assert_eq!(lowers, [PathBuf::from("/base"), PathBuf::from("/top")]);
+        let security = json!({ "runAsUser": 0, "allowPrivilegeEscalation": false, "seccompProfile": { "type": "Localhost" } });
+        let error = check(
+            json!({ "name": "c", "command": ["x"], "securityContext": security }),
+            ImageConfig::default(),
+        );
+        assert!(error.unwrap_err().contains("Localhost"));
+    }
+
+    #[test]
+    fn signals() {
+        let container = |signal: &str| Container {
+            name: "c".to_owned(),
+            lifecycle: serde_json::from_value(json!({ "stopSignal": signal })).unwrap(),
+            ..Default::default()
+        };
+        assert_eq!(stop_signal(&container(""), ""), 15);
+        assert_eq!(stop_signal(&container(""), "SIGQUIT"), 3);
+        assert_eq!(stop_signal(&container("SIGUSR1"), "3"), 10);
+        assert_eq!(stop_signal(&container(""), "INT"), 2);
+    }
+}

@@ -1,0 +1,213 @@
+//! What to do next for a pod. Pure: the shell ([`crate::worker`]) carries out what this decides, and calls it again
+//! whenever something has happened or the time it named has come.
+
+mod end;
+#[cfg(test)]
+mod tests;
+
+use berth_api::time::Timestamp;
+
+use crate::backoff::Pauses;
+use crate::clock::plus_seconds;
+use crate::observed::{ImageState, Observed, Part, Phase, PodFailure, Record, Stop, Termination};
+use crate::pod::{Container, Pod, RestartPolicy};
+
+/// What a pod's worker is to do.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Op {
+    /// Attach the network and start the shim.
+    MakeSandbox,
+    /// Fill the volumes and write the files that every container gets.
+    MakeVolumes,
+    /// Look for the image, and pull it if need be.
+    ResolveImage { container: String },
+    /// Start the next instance.
+    Start { container: String },
+    /// Tell a container to end: its hook first, then its signal. `why` makes an event.
+    Stop { container: String, stop: Stop, why: Option<String> },
+    /// The stop signal is due.
+    Signal { container: String },
+    /// Its time is over.
+    Kill { container: String },
+    /// The pod has failed as a whole.
+    Fail(PodFailure),
+    /// Detach the network and end the shim.
+    RemoveSandbox,
+    /// Remove volumes, directories and logs.
+    RemoveRemains,
+    /// Tell the API that the pod is gone from here.
+    DeleteObject,
+}
+
+/// What to do now, and when to ask again even if nothing happens.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Plan {
+    pub(crate) ops: Vec<Op>,
+    pub(crate) wake_at: Option<Timestamp>,
+}
+
+impl Plan {
+    fn wake(&mut self, at: Timestamp) {
+        self.wake_at = Some(self.wake_at.map_or(at, |earlier| earlier.min(at)));
+    }
+
+    /// True when the time has come; otherwise it is asked for.
+    fn due(&mut self, at: Timestamp, now: Timestamp) -> bool {
+        if at > now {
+            self.wake(at);
+        }
+        at <= now
+    }
+}
+
+/// Decides what to do for a pod at `now`. `crash` are the pauses between restarts of its containers.
+pub(crate) fn converge(pod: &Pod, observed: &Observed, crash: Pauses, now: Timestamp) -> Plan {
+    let mut plan = Plan::default();
+    match end::reason(pod, observed, now) {
+        Some(end) => end::end(&mut plan, pod, observed, end, now),
+        None => run(&mut plan, pod, observed, crash, now),
+    }
+    plan
+}
+
+fn run(plan: &mut Plan, pod: &Pod, observed: &Observed, crash: Pauses, now: Timestamp) {
+    if let Some(deadline) = end::active_deadline(pod, observed)
+        && plan.due(deadline, now)
+    {
+        plan.ops.push(Op::Fail(end::deadline_exceeded(now)));
+        return;
+    }
+    let sandbox = part(plan, &observed.sandbox, Op::MakeSandbox, Op::RemoveSandbox, now);
+    let volumes = part(plan, &observed.volumes, Op::MakeVolumes, Op::MakeVolumes, now);
+    for (container, at) in due_containers(pod, observed, crash, now) {
+        if plan.due(at, now) {
+            start(plan, observed.record(&container.name), &container.name, sandbox && volumes, now);
+        }
+    }
+    for container in pod.containers() {
+        end::stop_unhealthy(plan, pod, container, observed.record(&container.name), now);
+    }
+}
+
+/// Whether a part is there; otherwise makes sure that it will be.
+fn part(plan: &mut Plan, part: &Part, make: Op, remove: Op, now: Timestamp) -> bool {
+    match part {
+        Part::Ready => return true,
+        Part::Making | Part::Removing => {}
+        Part::Absent => plan.ops.push(make),
+        Part::Failed { retry_at, .. } => {
+            if plan.due(*retry_at, now) {
+                plan.ops.push(make);
+            }
+        }
+        Part::Broken { retry_at } => {
+            if plan.due(*retry_at, now) {
+                plan.ops.push(remove);
+            }
+        }
+    }
+    false
+}
+
+fn start(plan: &mut Plan, record: &Record, name: &str, parts_ready: bool, now: Timestamp) {
+    let container = name.to_owned();
+    match &record.image {
+        ImageState::Unknown => plan.ops.push(Op::ResolveImage { container }),
+        ImageState::Resolving => {}
+        ImageState::Failed { retry_at, .. } => {
+            if plan.due(*retry_at, now) {
+                plan.ops.push(Op::ResolveImage { container });
+            }
+        }
+        ImageState::Present if parts_ready => plan.ops.push(Op::Start { container }),
+        ImageState::Present => {}
+    }
+}
+
+/// The containers that are to be started, and when: init containers one after the other, a sidecar before whatever
+/// follows it, the others all together.
+fn due_containers<'a>(
+    pod: &'a Pod,
+    observed: &Observed,
+    crash: Pauses,
+    now: Timestamp,
+) -> Vec<(&'a Container, Timestamp)> {
+    let mut due = Vec::new();
+    let mut consider = |container: &'a Container| {
+        let record = observed.record(&container.name);
+        if let Some(at) = restart_at(pod, container, record, crash, now) {
+            due.push((container, at));
+        }
+    };
+    for container in &pod.spec.init_containers {
+        let record = observed.record(&container.name);
+        if container.is_sidecar() {
+            consider(container);
+            if !observed.initialized && !record.is_started() {
+                return due;
+            }
+        } else if !observed.initialized && !record.succeeded() {
+            consider(container);
+            return due;
+        }
+    }
+    pod.spec.containers.iter().for_each(consider);
+    due
+}
+
+/// When a container that does not run is to be started; `None` when it runs, or never again.
+fn restart_at(
+    pod: &Pod,
+    container: &Container,
+    record: &Record,
+    crash: Pauses,
+    now: Timestamp,
+) -> Option<Timestamp> {
+    match &record.phase {
+        Phase::Starting | Phase::Running(_) => None,
+        Phase::Waiting => Some(now),
+        Phase::Blocked { retry_at, .. } => Some(*retry_at),
+        Phase::Exited(termination) => {
+            let again = is_restarted(pod.restart_policy_of(container), termination);
+            again.then(|| record.backoff.retry_at(termination.finished_at, crash))
+        }
+    }
+}
+
+pub(crate) fn is_restarted(policy: RestartPolicy, termination: &Termination) -> bool {
+    match policy {
+        RestartPolicy::Always => true,
+        RestartPolicy::OnFailure => termination.exit_code != 0,
+        RestartPolicy::Never => false,
+    }
+}
+
+/// Whether the init containers are all done, sidecars started: the others may begin.
+pub(crate) fn has_initialized(pod: &Pod, observed: &Observed) -> bool {
+    pod.spec.init_containers.iter().all(|container| {
+        let record = observed.record(&container.name);
+        if container.is_sidecar() { record.is_started() } else { record.succeeded() }
+    })
+}
+
+/// Whether its containers have all ended for good: by themselves, and the restart policy lets them.
+pub(crate) fn is_finished(pod: &Pod, observed: &Observed) -> bool {
+    let for_good = |container: &Container| {
+        let record = observed.record(&container.name);
+        record.exited().is_some_and(|end| !is_restarted(pod.restart_policy_of(container), end))
+    };
+    let init_failed = !observed.initialized
+        && pod
+            .spec
+            .init_containers
+            .iter()
+            .any(|container| for_good(container) && !observed.record(&container.name).succeeded());
+    init_failed || (!pod.spec.containers.is_empty() && pod.spec.containers.iter().all(for_good))
+}
+
+/// When a container that is told to end by `deadline` must be killed: it always gets a moment.
+fn kill_at(deadline: Timestamp, now: Timestamp) -> Timestamp {
+    /// Time for a container to notice its signal however late the node learns of the deletion, in seconds.
+    const GRACE_SECONDS_MIN: i64 = 1;
+    deadline.max(plus_seconds(now, GRACE_SECONDS_MIN))
+}

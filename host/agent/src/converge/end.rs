@@ -1,0 +1,148 @@
+//! Ending a container, and ending a pod.
+
+use berth_api::time::Timestamp;
+
+use super::{Op, Plan, is_finished, kill_at};
+use crate::clock::plus_seconds;
+use crate::observed::{Observed, Part, PodFailure, Record, Remains, Stop, StopStage};
+use crate::pod::{Container, Pod};
+
+/// A pod's containers are to end.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct End {
+    /// By then.
+    deadline: Timestamp,
+    /// Whether nothing of the pod is to stay on the node.
+    cleared: bool,
+}
+
+/// Why the pod is to end, if it is.
+pub(super) fn reason(pod: &Pod, observed: &Observed, now: Timestamp) -> Option<End> {
+    let by_itself = || plus_seconds(now, pod.grace_seconds());
+    if let Some(at) = observed.vanished {
+        return Some(End { deadline: at, cleared: true });
+    }
+    if let Some(deadline) = pod.deletion() {
+        return Some(End { deadline, cleared: true });
+    }
+    if let Some(failure) = &observed.failure {
+        let deadline = plus_seconds(failure.since, pod.grace_seconds());
+        return Some(End { deadline, cleared: false });
+    }
+    is_finished(pod, observed).then(|| End { deadline: by_itself(), cleared: false })
+}
+
+pub(super) fn end(plan: &mut Plan, pod: &Pod, observed: &Observed, end: End, now: Timestamp) {
+    for container in stoppable(pod, observed) {
+        stop(plan, container, observed.record(&container.name), end.deadline, now);
+    }
+    if observed.is_active() {
+        return;
+    }
+    match &observed.sandbox {
+        Part::Ready => plan.ops.push(Op::RemoveSandbox),
+        Part::Broken { retry_at } => {
+            if plan.due(*retry_at, now) {
+                plan.ops.push(Op::RemoveSandbox);
+            }
+        }
+        Part::Making | Part::Removing => {}
+        Part::Absent | Part::Failed { .. } if end.cleared && observed.volumes != Part::Making => {
+            clear(plan, observed, now);
+        }
+        Part::Absent | Part::Failed { .. } => {}
+    }
+}
+
+/// The containers whose turn it is to end: sidecars outlive the others, and each those that came after it.
+fn stoppable<'a>(pod: &'a Pod, observed: &Observed) -> Vec<&'a Container> {
+    let is_active = |container: &&Container| observed.record(&container.name).is_active();
+    let first: Vec<_> =
+        pod.containers().filter(|container| !container.is_sidecar()).filter(is_active).collect();
+    if !first.is_empty() {
+        return first;
+    }
+    pod.sidecars().rev().find(is_active).into_iter().collect()
+}
+
+fn stop(plan: &mut Plan, container: &Container, record: &Record, deadline: Timestamp, now: Timestamp) {
+    let Some(running) = record.running() else { return };
+    match running.stop {
+        Some(stop) => {
+            // The deadline may have come nearer since: deleted again with less grace.
+            let kill_at = stop.kill_at.min(kill_at(deadline, stop.begun_at));
+            progress(plan, container, Stop { kill_at, ..stop }, now);
+        }
+        None => {
+            let why = Some(format!("Stopping container {}", container.name));
+            plan.ops.push(begin(container, kill_at(deadline, now), why, now));
+        }
+    }
+}
+
+/// Kills a container that a probe or hook has condemned, and goes on with one that is ending.
+pub(super) fn stop_unhealthy(
+    plan: &mut Plan,
+    pod: &Pod,
+    container: &Container,
+    record: &Record,
+    now: Timestamp,
+) {
+    let Some(running) = record.running() else { return };
+    match (running.stop, &running.unhealthy) {
+        (Some(stop), _) => progress(plan, container, stop, now),
+        (None, Some(unhealthy)) => {
+            let grace = unhealthy.grace_seconds.unwrap_or(pod.grace_seconds());
+            let kill_at = kill_at(plus_seconds(now, grace), now);
+            plan.ops.push(begin(container, kill_at, Some(unhealthy.message.clone()), now));
+        }
+        (None, None) => {}
+    }
+}
+
+fn begin(container: &Container, kill_at: Timestamp, why: Option<String>, now: Timestamp) -> Op {
+    let stage = if container.lifecycle.pre_stop.is_some() { StopStage::Hook } else { StopStage::Due };
+    Op::Stop { container: container.name.clone(), stop: Stop { begun_at: now, kill_at, stage }, why }
+}
+
+fn progress(plan: &mut Plan, container: &Container, stop: Stop, now: Timestamp) {
+    let container = container.name.clone();
+    match stop.stage {
+        StopStage::Killed => {}
+        _ if plan.due(stop.kill_at, now) => plan.ops.push(Op::Kill { container }),
+        StopStage::Due => plan.ops.push(Op::Signal { container }),
+        StopStage::Hook | StopStage::Signalled => {}
+    }
+}
+
+fn clear(plan: &mut Plan, observed: &Observed, now: Timestamp) {
+    match observed.remains {
+        Remains::Present => plan.ops.push(Op::RemoveRemains),
+        Remains::Stuck(retry_at) => {
+            if plan.due(retry_at, now) {
+                plan.ops.push(Op::RemoveRemains);
+            }
+        }
+        Remains::Gone => plan.ops.push(Op::DeleteObject),
+        Remains::Refused(retry_at) => {
+            if plan.due(retry_at, now) {
+                plan.ops.push(Op::DeleteObject);
+            }
+        }
+        Remains::Removing | Remains::Deleting | Remains::Done => {}
+    }
+}
+
+/// When the pod has been active for as long as it may be.
+pub(super) fn active_deadline(pod: &Pod, observed: &Observed) -> Option<Timestamp> {
+    let seconds = pod.spec.active_deadline_seconds?;
+    Some(plus_seconds(observed.started_at?, seconds))
+}
+
+pub(super) fn deadline_exceeded(now: Timestamp) -> PodFailure {
+    PodFailure {
+        reason: "DeadlineExceeded".to_owned(),
+        message: "Pod was active on the node longer than the specified deadline".to_owned(),
+        since: now,
+    }
+}

@@ -1,0 +1,144 @@
+//! The files in `/etc` that a pod's containers get: `hosts`, `hostname`, `resolv.conf`.
+
+use std::fs;
+use std::io;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use crate::pod::{DnsOption, Pod};
+
+/// Where the files are on the node.
+#[derive(Debug, Clone)]
+pub(crate) struct EtcFiles {
+    pub(crate) hosts: PathBuf,
+    pub(crate) hostname: PathBuf,
+    pub(crate) resolv_conf: PathBuf,
+}
+
+impl EtcFiles {
+    pub(crate) fn of(pod_directory: &Path) -> EtcFiles {
+        let file = |name: &str| pod_directory.join("etc").join(name);
+        EtcFiles { hosts: file("hosts"), hostname: file("hostname"), resolv_conf: file("resolv.conf") }
+    }
+
+    /// Writes them anew: in place, because containers have the files themselves mounted.
+    pub(crate) fn write(&self, pod: &Pod, pod_ip: Option<IpAddr>) -> io::Result<()> {
+        if let Some(directory) = self.hosts.parent() {
+            fs::create_dir_all(directory)?;
+        }
+        let node_hosts = if pod.spec.host_network {
+            fs::read_to_string("/etc/hosts").unwrap_or_default()
+        } else {
+            String::new()
+        };
+        fs::write(&self.hosts, hosts(pod, pod_ip, &node_hosts))?;
+        fs::write(&self.hostname, format!("{}\n", hostname(pod)))?;
+        let node_resolv = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+        fs::write(&self.resolv_conf, resolv_conf(pod, &node_resolv))
+    }
+}
+
+/// The host name that the pod's containers see.
+pub(crate) fn hostname(pod: &Pod) -> String {
+    if pod.spec.host_network {
+        return fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned();
+    }
+    match full_name(pod) {
+        Some(full) if pod.spec.set_hostname_as_fqdn => full,
+        _ => pod.hostname().to_owned(),
+    }
+}
+
+/// The pod's name under its subdomain.
+fn full_name(pod: &Pod) -> Option<String> {
+    /// The cluster's domain, as everybody has it who did not choose another.
+    const DOMAIN: &str = "cluster.local";
+    let (subdomain, namespace) = (&pod.spec.subdomain, &pod.metadata.namespace);
+    (!subdomain.is_empty()).then(|| format!("{}.{subdomain}.{namespace}.svc.{DOMAIN}", pod.hostname()))
+}
+
+fn hosts(pod: &Pod, pod_ip: Option<IpAddr>, node_hosts: &str) -> String {
+    let mut text = if pod.spec.host_network {
+        format!("# Kubernetes-managed hosts file (host network).\n{node_hosts}")
+    } else {
+        let mut text = "# Kubernetes-managed hosts file.\n127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n\
+                        fe00::0\tip6-localnet\nfe00::0\tip6-mcastprefix\nfe00::1\tip6-allnodes\nfe00::2\tip6-allrouters\n"
+            .to_owned();
+        if let Some(ip) = pod_ip {
+            let full = full_name(pod).map(|full| format!("{full}\t")).unwrap_or_default();
+            text.push_str(&format!("{ip}\t{full}{}\n", pod.hostname()));
+        }
+        text
+    };
+    if !pod.spec.host_aliases.is_empty() {
+        text.push_str("\n# Entries added by HostAliases.\n");
+        for alias in &pod.spec.host_aliases {
+            text.push_str(&format!("{}\t{}\n", alias.ip, alias.hostnames.join("\t")));
+        }
+    }
+    text
+}
+
+/// As long as the cluster has no DNS of its own, `ClusterFirst` means the node's servers.
+fn resolv_conf(pod: &Pod, node: &str) -> String {
+    let mut servers = Vec::new();
+    let mut searches = Vec::new();
+    let mut options: Vec<String> = Vec::new();
+    if pod.spec.dns_policy != "None" {
+        for line in node.lines() {
+            let mut words = line.split_whitespace();
+            match words.next() {
+                Some("nameserver") => servers.extend(words.next().map(str::to_owned)),
+                Some("search") => searches = words.map(str::to_owned).collect(),
+                Some("options") => options = words.map(str::to_owned).collect(),
+                _ => {}
+            }
+        }
+    }
+    let extra = &pod.spec.dns_config;
+    servers.extend(extra.nameservers.iter().cloned());
+    searches.extend(extra.searches.iter().cloned());
+    for DnsOption { name, value } in &extra.options {
+        options.retain(|option| option.split(':').next() != Some(name));
+        options.push(value.as_ref().map_or_else(|| name.clone(), |value| format!("{name}:{value}")));
+    }
+    let mut text: String = servers.iter().map(|server| format!("nameserver {server}\n")).collect();
+    for (word, list) in [("search", searches), ("options", options)] {
+        if !list.is_empty() {
+            text.push_str(&format!("{word} {}\n", list.join(" ")));
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn pod(spec: Value) -> Pod {
+        Pod::from_value(json!({ "metadata": { "name": "web-0", "namespace": "n" }, "spec": spec })).unwrap()
+    }
+
+    #[test]
+    fn hosts_names_the_pod_and_its_aliases() {
+        let alias = json!({ "ip": "10.0.0.9", "hostnames": ["a", "b"] });
+        let text = hosts(
+            &pod(json!({ "subdomain": "web", "hostAliases": [alias] })),
+            Some([10, 1, 0, 2].into()),
+            "",
+        );
+        assert!(text.contains("10.1.0.2\tweb-0.web.n.svc.cluster.local\tweb-0\n"), "{text}");
+        assert!(text.ends_with("# Entries added by HostAliases.\n10.0.0.9\ta\tb\n"), "{text}");
+    }
+
+    #[test]
+    fn dns_follows_policy_and_configuration() {
+        let node = "# x\nnameserver 1.1.1.1\nsearch a b\noptions ndots:2 edns0\n";
+        let config = json!({ "nameservers": ["9.9.9.9"], "searches": ["c"], "options": [{ "name": "ndots", "value": "5" }] });
+        let text = resolv_conf(&pod(json!({ "dnsPolicy": "Default", "dnsConfig": config })), node);
+        assert_eq!(text, "nameserver 1.1.1.1\nnameserver 9.9.9.9\nsearch a b c\noptions edns0 ndots:5\n");
+        let text = resolv_conf(&pod(json!({ "dnsPolicy": "None", "dnsConfig": config })), node);
+        assert_eq!(text, "nameserver 9.9.9.9\nsearch c\noptions ndots:5\n");
+    }
+}

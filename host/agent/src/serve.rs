@@ -1,0 +1,181 @@
+//! What the server asks of the node: logs, exec, attach.
+
+use berth_client::{
+    AttachRequest, ByteStream, ExecRequest, ExitStatus, LogRequest, NodeApi, NodeError, Streams,
+};
+use berth_runtime::PodHandle;
+use futures_util::future::BoxFuture;
+use tokio::sync::watch;
+
+use crate::agent::AgentHandle;
+use crate::clock;
+use crate::container_spec::id;
+use crate::logs::{self, Wanted};
+use crate::observed::{ImageState, Observed, Phase, Record};
+use crate::pod::Pod;
+use crate::streams;
+use crate::worker::View;
+
+impl NodeApi for AgentHandle {
+    fn logs(&self, request: LogRequest) -> BoxFuture<'_, Result<ByteStream, NodeError>> {
+        Box::pin(async move {
+            let view = self.view(&request.uid, &request.namespace, &request.pod)?;
+            let seen = view.borrow().clone();
+            let record = record(&seen, &request.container)?;
+            let attempt = log_attempt(&seen, record, &request)?;
+            let path = self.node.paths(&seen.pod, &request.container, attempt).log;
+            let wanted = Wanted::of(&request, clock::now()).map_err(NodeError::BadRequest)?;
+            let follows = request.follow && !request.previous && attempt == record.attempt;
+            let container_id = id(seen.pod.uid(), &request.container, attempt);
+            let runs = record.running().is_some_and(|running| running.id == container_id);
+            if !path.exists() && !runs {
+                let id = crate::status::container_id(&container_id);
+                return Err(NodeError::NotFound(format!("unable to retrieve container logs for {id}")));
+            }
+            let container = request.container;
+            let alive = (follows && runs).then(|| Box::new(Running { view, container, container_id }) as _);
+            Ok(logs::stream(path, wanted, alive))
+        })
+    }
+
+    fn exec(&self, request: ExecRequest, streams: Streams) -> BoxFuture<'_, Result<ExitStatus, NodeError>> {
+        Box::pin(async move {
+            let view = self.view(&request.uid, &request.namespace, &request.pod)?;
+            let (handle, container_id) = running(&view.borrow(), &request.container)?;
+            streams::exec(&handle, &container_id, request.command, request.tty, streams).await
+        })
+    }
+
+    fn attach(
+        &self,
+        request: AttachRequest,
+        streams: Streams,
+    ) -> BoxFuture<'_, Result<ExitStatus, NodeError>> {
+        Box::pin(async move {
+            let view = self.view(&request.uid, &request.namespace, &request.pod)?;
+            let (handle, container_id) = running(&view.borrow(), &request.container)?;
+            let mut running = Running { view, container: request.container, container_id };
+            streams::attach(&handle, &mut running, streams).await
+        })
+    }
+}
+
+impl AgentHandle {
+    fn view(&self, uid: &str, namespace: &str, name: &str) -> Result<watch::Receiver<View>, NodeError> {
+        let found = self.workers.with(|workers| match workers.get(uid) {
+            Some(worker) => Some(worker.view.clone()),
+            None => workers
+                .values()
+                .map(|worker| &worker.view)
+                .find(|view| is_named(&view.borrow().pod, namespace, name))
+                .cloned(),
+        });
+        found.ok_or_else(|| NodeError::NotFound(format!("pod {name:?} not found on this node")))
+    }
+}
+
+fn is_named(pod: &Pod, namespace: &str, name: &str) -> bool {
+    pod.metadata.namespace == namespace && pod.metadata.name == name
+}
+
+fn record<'a>(view: &'a View, container: &str) -> Result<&'a Record, NodeError> {
+    let name = &view.pod.metadata.name;
+    let found = view.observed.containers.get(container);
+    found.ok_or_else(|| NodeError::BadRequest(format!("container {container} is not valid for pod {name}")))
+}
+
+/// The instance whose log is wanted.
+fn log_attempt(view: &View, record: &Record, request: &LogRequest) -> Result<u32, NodeError> {
+    let (container, pod) = (&request.container, &view.pod.metadata.name);
+    let present = match &record.phase {
+        Phase::Running(_) | Phase::Exited(_) => Some(record.attempt),
+        Phase::Waiting | Phase::Blocked { .. } | Phase::Starting => None,
+    };
+    match (request.previous, present) {
+        (false, Some(attempt)) => Ok(attempt),
+        // While the next instance is being made, the log is that of the last.
+        (true, _) | (false, None) if record.last.is_some() => Ok(record.attempt - 1),
+        (true, _) => {
+            let text = format!("previous terminated container {container:?} in pod {pod:?} not found");
+            Err(NodeError::BadRequest(text))
+        }
+        (false, None) => {
+            let why = waiting_reason(&view.observed, record, &view.pod);
+            Err(NodeError::NotReady(format!(
+                "container {container:?} in pod {pod:?} is waiting to start: {why}"
+            )))
+        }
+    }
+}
+
+fn waiting_reason(observed: &Observed, record: &Record, pod: &Pod) -> String {
+    match (&record.phase, &record.image) {
+        (Phase::Blocked { reason, .. }, _) => (*reason).to_owned(),
+        (_, ImageState::Failed { reason: "ErrImagePull", .. }) => {
+            "trying and failing to pull image".to_owned()
+        }
+        (_, ImageState::Failed { reason, .. }) => (*reason).to_owned(),
+        _ if !observed.initialized && !pod.spec.init_containers.is_empty() => "PodInitializing".to_owned(),
+        _ => "ContainerCreating".to_owned(),
+    }
+}
+
+fn running(view: &View, container: &str) -> Result<(PodHandle, String), NodeError> {
+    let record = record(view, container)?;
+    match (record.running(), &view.handle) {
+        (Some(running), Some(handle)) => Ok((handle.clone(), running.id.clone())),
+        _ => {
+            let (name, namespace) = (&view.pod.metadata.name, &view.pod.metadata.namespace);
+            let text = match record.exited() {
+                Some(_) => format!(
+                    "cannot use a container in a completed state: container {container:?} of pod {namespace}/{name} has ended"
+                ),
+                None => format!(
+                    "container not found ({container:?}): it is not running in pod {namespace}/{name}"
+                ),
+            };
+            Err(NodeError::NotReady(text))
+        }
+    }
+}
+
+/// One instance of a container, watched until it ends.
+pub(crate) struct Running {
+    view: watch::Receiver<View>,
+    container: String,
+    pub(crate) container_id: String,
+}
+
+impl Running {
+    fn runs(&self, view: &View) -> bool {
+        let record = view.observed.record(&self.container);
+        record.running().is_some_and(|running| running.id == self.container_id)
+    }
+
+    /// How it ended; waits for that.
+    pub(crate) async fn exit(&mut self) -> Option<ExitStatus> {
+        logs::Alive::ended(self).await;
+        let view = self.view.borrow().clone();
+        let record = view.observed.record(&self.container);
+        let ends = [record.exited(), record.last.as_ref()];
+        let end = ends.into_iter().flatten().find(|end| end.id == self.container_id)?;
+        Some(if end.signal == 0 { ExitStatus::Code(end.exit_code) } else { ExitStatus::Signal(end.signal) })
+    }
+}
+
+impl logs::Alive for Running {
+    fn ended(&mut self) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            loop {
+                let view = self.view.borrow_and_update().clone();
+                if !self.runs(&view) {
+                    return;
+                }
+                // The worker is gone: so is the pod.
+                if self.view.changed().await.is_err() {
+                    return;
+                }
+            }
+        })
+    }
+}

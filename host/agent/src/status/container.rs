@@ -1,0 +1,150 @@
+//! The status of one container.
+
+use berth_api::time::Timestamp;
+use serde_json::{Value, json};
+
+use crate::backoff::Pauses;
+use crate::converge::{is_finished, is_restarted};
+use crate::observed::{ImageState, Observed, Phase, Record, Termination};
+use crate::pod::{Container, Pod};
+
+/// How long a failed pull is shown as such before it becomes `ImagePullBackOff`, in milliseconds.
+pub(crate) const ERR_IMAGE_MS: i64 = 2_000;
+
+pub(super) fn status(
+    pod: &Pod,
+    spec: &Container,
+    observed: &Observed,
+    crash: Pauses,
+    now: Timestamp,
+) -> Value {
+    let record = observed.record(&spec.name);
+    let (state, last) = states(pod, spec, observed, record, crash, now);
+    let is_plain_init = pod.is_init(&spec.name) && !spec.is_sidecar();
+    let ready = if is_plain_init { record.succeeded() } else { record.is_ready() };
+    let image = if record.image_ref.is_empty() { &spec.image } else { &record.image_ref };
+    let mut status = json!({
+        "name": spec.name,
+        "state": state,
+        "lastState": last.map_or_else(|| json!({}), |end| json!({ "terminated": terminated(end) })),
+        "ready": ready,
+        "started": record.is_started(),
+        "restartCount": record.attempt,
+        "image": image,
+        "imageID": record.image_id,
+    });
+    if let Some(id) = present_id(record) {
+        status["containerID"] = json!(container_id(id));
+    }
+    status
+}
+
+/// The id as the API shows it.
+pub(crate) fn container_id(id: &str) -> String {
+    format!("berth://{id}")
+}
+
+fn present_id(record: &Record) -> Option<&str> {
+    match &record.phase {
+        Phase::Running(running) => Some(&running.id),
+        Phase::Exited(end) => Some(&end.id),
+        Phase::Waiting | Phase::Blocked { .. } | Phase::Starting => {
+            record.last.as_ref().map(|end| end.id.as_str())
+        }
+    }
+}
+
+/// The present state, and how the instance before ended.
+fn states<'a>(
+    pod: &Pod,
+    spec: &Container,
+    observed: &'a Observed,
+    record: &'a Record,
+    crash: Pauses,
+    now: Timestamp,
+) -> (Value, Option<&'a Termination>) {
+    let waiting = |reason: &str, message: &str| {
+        let mut waiting = json!({ "reason": reason });
+        if !message.is_empty() {
+            waiting["message"] = json!(message);
+        }
+        json!({ "waiting": waiting })
+    };
+    let image_problem = |record: &Record| image_problem(spec, record, now);
+    match &record.phase {
+        Phase::Running(running) => {
+            (json!({ "running": { "startedAt": running.started_at.rfc3339() } }), record.last.as_ref())
+        }
+        Phase::Exited(end) => {
+            let again = is_restarted(pod.restart_policy_of(spec), end)
+                && pod.deletion().is_none()
+                && observed.failure.is_none()
+                && !is_finished(pod, observed);
+            match image_problem(record) {
+                Some((reason, message)) if again => return (waiting(reason, &message), Some(end)),
+                _ => {}
+            }
+            let retry_at = record.backoff.retry_at(end.finished_at, crash);
+            if again && retry_at > now {
+                return (
+                    waiting("CrashLoopBackOff", &crash_message(pod, spec, record, crash, end)),
+                    Some(end),
+                );
+            }
+            (json!({ "terminated": terminated(end) }), record.last.as_ref())
+        }
+        Phase::Blocked { reason, message, .. } => (waiting(reason, message), record.last.as_ref()),
+        Phase::Waiting | Phase::Starting => {
+            let state = match image_problem(record) {
+                Some((reason, message)) => waiting(reason, &message),
+                None if !observed.initialized && !pod.spec.init_containers.is_empty() => {
+                    waiting("PodInitializing", "")
+                }
+                None => waiting("ContainerCreating", ""),
+            };
+            (state, record.last.as_ref())
+        }
+    }
+}
+
+fn crash_message(pod: &Pod, spec: &Container, record: &Record, crash: Pauses, end: &Termination) -> String {
+    let pause = go_duration(record.backoff.delay_ms(end.finished_at, crash));
+    format!("back-off {pause} restarting failed container={} pod={}", spec.name, pod.display())
+}
+
+fn image_problem(spec: &Container, record: &Record, now: Timestamp) -> Option<(&'static str, String)> {
+    let ImageState::Failed { reason, message, failed_at, .. } = &record.image else { return None };
+    match *reason {
+        "ErrImagePull" if now.millis_since(*failed_at) >= ERR_IMAGE_MS => Some((
+            "ImagePullBackOff",
+            format!("Back-off pulling image \"{}\": ErrImagePull: {message}", spec.image),
+        )),
+        reason => Some((reason, message.clone())),
+    }
+}
+
+fn terminated(end: &Termination) -> Value {
+    let mut terminated = json!({
+        "exitCode": end.exit_code,
+        "reason": end.reason,
+        "startedAt": end.started_at.rfc3339(),
+        "finishedAt": end.finished_at.rfc3339(),
+        "containerID": container_id(&end.id),
+    });
+    if end.signal != 0 {
+        terminated["signal"] = json!(end.signal);
+    }
+    if !end.message.is_empty() {
+        terminated["message"] = json!(end.message);
+    }
+    terminated
+}
+
+/// As Go prints a duration: `10s`, `2m40s`.
+fn go_duration(ms: u64) -> String {
+    match (ms / 60_000, ms % 60_000) {
+        (0, rest) if rest % 1000 == 0 => format!("{}s", rest / 1000),
+        (0, rest) => format!("{rest}ms"),
+        (minutes, rest) => format!("{minutes}m{}s", rest / 1000),
+    }
+}

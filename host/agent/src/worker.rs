@@ -1,0 +1,330 @@
+//! One task per pod: asks [`converge`] what to do, has it done, learns how it went, and reports.
+//!
+//! Nothing in here blocks: what takes time runs as a task of its own and comes back as a [`Message`], so that the
+//! worker always knows what is under way, and no pod waits for another.
+
+mod adopt;
+mod learn;
+mod ops;
+mod probing;
+mod report;
+mod sandbox;
+mod start;
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use berth_api::time::Timestamp;
+use berth_client::ClientError;
+use berth_image::Image;
+use berth_runtime::{ContainerPhase, ExitStatus, PodHandle, PodState, Started};
+use tokio::sync::{mpsc, watch};
+use tokio::task::AbortHandle;
+
+use crate::clock;
+use crate::converge::{self, converge};
+use crate::fields::Surroundings;
+use crate::images::{ImageFailure, Resolved};
+use crate::node::Node;
+use crate::observed::{Observed, Remains};
+use crate::pod::Pod;
+use crate::probes::ProbeKind;
+use crate::status::{Facts, Fields};
+use crate::volumes::{Directories, Made, Volumes};
+pub(crate) use sandbox::remove_files;
+
+/// Messages that wait for a worker; a pod has a handful of things under way at a time.
+const INBOX_MAX: usize = 64;
+
+/// What the API wants of a pod.
+#[derive(Clone)]
+pub(crate) struct Desired {
+    pub(crate) pod: Arc<Pod>,
+    /// The status as the API has it.
+    pub(crate) status: Arc<Fields>,
+    /// The object is gone.
+    pub(crate) vanished: bool,
+}
+
+/// Something a worker learns.
+pub(crate) enum Message {
+    SandboxMade(Result<(PodHandle, Option<Ipv4Addr>), String>),
+    SandboxRemoved(Result<(), String>),
+    VolumesMade(Result<Made, String>),
+    ImageResolved {
+        container: String,
+        result: Result<Resolved, ImageFailure>,
+    },
+    Started {
+        container: String,
+        result: Result<Started, StartFailure>,
+    },
+    /// Found in the shim after a restart, still starting then.
+    Settled {
+        container: String,
+        phase: Option<ContainerPhase>,
+    },
+    Exited {
+        container_id: String,
+        status: ExitStatus,
+    },
+    ShimDied,
+    PostStartDone {
+        container_id: String,
+        result: Result<(), String>,
+    },
+    PreStopDone {
+        container_id: String,
+    },
+    Probed {
+        container_id: String,
+        kind: ProbeKind,
+        success: bool,
+    },
+    RemainsRemoved(Result<(), String>),
+    ObjectDeleted(Result<(), ClientError>),
+    Reported {
+        fields: Fields,
+        result: Result<(), ClientError>,
+    },
+}
+
+/// Why a container does not start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum StartFailure {
+    /// What the pod asks for cannot be (now): `CreateContainerConfigError`.
+    Config(String),
+    /// It could not be made: `CreateContainerError`.
+    Create(String),
+    /// Its program could not be executed: it counts as run and ended.
+    Run { exit_code: i32, message: String },
+}
+
+/// What others may see of a pod.
+#[derive(Clone)]
+pub(crate) struct View {
+    pub(crate) pod: Arc<Pod>,
+    pub(crate) observed: Arc<Observed>,
+    pub(crate) handle: Option<PodHandle>,
+}
+
+/// A worker as the dispatcher holds it.
+pub(crate) struct WorkerHandle {
+    pub(crate) desired: watch::Sender<Desired>,
+    pub(crate) inbox: mpsc::Sender<Message>,
+    pub(crate) view: watch::Receiver<View>,
+}
+
+pub(crate) struct Worker {
+    node: Arc<Node>,
+    pod: Arc<Pod>,
+    observed: Observed,
+    handle: Option<PodHandle>,
+    images: HashMap<String, Arc<Image>>,
+    directories: Arc<Directories>,
+    volumes: Arc<Volumes>,
+    /// When tokens have to be renewed, and whether a round of that is under way.
+    refresh_at: Option<Timestamp>,
+    refreshing: bool,
+    /// Ends of containers of which the start is not known yet.
+    early_exits: HashMap<String, ExitStatus>,
+    /// Running probes, by container id.
+    probes: HashMap<String, Vec<AbortHandle>>,
+    report: report::Report,
+    inbox: mpsc::Receiver<Message>,
+    sender: mpsc::Sender<Message>,
+    desired: watch::Receiver<Desired>,
+    view: watch::Sender<View>,
+}
+
+impl Worker {
+    /// Starts a worker for a pod; `recovered` is what an earlier run left of it.
+    pub(crate) fn spawn(
+        node: &Arc<Node>,
+        desired: Desired,
+        recovered: Option<(PodHandle, PodState)>,
+        tasks: &mut tokio::task::JoinSet<String>,
+    ) -> WorkerHandle {
+        let pod = Arc::clone(&desired.pod);
+        let uid = pod.uid().to_owned();
+        let (sender, inbox) = mpsc::channel(INBOX_MAX);
+        let volumes = Arc::new(Volumes {
+            directory: node.layout.pod(&uid),
+            memory_directory: node.layout.memory().join(&uid),
+            sources: Arc::new(crate::sources::PodSources::new(&pod.metadata.namespace)),
+            tokens: tokio::sync::Mutex::default(),
+        });
+        let adopted = adopt::adopt(node, &pod, recovered, &sender);
+        let report = report::Report::new(Fields::clone(&desired.status));
+        let view = View {
+            pod: Arc::clone(&pod),
+            observed: Arc::new(adopted.observed.clone()),
+            handle: adopted.handle.clone(),
+        };
+        let (view, views) = watch::channel(view);
+        let (desired, wanted) = watch::channel(desired);
+        let mut worker = Worker {
+            node: Arc::clone(node),
+            pod,
+            observed: adopted.observed,
+            handle: adopted.handle,
+            images: HashMap::new(),
+            directories: Arc::default(),
+            volumes,
+            refresh_at: None,
+            refreshing: false,
+            early_exits: HashMap::new(),
+            probes: HashMap::new(),
+            report,
+            inbox,
+            sender: sender.clone(),
+            desired: wanted,
+            view,
+        };
+        worker.probe_adopted();
+        tasks.spawn(async move {
+            if adopted.settled {
+                worker.wait_for_deletion().await;
+            }
+            worker.run().await;
+            uid
+        });
+        WorkerHandle { desired, inbox: sender, view: views }
+    }
+
+    /// A pod that had ended before this node knew it is only waited with.
+    async fn wait_for_deletion(&mut self) {
+        let deleted =
+            |desired: &Desired| desired.vanished || desired.pod.metadata.deletion_timestamp.is_some();
+        // Fails when the dispatcher is gone; then run() ends as well.
+        drop(self.desired.wait_for(deleted).await.map(drop));
+        self.adopt_desired();
+    }
+
+    async fn run(mut self) {
+        let mut changes = self.volumes.sources.changes();
+        loop {
+            let now = clock::now();
+            let wake_at = self.step(now);
+            if self.observed.remains == Remains::Done {
+                return;
+            }
+            self.show();
+            let sleep = async {
+                match wake_at {
+                    Some(at) => tokio::time::sleep(clock::until(at, clock::now())).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                message = self.inbox.recv() => match message {
+                    Some(message) => self.learn(message),
+                    None => return,
+                },
+                changed = self.desired.changed() => match changed {
+                    Ok(()) => self.adopt_desired(),
+                    // The agent is stopping: containers are left as they are.
+                    Err(_) => return,
+                },
+                Ok(()) = changes.changed() => self.source_changed(),
+                () = sleep => {}
+            }
+            // What else has come is taken in before anything is decided.
+            while let Ok(message) = self.inbox.try_recv() {
+                self.learn(message);
+            }
+        }
+    }
+
+    /// Decides, acts, reports; when to come back at the latest.
+    fn step(&mut self, now: Timestamp) -> Option<Timestamp> {
+        if !self.observed.initialized && converge::has_initialized(&self.pod, &self.observed) {
+            self.observed.initialized = true;
+        }
+        let plan = converge(&self.pod, &self.observed, self.node.config.crash_pauses, now);
+        for op in plan.ops {
+            self.begin(op, now);
+        }
+        let refresh_at = self.refresh_due(now);
+        let report_at = self.report(now);
+        [plan.wake_at, refresh_at, report_at].into_iter().flatten().min()
+    }
+
+    /// Refreshes volumes when it is time; when it will be.
+    fn refresh_due(&mut self, now: Timestamp) -> Option<Timestamp> {
+        let at = self.refresh_at?;
+        if at > now {
+            return Some(at);
+        }
+        self.refresh_at = None;
+        self.refresh_volumes();
+        None
+    }
+
+    fn adopt_desired(&mut self) {
+        let desired = self.desired.borrow_and_update().clone();
+        if desired.vanished && self.observed.vanished.is_none() {
+            self.observed.vanished = Some(clock::now());
+        }
+        let downward_changed = self.pod.metadata.labels != desired.pod.metadata.labels
+            || self.pod.metadata.annotations != desired.pod.metadata.annotations;
+        self.pod = desired.pod;
+        if downward_changed {
+            self.source_changed();
+        }
+    }
+
+    fn show(&self) {
+        self.view.send_replace(View {
+            pod: Arc::clone(&self.pod),
+            observed: Arc::new(self.observed.clone()),
+            handle: self.handle.clone(),
+        });
+    }
+
+    /// Runs something that takes time; it comes back as a message.
+    fn background(&self, work: impl Future<Output = Message> + Send + 'static) -> AbortHandle {
+        let sender = self.sender.clone();
+        let task = tokio::spawn(async move {
+            // Fails when the worker has ended: then nobody needs to know.
+            drop(sender.send(work.await).await);
+        });
+        task.abort_handle()
+    }
+
+    fn facts(&self) -> Facts {
+        Facts { host_ip: self.node.machine.ip, crash: self.node.config.crash_pauses }
+    }
+
+    fn around(&self) -> Surroundings {
+        Surroundings {
+            host_ip: self.node.machine.ip,
+            pod_ip: Some(self.pod_ip()),
+            allocatable: self.node.machine.allocatable(),
+        }
+    }
+
+    /// The pod's address: its own, or the node's when it shares the node's network.
+    fn pod_ip(&self) -> IpAddr {
+        self.observed.ip.map_or(self.node.machine.ip, IpAddr::V4)
+    }
+
+    fn directory(&self) -> PathBuf {
+        self.node.layout.pod(self.pod.uid())
+    }
+
+    /// Writes down what must not be forgotten.
+    fn save(&self, now: Timestamp) {
+        if let Err(error) = crate::checkpoint::save(&self.directory(), &self.observed, now) {
+            tracing::warn!(pod = self.pod.display(), %error, "the pod's checkpoint could not be written");
+        }
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.probes.values().flatten().for_each(AbortHandle::abort);
+    }
+}

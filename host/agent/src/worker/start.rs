@@ -1,0 +1,131 @@
+//! Starting one container.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::sync::Arc;
+
+use berth_image::Image;
+use berth_runtime::{ContainerSpec, Error, PodHandle, StartErrorKind, Started};
+
+use super::StartFailure;
+use crate::container_spec::{self, ContainerPaths, Inputs};
+use crate::env;
+use crate::etc::{self, EtcFiles};
+use crate::fields::Surroundings;
+use crate::node::Node;
+use crate::pod::{Container, Pod};
+use crate::process::blocking;
+use crate::sources::PodSources;
+use crate::volumes::Directories;
+
+/// Everything a start needs, so that it can go on without the worker.
+pub(super) struct Job {
+    pub(super) node: Arc<Node>,
+    pub(super) pod: Arc<Pod>,
+    pub(super) container: String,
+    pub(super) attempt: u32,
+    pub(super) handle: PodHandle,
+    pub(super) image: Arc<Image>,
+    pub(super) directories: Arc<Directories>,
+    pub(super) sources: Arc<PodSources>,
+    pub(super) around: Surroundings,
+}
+
+pub(super) async fn start(job: Job) -> Result<Started, StartFailure> {
+    let Some(container) = job.pod.container(&job.container).cloned() else {
+        return Err(StartFailure::Config(format!("container {:?} is not in the pod", job.container)));
+    };
+    let paths = job.node.paths(&job.pod, &job.container, job.attempt);
+    let spec = spec(&job, &container, &paths).await.map_err(StartFailure::Config)?;
+    let (pod, name, handle) = (Arc::clone(&job.pod), job.container.clone(), job.handle.clone());
+    let attempt = job.attempt;
+    let started = blocking(move || {
+        prepare(&paths, attempt).map_err(|error| {
+            StartFailure::Create(format!("cannot prepare {}: {error}", paths.directory.display()))
+        })?;
+        let started = handle.start_container(&spec);
+        started.map_err(|error| failure(&pod, &name, &error))
+    });
+    started.await.map_err(|error| StartFailure::Create(error.to_string()))?
+}
+
+async fn spec(job: &Job, container: &Container, paths: &ContainerPaths) -> Result<ContainerSpec, String> {
+    let objects = job.sources.get(&job.node.sources, env::sources(container)).await?;
+    let services = job.node.services.get().await?;
+    let (pod, around) = (&*job.pod, job.around);
+    let variables =
+        env::variables(&env::Inputs { pod, container, objects: &objects, services: &services, around })?;
+    container_spec::build(&Inputs {
+        pod,
+        container,
+        attempt: job.attempt,
+        image: &job.image,
+        variables: &variables,
+        hostname: &etc::hostname(pod),
+        directories: &job.directories,
+        etc: &EtcFiles::of(&job.node.layout.pod(pod.uid())),
+        paths,
+        machine_memory_bytes: job.node.machine.memory_bytes,
+    })
+}
+
+/// Makes the writable layer anew, and removes the log of the attempt before the one before.
+fn prepare(paths: &ContainerPaths, attempt: u32) -> io::Result<()> {
+    match fs::remove_dir_all(&paths.directory) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    fs::create_dir_all(paths.upper())?;
+    fs::create_dir(paths.work())?;
+    // The root directory of the container: as in an image, everybody may look into it.
+    fs::set_permissions(paths.upper(), fs::Permissions::from_mode(0o755))?;
+    fs::write(paths.termination_log(), "")?;
+    fs::set_permissions(paths.termination_log(), fs::Permissions::from_mode(0o666))?;
+    match attempt.checked_sub(2) {
+        Some(old) => remove_logs(paths, old),
+        None => Ok(()),
+    }
+}
+
+fn remove_logs(paths: &ContainerPaths, attempt: u32) -> io::Result<()> {
+    let Some(directory) = paths.log.parent() else { return Ok(()) };
+    let stem = format!("{attempt}.log");
+    let entries = match fs::read_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        other => other?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with(&stem) {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+fn failure(pod: &Pod, container: &str, error: &Error) -> StartFailure {
+    let Error::Start(start) = error else { return StartFailure::Create(error.to_string()) };
+    match start.kind {
+        StartErrorKind::RootRefused => StartFailure::Config(format!(
+            "container has runAsNonRoot and image will run as root (pod: \"{}\", container: {container})",
+            pod.display()
+        )),
+        StartErrorKind::CommandNotFound
+        | StartErrorKind::CommandNotExecutable
+        | StartErrorKind::WorkingDirectory => {
+            let message = format!("failed to start container {container:?}: {start}");
+            StartFailure::Run { exit_code: start.kind.exit_code(), message }
+        }
+        StartErrorKind::UserNotFound
+        | StartErrorKind::Mount
+        | StartErrorKind::Rootfs
+        | StartErrorKind::Cgroup
+        | StartErrorKind::Network
+        | StartErrorKind::Security
+        | StartErrorKind::TimedOut
+        | StartErrorKind::Internal => {
+            StartFailure::Create(format!("failed to create container {container:?}: {start}"))
+        }
+    }
+}
