@@ -44,18 +44,24 @@ pub(crate) struct Queue {
 
 impl Queue {
     pub(crate) fn add(&mut self, pod: u64, priority: i32, since: Timestamp) {
+        self.take(pod);
         let rank = (priority.checked_neg().unwrap_or(i32::MAX), since.micros(), pod);
         let not_before = Timestamp::default();
         self.put(pod, Waiting { rank, place: Place::Active, attempts: 0, not_before });
     }
 
     pub(crate) fn remove(&mut self, pod: u64) -> bool {
-        let Some(waiting) = self.waiting.remove(&pod) else { return false };
+        self.take(pod).is_some()
+    }
+
+    /// Takes a pod out of whatever part of the queue it is in.
+    fn take(&mut self, pod: u64) -> Option<Waiting> {
+        let waiting = self.waiting.remove(&pod)?;
         match waiting.place {
             Place::Active => self.active.remove(&waiting.rank),
             Place::BackingOff(at) | Place::Unschedulable(at) => self.delayed.remove(&(at, pod)),
         };
-        true
+        Some(waiting)
     }
 
     /// The next pod to try, which leaves the active queue; [`Queue::remove`] or [`Queue::unschedulable`] follows.
@@ -83,8 +89,7 @@ impl Queue {
     }
 
     fn later(&mut self, pod: u64, now: Timestamp, place: impl Fn(Timestamp) -> Place) {
-        let Some(mut waiting) = self.waiting.remove(&pod) else { return };
-        self.active.remove(&waiting.rank);
+        let Some(mut waiting) = self.take(pod) else { return };
         let delay = BACKOFF_MS_MAX.min(BACKOFF_MS_MIN << waiting.attempts.min(8));
         waiting.attempts += 1;
         waiting.not_before = now.plus_millis(delay);
@@ -100,9 +105,8 @@ impl Queue {
             .filter(|(_, pod)| matches!(self.waiting[pod].place, Place::Unschedulable(_)))
             .copied()
             .collect();
-        for (at, pod) in hopeful {
-            self.delayed.remove(&(at, pod));
-            if let Some(mut waiting) = self.waiting.remove(&pod) {
+        for (_, pod) in hopeful {
+            if let Some(mut waiting) = self.take(pod) {
                 let due = waiting.not_before;
                 waiting.place = if due <= now { Place::Active } else { Place::BackingOff(due) };
                 self.put(pod, waiting);
@@ -162,6 +166,18 @@ mod tests {
         assert_eq!(queue.pop(NOW.plus_millis(1_000)), Some(1));
         queue.unschedulable(1, NOW);
         assert_eq!(queue.pop(NOW.plus_millis(300_000)), Some(1), "tried again in any case");
+    }
+
+    #[test]
+    fn a_pod_that_is_put_off_twice_waits_once() {
+        let mut queue = Queue::default();
+        queue.add(1, 0, NOW);
+        queue.pop(NOW);
+        queue.retry(1, NOW);
+        queue.unschedulable(1, NOW);
+        queue.remove(1);
+        queue.something_changed(NOW);
+        assert_eq!((queue.len(), queue.next_due(NOW)), (0, None));
     }
 
     #[test]
