@@ -152,7 +152,8 @@ pub(crate) fn reconcile(writer: &Writer, state: &State, stored: &Arc<Stored>, no
 /// The one next move of the rollout; returns the name of a ReplicaSet that it creates.
 fn advance(rollout: &Rollout<'_>, state: &State, outcome: &mut Outcome) -> Option<String> {
     revision::sync(rollout, outcome);
-    if rollout.view.spec.paused || is_scaling(rollout) {
+    // Without rolling there are no proportions to keep: old sets are emptied, whatever the new size.
+    if rollout.view.spec.paused || (rollout.rolling() && is_scaling(rollout)) {
         scale::to_new_size(rollout, outcome);
         return None;
     }

@@ -232,5 +232,10 @@ impl Manager {
         if &*stored.key.resource == "nodes" {
             self.node_concerns(state, &stored.key);
         }
+        if &*stored.key.resource == "pods" {
+            // A deployment that recreates waits for the last pod of its old sets; the sets stopped counting it earlier.
+            let owners = stored.meta().owner_references.iter();
+            owners.filter_map(|owner| state.by_uid(&owner.uid)).for_each(|set| self.wake_owners(state, set));
+        }
     }
 }
