@@ -1,6 +1,6 @@
 //! What a controller wants done.
 
-use berth_api::Timestamp;
+use berth_api::{Reason, Status, Timestamp};
 use berth_pipeline::Request;
 
 use crate::events::EventNote;
@@ -22,14 +22,14 @@ pub struct Step {
     pub succeeded: Option<EventNote>,
     /// The event when it failed; `{error}` in its message stands for the answer.
     pub failed: Option<EventNote>,
-    /// Whether a failure is of no consequence (the object is already gone, say).
-    pub may_fail: bool,
+    /// Whether it is of no consequence that the object is gone, or is not the one that was meant.
+    pub may_miss: bool,
 }
 
 impl Step {
     /// A write that must succeed and needs no event.
     pub fn new(request: Request) -> Self {
-        Self { request, succeeded: None, failed: None, may_fail: false }
+        Self { request, succeeded: None, failed: None, may_miss: false }
     }
 
     /// The same, with an event on success.
@@ -46,11 +46,17 @@ impl Step {
         self
     }
 
-    /// The same, where a failure changes nothing.
+    /// The same, where it is of no consequence that the object is gone or has changed.
     #[must_use]
     pub fn optional(mut self) -> Self {
-        self.may_fail = true;
+        self.may_miss = true;
         self
+    }
+
+    /// Whether this answer leaves nothing to do: the object is gone, or its change brings the controller back. Any other
+    /// failure (a full disk, a full queue) must be tried again, for nothing else will.
+    pub fn is_settled_by(&self, error: &Status) -> bool {
+        self.may_miss && matches!(error.reason, Reason::NotFound | Reason::Conflict)
     }
 }
 

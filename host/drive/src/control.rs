@@ -160,7 +160,7 @@ async fn carry_out_one(cluster: &Cluster, step: Step, sink: Option<&EventSink>) 
             tell(step.succeeded, "{name}", object["metadata"]["name"].as_str().unwrap_or(""));
             Ok(())
         }
-        Err(_) if step.may_fail => Ok(()),
+        Err(error) if step.is_settled_by(&error) => Ok(()),
         Err(error) => {
             tell(step.failed, "{error}", &error.message);
             Err(error.message)
