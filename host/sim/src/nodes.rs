@@ -86,12 +86,20 @@ impl SimulatedNodes {
         }
     }
 
+    /// A write about this object did not succeed: what the object needs is looked at again. Leases and nodes wait for their
+    /// next renewal.
+    pub fn retry(&mut self, key: &Key) {
+        if &*key.resource == "pods" {
+            self.dirty.insert(key.clone());
+        }
+    }
+
     /// When there is something to do without a further change.
     pub fn next_due(&self, now: Timestamp) -> Option<Timestamp> {
         if self.dirty.is_empty() { self.renewals.first().map(|(at, _)| *at) } else { Some(now) }
     }
 
-    /// At most `limit` writes that are due now. A failed write is tried again when the object changes or is renewed.
+    /// At most `limit` writes that are due now; [`SimulatedNodes::retry`] is told of those that fail.
     pub fn step(&mut self, state: &State, now: Timestamp, limit: usize) -> Vec<Request> {
         let mut requests = Vec::new();
         while requests.len() < limit {
@@ -127,7 +135,8 @@ impl SimulatedNodes {
         requests.push(match state.get(&lease) {
             Some(_) => self.writer.merge(&lease, "", &json!({"spec": spec})),
             None => {
-                let object = json!({"metadata": {"name": &**name, "namespace": LEASE_NAMESPACE}, "spec": spec});
+                let object =
+                    json!({"metadata": {"name": &**name, "namespace": LEASE_NAMESPACE}, "spec": spec});
                 self.writer.create("leases.coordination.k8s.io", LEASE_NAMESPACE, object)
             }
         });
@@ -152,7 +161,11 @@ impl SimulatedNodes {
         (phase == "Pending" || phase.is_empty()).then(|| {
             let value = self.writer.value(pod);
             let status = running_status(&value, pod, now);
-            self.writer.merge(&pod.key, "status", &json!({"metadata": {"uid": &*pod.meta().uid}, "status": status}))
+            self.writer.merge(
+                &pod.key,
+                "status",
+                &json!({"metadata": {"uid": &*pod.meta().uid}, "status": status}),
+            )
         })
     }
 }

@@ -1,0 +1,131 @@
+//! What must be true of every durable change, kept apart from the code that is being tried.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use berth_api::Catalogue;
+use berth_pipeline::Answer;
+use berth_state::{Change, Key, Revision, State, Stored};
+
+use crate::invariants::Placements;
+
+/// A finalizer that only clients of the simulation set and take away.
+pub(crate) const HOLD: &str = "sim.berth.dev/hold";
+
+/// Everything the disk has ever taken, and the objects that result.
+pub(crate) struct Oracle {
+    catalogue: Arc<Catalogue>,
+    journal: Vec<Arc<Change>>,
+    objects: BTreeMap<Key, Arc<Stored>>,
+    placements: Placements,
+    /// Objects whose hold a client has asked to be taken away.
+    released: BTreeSet<Key>,
+}
+
+impl Oracle {
+    pub(crate) fn new(catalogue: Arc<Catalogue>) -> Self {
+        let (journal, objects, released) = (Vec::new(), BTreeMap::new(), BTreeSet::new());
+        Self { catalogue, journal, objects, placements: Placements::default(), released }
+    }
+
+    pub(crate) fn revision(&self) -> Revision {
+        self.journal.last().map(|change| change.revision).unwrap_or_default()
+    }
+
+    pub(crate) fn release(&mut self, key: Key) {
+        self.released.insert(key);
+    }
+
+    /// The disk took a change: it follows the one before, replaces what is there, and breaks no promise.
+    pub(crate) fn took(&mut self, change: &Arc<Change>) {
+        assert_eq!(
+            change.revision,
+            self.revision().next(),
+            "revisions rise one by one in the order of commits"
+        );
+        let before = self.objects.get(&change.key);
+        let is_same = match (before, &change.old) {
+            (None, None) => true,
+            (Some(before), Some(old)) => before.revision == old.revision && before.bytes() == old.bytes(),
+            _ => false,
+        };
+        assert!(is_same, "change {} of {} does not replace what is durable", change.revision, change.key);
+        self.check_finalizers(change);
+        self.placements.took(change);
+        match &change.new {
+            Some(new) => self.objects.insert(change.key.clone(), new.clone()),
+            None => self.objects.remove(&change.key),
+        };
+        self.journal.push(change.clone());
+    }
+
+    fn check_finalizers(&self, change: &Change) {
+        let (Some(old), None) = (&change.old, &change.new) else { return };
+        let held = old.meta().finalizers.iter().any(|finalizer| &**finalizer == HOLD);
+        assert!(
+            !held || self.released.contains(&change.key),
+            "{} went although its finalizer {HOLD} was not taken away",
+            change.key
+        );
+        let others = old.meta().finalizers.iter().filter(|finalizer| &***finalizer != HOLD).count();
+        assert!(others <= 1, "{} went with finalizers {:?}", change.key, old.meta().finalizers);
+    }
+
+    /// A state at the oracle's revision has the oracle's objects: nothing durable is lost, nothing else is there.
+    pub(crate) fn check_equal(&self, state: &State, whose: &str) {
+        assert_eq!(state.revision(), self.revision(), "{whose} is at another revision than the disk");
+        assert_eq!(state.len(), self.objects.len(), "{whose} has another number of objects than the disk");
+        for (stored, (key, durable)) in state.iter().zip(&self.objects) {
+            let is_same = stored.key == *key
+                && stored.revision == durable.revision
+                && (Arc::ptr_eq(stored, durable) || stored.bytes() == durable.bytes());
+            assert!(
+                is_same,
+                "{whose} has {} at {}, the disk {key} at {}",
+                stored.key, stored.revision, durable.revision
+            );
+        }
+    }
+
+    /// A write that was answered with success is durable, and is what was answered.
+    pub(crate) fn check_acknowledged(&self, key: &Key, answer: &Answer) {
+        let object = &answer.object;
+        let Some(revision) =
+            object["metadata"]["resourceVersion"].as_str().and_then(|text| text.parse().ok())
+        else {
+            return;
+        };
+        let resource = self.catalogue.named(&key.resource).expect("a served kind");
+        if object["kind"] != resource.kind.as_str() {
+            return; // a Scale shows another kind with the object's revision
+        }
+        let change = self.at(Revision(revision));
+        let change =
+            change.unwrap_or_else(|| panic!("{key} was acknowledged at {revision}, which is not durable"));
+        let durable = change.new.as_ref().map(|stored| stored.to_value(resource));
+        let present = self.objects.get(key).map(|stored| &*stored.meta().uid);
+        let is_gone = present != object["metadata"]["uid"].as_str();
+        // A deletion is answered with the object as it would have been: marked, though nothing is left to mark.
+        assert!(
+            is_gone || durable.as_ref() == Some(object),
+            "{key} was acknowledged otherwise than it is durable"
+        );
+    }
+
+    fn at(&self, revision: Revision) -> Option<&Arc<Change>> {
+        let index = self.journal.binary_search_by_key(&revision, |change| change.revision).ok()?;
+        Some(&self.journal[index])
+    }
+
+    /// The durable changes after `after` up to `upto`.
+    pub(crate) fn between(&self, after: Revision, upto: Revision) -> &[Arc<Change>] {
+        let start = self.journal.partition_point(|change| change.revision <= after);
+        let end = self.journal.partition_point(|change| change.revision <= upto);
+        &self.journal[start..end.max(start)]
+    }
+
+    /// What a list of `resource` at the present revision must show.
+    pub(crate) fn list<'a>(&'a self, resource: &'a str) -> impl Iterator<Item = &'a Arc<Stored>> {
+        self.objects.values().filter(move |stored| resource.is_empty() || *stored.key.resource == *resource)
+    }
+}
