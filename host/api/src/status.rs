@@ -252,8 +252,7 @@ impl Status {
 impl Details {
     fn to_value(&self) -> Value {
         let mut body = serde_json::Map::new();
-        let texts =
-            [("name", &self.name), ("group", &self.group), ("kind", &self.kind), ("uid", &self.uid)];
+        let texts = [("name", &self.name), ("group", &self.group), ("kind", &self.kind), ("uid", &self.uid)];
         for (key, text) in texts.into_iter().filter(|(_, text)| !text.is_empty()) {
             body.insert(key.to_owned(), text.as_str().into());
         }
