@@ -155,7 +155,7 @@ async fn carry_out_one(cluster: &Cluster, step: Step, sink: Option<&EventSink>) 
             sink.tell(note);
         }
     };
-    match cluster.apply(step.request).await {
+    match cluster.apply(step.request.clone()).await {
         Ok(Answer { object, .. }) => {
             tell(step.succeeded, "{name}", object["metadata"]["name"].as_str().unwrap_or(""));
             Ok(())
