@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use berth_api::{Resource, Scope, Status};
+use berth_api::{FieldSelector, Resource, Scope, Status};
 use berth_client::Body;
 use berth_pipeline::{Attributes, Verb};
 use http::Method;
@@ -41,14 +41,23 @@ pub(crate) async fn serve(server: Arc<Inner>, path: ObjectPath, call: Call, body
 }
 
 /// Asks whether a read is allowed. Writes are asked about by the pipeline.
+///
+/// A list or watch of the one object that its field selector names is a read of that object: so a node follows a
+/// secret of its pods without seeing the others.
 pub(crate) fn authorize(server: &Inner, target: &Target, call: &Call, verb: Verb) -> Result<(), Status> {
+    // A selector that cannot be read selects nothing here, and is refused later.
+    let fields = FieldSelector::parse(call.query.text("fieldSelector")).unwrap_or_default();
+    let name = match &*target.path.name {
+        "" => fields.pinned("metadata.name").unwrap_or_default(),
+        name => name,
+    };
     server.cluster.authorize(&Attributes {
         identity: &call.identity,
         verb,
         resource: &target.resource,
         subresource: target.subresource,
         namespace: &target.path.namespace,
-        name: &target.path.name,
+        name,
     })
 }
 
