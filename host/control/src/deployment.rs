@@ -31,6 +31,11 @@ impl Set<'_> {
         self.view.spec.replicas()
     }
 
+    /// Pods that are available and stay: a status of before the set shrank still counts those that are about to go.
+    fn available(&self) -> i64 {
+        self.view.status.available_replicas.min(self.replicas())
+    }
+
     fn revision(&self) -> i64 {
         self.number(REVISION).unwrap_or(0)
     }

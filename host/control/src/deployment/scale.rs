@@ -36,7 +36,7 @@ pub(super) fn roll(rollout: &Rollout<'_>, outcome: &mut Outcome) {
 fn shrink_old(rollout: &Rollout<'_>, newest: &Set<'_>, outcome: &mut Outcome) {
     let total: i64 = rollout.sets.iter().map(Set::replicas).sum();
     let min_available = rollout.replicas() - rollout.max_unavailable();
-    let newest_unavailable = newest.replicas() - newest.view.status.available_replicas;
+    let newest_unavailable = newest.replicas() - newest.available();
     let mut may_go = total - min_available - newest_unavailable;
     if may_go <= 0 {
         return;
@@ -44,12 +44,12 @@ fn shrink_old(rollout: &Rollout<'_>, newest: &Set<'_>, outcome: &mut Outcome) {
     // Pods of old sets that do not work anyway go first: they cost no availability.
     let mut sizes: Vec<(&Set<'_>, i64)> = rollout.old_sets().map(|set| (set, set.replicas())).collect();
     for (set, size) in &mut sizes {
-        let unhealthy = (*size - set.view.status.available_replicas).max(0);
+        let unhealthy = *size - set.available();
         let gone = unhealthy.min(may_go);
         *size -= gone;
         may_go -= gone;
     }
-    let available: i64 = rollout.sets.iter().map(|set| set.view.status.available_replicas).sum();
+    let available: i64 = rollout.sets.iter().map(Set::available).sum();
     let mut surplus = (available - min_available).max(0);
     for (_, size) in &mut sizes {
         let gone = (*size).min(surplus);
@@ -95,7 +95,7 @@ pub(super) fn to_new_size(rollout: &Rollout<'_>, outcome: &mut Outcome) {
 fn saturated(rollout: &Rollout<'_>, newest: &Set<'_>) -> bool {
     newest.replicas() == rollout.replicas()
         && newest.number(DESIRED_REPLICAS) == Some(rollout.replicas())
-        && newest.view.status.available_replicas == rollout.replicas()
+        && newest.available() == rollout.replicas()
 }
 
 fn in_proportion(rollout: &Rollout<'_>, mut sets: Vec<&Set<'_>>, outcome: &mut Outcome) {
