@@ -15,6 +15,7 @@ pub mod nodes;
 mod oracle;
 mod policy;
 mod randomness;
+mod scenario;
 mod scheduling;
 mod server;
 mod settled;
@@ -24,4 +25,5 @@ mod wire;
 mod workload;
 mod world;
 
+pub use scenario::{NodeHandle, Style, ready};
 pub use world::{Report, Settings, World};

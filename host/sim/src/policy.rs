@@ -11,7 +11,7 @@ use crate::randomness::Random;
 
 /// How a policy decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Style {
+pub enum Style {
     /// The emptiest node.
     Spread,
     /// The fullest node.
