@@ -3,12 +3,13 @@
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use berth_client::{ApiResource, Followed, ListOptions};
-use berth_network::Network;
-use berth_runtime::{Event, PodHandle, PodState, Runtime};
+use berth_network::{ClusterId, Ipv4Cidr, Network};
+use berth_runtime::{Event, PodHandle, PodState, Runtime, ShimExecutable};
 use nix::mount::{MsFlags, mount};
 use serde_json::Value;
 use tokio::io::unix::AsyncFd;
@@ -94,17 +95,24 @@ impl Agent {
         Ok(AgentHandle { node, workers, tasks })
     }
 
+    /// [`Agent::destroy`] for an agent of this configuration.
+    ///
+    /// # Errors
+    /// As [`Agent::destroy`].
+    pub fn destroy_all(config: &AgentConfig) -> Result<(), AgentError> {
+        Self::destroy(&config.data_dir, &config.cluster_id, config.pod_cidr)
+    }
+
     /// Ends and removes everything that agents with this data directory, cluster and range have made on the machine,
     /// except images: for `berth down`. No agent may be running.
     ///
     /// # Errors
     /// The first one, after everything else has been tried.
-    pub fn destroy_all(config: &AgentConfig) -> Result<(), AgentError> {
-        let layout = Layout { data_dir: config.data_dir.clone() };
-        let runtime = config::runtime(&config.data_dir, &config.cluster_id, config.shim_executable.clone());
+    pub fn destroy(data_dir: &Path, cluster_id: &ClusterId, pod_cidr: Ipv4Cidr) -> Result<(), AgentError> {
+        let layout = Layout { data_dir: data_dir.to_owned() };
+        let runtime = config::runtime(data_dir, cluster_id, ShimExecutable::Current);
         let pods = Runtime::new(runtime).and_then(|runtime| runtime.destroy_all());
-        let network =
-            berth_network::destroy(&config::network(&config.data_dir, &config.cluster_id, config.pod_cidr));
+        let network = berth_network::destroy(&config::network(data_dir, cluster_id, pod_cidr));
         let mounts =
             crate::volumes::unmount(&layout.pods()).and_then(|()| crate::volumes::unmount(&layout.memory()));
         let mut result = pods.map_err(AgentError::from).and(network.map_err(AgentError::from));

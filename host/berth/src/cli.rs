@@ -61,7 +61,7 @@ Examples:
 #[derive(Args, Clone)]
 pub(crate) struct DataDir {
     /// Where the cluster keeps everything
-    #[arg(long, value_name = "DIR", default_value = "/var/lib/berth", env = "BERTH_DATA_DIR")]
+    #[arg(long, global = true, value_name = "DIR", default_value = "/var/lib/berth", env = "BERTH_DATA_DIR")]
     pub(crate) data_dir: PathBuf,
 }
 

@@ -12,16 +12,19 @@ const FORMAT: u32 = 1;
 
 /// Opens a data directory for `berth up`: makes it (mode 0700) when it is not there, and checks its format.
 pub(crate) fn open(path: &Path) -> anyhow::Result<PathBuf> {
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
-        .with_context(|| format!("the data directory {} cannot be made; run berth as root or choose another --data-dir", path.display()))?;
+    DirBuilder::new().recursive(true).mode(0o700).create(path).with_context(|| {
+        format!(
+            "the data directory {} cannot be made; run berth as root or choose another --data-dir",
+            path.display()
+        )
+    })?;
     let path = path.canonicalize().with_context(|| format!("{} cannot be resolved", path.display()))?;
     let format = path.join("format");
     match fs::read_to_string(&format) {
         Ok(text) => check(&path, &text)?,
-        Err(error) if error.kind() == ErrorKind::NotFound => write_durably(&format, FORMAT.to_string().as_bytes())?,
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            write_durably(&format, FORMAT.to_string().as_bytes())?
+        }
         Err(error) => return Err(error).with_context(|| format!("{} cannot be read", format.display())),
     }
     Ok(path)
@@ -36,7 +39,8 @@ pub(crate) fn existing(path: &Path) -> anyhow::Result<PathBuf> {
             bail!("{} holds no cluster; start one with `berth up --data-dir {0}`", path.display())
         }
         Err(error) => {
-            return Err(error).with_context(|| format!("{} cannot be read; run berth as root", format.display()));
+            return Err(error)
+                .with_context(|| format!("{} cannot be read; run berth as root", format.display()));
         }
     };
     check(path, &text)?;
@@ -47,7 +51,10 @@ fn check(path: &Path, format: &str) -> anyhow::Result<()> {
     match format.trim().parse::<u32>() {
         Ok(FORMAT) => Ok(()),
         Ok(newer) if newer > FORMAT => {
-            bail!("{} has format {newer} of a newer berth; this one knows formats up to {FORMAT}", path.display())
+            bail!(
+                "{} has format {newer} of a newer berth; this one knows formats up to {FORMAT}",
+                path.display()
+            )
         }
         _ => bail!("{}/format holds no format number; this is no data directory of berth's", path.display()),
     }
@@ -63,7 +70,9 @@ pub(crate) fn lock(path: &Path) -> anyhow::Result<File> {
         Err(fs::TryLockError::WouldBlock) => {
             bail!("another berth is running on {}; stop it, or choose another --data-dir", path.display())
         }
-        Err(fs::TryLockError::Error(error)) => Err(error).with_context(|| format!("{} cannot be locked", name.display())),
+        Err(fs::TryLockError::Error(error)) => {
+            Err(error).with_context(|| format!("{} cannot be locked", name.display()))
+        }
     }
 }
 
@@ -71,7 +80,8 @@ pub(crate) fn lock(path: &Path) -> anyhow::Result<File> {
 pub(crate) fn write_durably(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     let temporary = path.with_extension("new");
     let write = || -> std::io::Result<()> {
-        let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&temporary)?;
+        let mut file =
+            OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&temporary)?;
         file.write_all(bytes)?;
         file.sync_all()?;
         fs::rename(&temporary, path)?;

@@ -1,6 +1,11 @@
 //! `berth down`: removes everything a cluster made in this machine's kernel; its data directory stays.
 
+use std::io::ErrorKind;
+use std::path::Path;
+
 use anyhow::Context;
+use berth_agent::Agent;
+use berth_network::Ipv4Cidr;
 
 use crate::cli::DataDir;
 use crate::{cluster_id, data_dir};
@@ -9,9 +14,19 @@ use crate::{cluster_id, data_dir};
 pub(crate) fn run(options: &DataDir) -> anyhow::Result<()> {
     let data = data_dir::existing(&options.data_dir)?;
     let _lock = data_dir::lock(&data).context("stop `berth up` first")?;
-    if let Some(id) = cluster_id::existing(&data)? {
-        let _ = id;
+    if let (Some(id), Some(pods)) = (cluster_id::existing(&data)?, pod_cidr(&data)?) {
+        Agent::destroy(&data, &id.parse()?, pods)?;
     }
     println!("Everything of the cluster in {} is down; its objects and images are kept.", data.display());
     Ok(())
+}
+
+/// The range the cluster's agent was started with; `None` when it never was.
+fn pod_cidr(data: &Path) -> anyhow::Result<Option<Ipv4Cidr>> {
+    let path = data.join("pod-cidr");
+    match std::fs::read_to_string(&path) {
+        Ok(text) => text.trim().parse().map(Some).with_context(|| format!("{} is damaged", path.display())),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("{} cannot be read", path.display())),
+    }
 }

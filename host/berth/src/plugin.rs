@@ -46,7 +46,8 @@ async fn list(client: &Client) -> anyhow::Result<()> {
     println!("{:<24} {:<8} {:<10} {:<20} SERVES", "NAME", "PHASE", "ROLE", "DIGEST");
     for plugin in &plugins.items {
         let name = text(&plugin["metadata"]["name"]);
-        let serves = bindings.items.iter().filter(|b| b["status"]["activePlugin"] == plugin["metadata"]["name"]);
+        let serves =
+            bindings.items.iter().filter(|b| b["status"]["activePlugin"] == plugin["metadata"]["name"]);
         let serves: Vec<&str> = serves.map(|b| text(&b["spec"]["profile"])).collect();
         let digest = text(&plugin["spec"]["digest"]);
         let (phase, role) = (text(&plugin["status"]["phase"]), text(&plugin["status"]["role"]));
@@ -65,7 +66,8 @@ fn text(value: &Value) -> &str {
 
 async fn swap(client: &Client, plugin: &str, profile: &str, config: Option<&str>) -> anyhow::Result<()> {
     client.get(PLUGINS, "", plugin).await?;
-    let config = config.map(|text| serde_json::from_str::<Value>(text).context("--config is not JSON")).transpose()?;
+    let config =
+        config.map(|text| serde_json::from_str::<Value>(text).context("--config is not JSON")).transpose()?;
     let bindings = client.list(BINDINGS, "", &ListOptions::default()).await?;
     let found = bindings.items.iter().find(|b| b["spec"]["profile"] == profile);
     match found {

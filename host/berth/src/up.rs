@@ -4,16 +4,19 @@ mod builtin;
 mod simulated;
 
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, bail};
+use berth_agent::{Agent, AgentConfig, AgentHandle};
 use berth_api::{Timestamp, kinds};
-use berth_client::NodeRegistry;
+use berth_client::{Client, NodeRegistry};
 use berth_control::Config as ControlConfig;
 use berth_drive::{PluginConfig, run_controllers, run_plugins, start_scheduler};
-use berth_pipeline::{Clock, Cluster, Config, NodePorts, RoleAuthorizer, ServiceCidr};
+use berth_image::RegistryConfig;
+use berth_network::Ipv4Cidr;
+use berth_pipeline::{Clock, Cluster, Config, Identity, NodePorts, RoleAuthorizer, ServiceCidr};
 use berth_policy::{Cache, Engine, Limits};
 use berth_server::{ComponentCheck, Hooks, Names, Pki, Server, Tls};
 use berth_store::SqliteStore;
@@ -52,7 +55,7 @@ struct Running {
     server: Server,
     stop: watch::Sender<bool>,
     serving: tokio::task::JoinHandle<()>,
-    agent: Option<()>,
+    agent: Option<Arc<AgentHandle>>,
     _lock: File,
 }
 
@@ -80,9 +83,13 @@ pub(crate) fn run(options: UpOptions) -> anyhow::Result<()> {
 async fn start(options: UpOptions) -> anyhow::Result<Running> {
     let begun = std::time::Instant::now();
     let services = ServiceCidr::parse(&options.service_cidr).context("--service-cidr")?;
-    let pods: berth_network::Ipv4Cidr = options.pod_cidr.parse().context("--pod-cidr")?;
+    let pods: Ipv4Cidr = options.pod_cidr.parse().context("--pod-cidr")?;
     if overlap(&options.pod_cidr, &options.service_cidr) {
-        bail!("--pod-cidr {} and --service-cidr {} overlap; choose others", options.pod_cidr, options.service_cidr);
+        bail!(
+            "--pod-cidr {} and --service-cidr {} overlap; choose others",
+            options.pod_cidr,
+            options.service_cidr
+        );
     }
     let data = data_dir::open(&options.data.data_dir)?;
     let lock = data_dir::lock(&data)?;
@@ -92,7 +99,8 @@ async fn start(options: UpOptions) -> anyhow::Result<Running> {
     let listener = listen(&options).await?;
     let address = listener.local_addr().context("--listen")?;
     let catalogue = Arc::new(kinds::catalogue());
-    let location = options.store.clone().unwrap_or_else(|| format!("sqlite:{}", data.join("berth.db").display()));
+    let location =
+        options.store.clone().unwrap_or_else(|| format!("sqlite:{}", data.join("berth.db").display()));
     let store = SqliteStore::open(&location).await.context("--store")?;
     let config = Config {
         catalogue: catalogue.clone(),
@@ -129,7 +137,7 @@ async fn start(options: UpOptions) -> anyhow::Result<Running> {
         None
     } else {
         let name = options.node_name.clone().map_or_else(host_name, Ok)?;
-        Some(agent(&server, &nodes, &name, &data, &id, pods, services).await?)
+        Some(agent(&server, &nodes, &name, &data, &id, pods).await?)
     };
     tracing::info!(
         kubeconfig = %kubeconfig.display(),
@@ -141,7 +149,7 @@ async fn start(options: UpOptions) -> anyhow::Result<Running> {
 async fn stop(running: Running) {
     running.server.set_stopping();
     if let Some(agent) = running.agent {
-        let () = agent;
+        agent.stop();
     }
     running.stop.send_replace(true);
     if let Err(error) = running.serving.await {
@@ -168,7 +176,7 @@ fn reachable(address: std::net::SocketAddr) -> std::net::SocketAddr {
     address
 }
 
-fn engine(data: &std::path::Path) -> anyhow::Result<Engine> {
+fn engine(data: &Path) -> anyhow::Result<Engine> {
     let directory = data.join("compiled");
     let cache = Cache::open(&directory)
         .with_context(|| format!("the cache of compiled plugins {} cannot be used", directory.display()))?;
@@ -176,7 +184,8 @@ fn engine(data: &std::path::Path) -> anyhow::Result<Engine> {
 }
 
 fn host_name() -> anyhow::Result<String> {
-    let name = nix::unistd::gethostname().context("the host's name cannot be read; give one with --node-name")?;
+    let name =
+        nix::unistd::gethostname().context("the host's name cannot be read; give one with --node-name")?;
     Ok(name.to_string_lossy().to_lowercase())
 }
 
@@ -192,17 +201,27 @@ fn overlap(one: &str, other: &str) -> bool {
     one.0 <= other.1 && other.0 <= one.1
 }
 
+/// Starts this node's agent, which talks to the server over the same interface as an agent elsewhere.
 async fn agent(
     server: &Server,
     nodes: &NodeRegistry,
     name: &str,
-    data: &std::path::Path,
+    data: &Path,
     id: &str,
-    pods: berth_network::Ipv4Cidr,
-    services: ServiceCidr,
-) -> anyhow::Result<()> {
-    let _ = (server, nodes, name, data, id, pods, services, PathBuf::new());
-    bail!("no agent yet")
+    pods: Ipv4Cidr,
+) -> anyhow::Result<Arc<AgentHandle>> {
+    let identity = Identity {
+        user: format!("system:node:{name}"),
+        uid: String::new(),
+        groups: vec!["system:nodes".to_owned(), "system:authenticated".to_owned()],
+    };
+    let client = Client::new(Arc::new(server.in_process(Arc::new(identity))), "berth-agent");
+    let registries = Arc::new(RegistryConfig::load(&data.join("registries.yaml"))?);
+    data_dir::write_durably(&data.join("pod-cidr"), pods.to_string().as_bytes())?;
+    let config = AgentConfig { registries, ..AgentConfig::new(name, data, id.parse()?, pods, client) };
+    let agent = Arc::new(Agent::start(config).await?);
+    nodes.insert(name, agent.clone());
+    Ok(agent)
 }
 
 #[cfg(test)]

@@ -49,7 +49,9 @@ pub(super) async fn install(cluster: &Cluster) -> anyhow::Result<()> {
             Some(stored) => {
                 first = false;
                 // A plugin of the same name that somebody made is theirs.
-                if stored.label(BUILTIN_LABEL) != Some("true") || writer.value(&stored)["spec"]["digest"] == digest {
+                if stored.label(BUILTIN_LABEL) != Some("true")
+                    || writer.value(&stored)["spec"]["digest"] == digest
+                {
                     continue;
                 }
                 writer.merge(&key, "", &json!({"spec": {"digest": digest}}))
