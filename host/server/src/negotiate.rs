@@ -89,6 +89,14 @@ pub(crate) fn object_form(headers: &HeaderMap) -> Result<Form, Status> {
     })
 }
 
+/// What the events of a watch become; they are streamed in JSON only, which every client that prefers protobuf takes too.
+pub(crate) fn watch_form(headers: &HeaderMap) -> Result<Form, Status> {
+    first_accepted(headers, |range, encoding| {
+        let transform = transform(range)?;
+        (encoding == Encoding::Json).then_some(Form { encoding, transform })
+    })
+}
+
 /// What the answer to anything else becomes; no transformation is accepted.
 pub(crate) fn plain_form(headers: &HeaderMap) -> Result<Form, Status> {
     first_accepted(headers, |range, encoding| {
@@ -195,6 +203,13 @@ impl<'a> Range<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_watch_falls_back_to_json() {
+        let both = headers("application/vnd.kubernetes.protobuf,application/json");
+        assert_eq!(watch_form(&both).unwrap(), JSON);
+        assert_eq!(watch_form(&headers("application/vnd.kubernetes.protobuf")).unwrap_err().code, 406);
+    }
 
     fn headers(accept: &str) -> HeaderMap {
         let mut headers = HeaderMap::new();

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use berth_api::select::{FieldOperator, FieldRequirement};
-use berth_api::{Problems, Reason, Status};
+use berth_api::{Problems, Status};
 use berth_pipeline::Verb;
 use berth_state::Revision;
 use futures_util::{StreamExt, stream as futures};
@@ -15,7 +15,7 @@ use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
 
 use crate::list::Selection;
-use crate::negotiate::{self, Encoding};
+use crate::negotiate;
 use crate::query::{Query, VersionMatch, invalid_options};
 use crate::read::revision;
 use crate::render::Context;
@@ -46,11 +46,7 @@ struct Begin {
 /// Serves `GET …/<plural>?watch=1` and the deprecated `/watch/` paths.
 pub(crate) fn serve(server: Arc<Inner>, target: Target, call: Call) -> Handled {
     authorize(&server, &target, &call, Verb::Watch)?;
-    let form = negotiate::object_form(&call.parts.headers)?;
-    if form.encoding != Encoding::Json {
-        let message = "watches are streamed as application/json only";
-        return Err(Status::new(Reason::NotAcceptable, message));
-    }
+    let form = negotiate::watch_form(&call.parts.headers)?;
     let context = Context::read(&call.query, server.cluster.now())?;
     let mut selection = Selection::read(&call.query, &target.resource)?;
     if !target.path.name.is_empty() {

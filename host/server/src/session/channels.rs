@@ -3,6 +3,7 @@
 //! Every message is binary; its first byte is the channel. Version 5 adds `[255, n]`: the sender closes channel n.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::ws::{CloseFrame, Message, WebSocket};
 use berth_client::{
@@ -25,6 +26,9 @@ const RESIZE: u8 = 4;
 const CLOSE: u8 = 255;
 /// RFC 6455 §7.4.1: normal closure.
 const CLOSED_NORMALLY: u16 = 1000;
+
+/// How long a client may take to answer the closing of a session.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The version of the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,14 +76,14 @@ impl Protocol {
 
 /// Carries a session until the process ends or the client goes.
 pub(super) async fn run(socket: WebSocket, protocol: Protocol, wanted: Wanted, work: Work) {
-    let (mut sink, source) = socket.split();
+    let (mut sink, mut source) = socket.split();
     let (streams, inputs, outputs) = open(wanted);
     let ended = {
         // The process and its output end together: all of it is sent before the verdict.
         let session = async { tokio::join!(work.run(streams), send_output(&mut sink, outputs)).0 };
         tokio::select! {
             ended = session => Some(ended),
-            () = receive_input(source, protocol, inputs) => None,
+            () = receive_input(&mut source, protocol, inputs) => None,
         }
     };
     let Some(ended) = ended else { return };
@@ -89,6 +93,9 @@ pub(super) async fn run(socket: WebSocket, protocol: Protocol, wanted: Wanted, w
     if sink.send(message(ERROR, verdict.as_bytes())).await.is_ok() {
         let _ = sink.send(Message::Close(Some(close))).await;
     }
+    // A connection that is dropped with input unread is reset, and the verdict may be lost on its way.
+    let answered = async { while let Some(Ok(_)) = source.next().await {} };
+    let _ = tokio::time::timeout(CLOSE_TIMEOUT, answered).await;
 }
 
 impl Work {
@@ -131,7 +138,7 @@ async fn send_output(sink: &mut SplitSink<WebSocket, Message>, mut outputs: Outp
 }
 
 /// Hands on input until the client closes the connection.
-async fn receive_input(mut source: SplitStream<WebSocket>, protocol: Protocol, mut inputs: Inputs) {
+async fn receive_input(source: &mut SplitStream<WebSocket>, protocol: Protocol, mut inputs: Inputs) {
     while let Some(Ok(received)) = source.next().await {
         let data = match received {
             Message::Binary(data) => data,
