@@ -35,7 +35,8 @@ enum Message {
     Install { profile: String, policy: Box<dyn Policy>, mirror: Mirror, done: oneshot::Sender<u128> },
     Uninstall(String),
     Failover(String, Failover),
-    Refused(Vec<Key>),
+    /// Pods (with their uids) whose bindings were not committed.
+    Refused(Vec<(Key, Box<str>)>),
 }
 
 /// Talks to the scheduler's thread.
@@ -185,7 +186,7 @@ fn heed(scheduler: &mut Scheduler, message: Message, now: Timestamp) {
         }
         Message::Uninstall(profile) => drop(scheduler.uninstall(&profile)),
         Message::Failover(profile, failover) => scheduler.set_failover(&profile, failover),
-        Message::Refused(pods) => pods.iter().for_each(|pod| scheduler.refused(pod, now)),
+        Message::Refused(pods) => pods.iter().for_each(|(pod, uid)| scheduler.refused(pod, uid, now)),
     }
 }
 
@@ -248,7 +249,7 @@ impl Hands {
                     Ok(_) => self.say_placed(placement),
                     Err(error) => {
                         tracing::debug!(pod = %placement.pod, "not bound: {error}");
-                        refused.push(placement.pod.clone());
+                        refused.push((placement.pod.clone(), placement.uid.clone()));
                     }
                 }
             }

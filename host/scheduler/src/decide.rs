@@ -314,14 +314,22 @@ impl Scheduler {
     }
 
     /// A binding could not be committed: the pod goes back to the queue.
-    pub fn refused(&mut self, pod: &Key, now: Timestamp) {
+    ///
+    /// Whatever became of it meanwhile: its node may be gone, and even back. But a pod of the same name that came later is
+    /// another one, and one that has a node was bound all the same.
+    pub fn refused(&mut self, pod: &Key, uid: &str, now: Timestamp) {
         let Some(id) = self.pods.find(pod) else { return };
-        let Some(pod) = self.pods.get_mut(id) else { return };
-        if let Place::Assumed(slot) = pod.place {
+        let Some(pod) = self.pods.get(id).filter(|pod| pod.uid() == uid && !pod.is_bound()) else { return };
+        if matches!(pod.place, Place::Waiting | Place::Nominated(_)) {
+            return;
+        }
+        let (priority, since) = (pod.priority, pod.since);
+        let leaving = pod.stored.meta().deletion_timestamp.is_some();
+        self.vacate(id);
+        if let Some(pod) = self.pods.get_mut(id) {
             pod.place = Place::Waiting;
-            let (priority, since, class) = (pod.priority, pod.since, self.classes.get(pod.class).clone());
-            self.cluster.release(slot, &class);
-            self.place_changed(id, -1);
+        }
+        if !leaving {
             self.queue.add(id, priority, since);
             self.queue.retry(id, now);
         }

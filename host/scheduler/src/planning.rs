@@ -244,8 +244,8 @@ fn roll_back(scheduler: &mut Scheduler, done: &[Done], attempt: &Decisions, now:
     for Done { id, slot } in done {
         let Some(pod) = scheduler.pods.get(*id) else { continue };
         debug_assert_eq!(pod.place, Place::Assumed(*slot));
-        let key = pod.key().clone();
-        scheduler.refused(&key, now);
+        let (key, uid) = (pod.key().clone(), pod.uid().to_owned());
+        scheduler.refused(&key, &uid, now);
     }
     for nomination in &attempt.nominations {
         if let Some(id) = scheduler.pods.find(&nomination.pod) {

@@ -58,6 +58,11 @@ impl Pod {
         &self.stored.meta().uid
     }
 
+    /// Whether the stored pod has a node, whatever was decided.
+    pub(crate) fn is_bound(&self) -> bool {
+        self.stored.field("spec.nodeName").is_some_and(|node| !node.is_empty())
+    }
+
     /// The pod as policies see it.
     pub(crate) fn for_policy(&self) -> policy::Pod {
         policy::Pod {

@@ -31,8 +31,9 @@ impl World {
     fn put(&mut self, resource: &str, namespace: &str, name: &str, mut object: Value) {
         let key = Key::new(resource, namespace, name);
         object["metadata"]["name"] = name.into();
-        let uid = format!("uid-{name}");
-        object["metadata"]["uid"] = uid.into();
+        if object["metadata"]["uid"].is_null() {
+            object["metadata"]["uid"] = format!("uid-{name}").into();
+        }
         object["metadata"]["creationTimestamp"] = self.now.rfc3339().into();
         let draft = Draft::encode(self.catalogue.named(resource).unwrap(), &object).unwrap();
         self.revision += 1;
@@ -182,10 +183,45 @@ fn a_refused_binding_gives_its_room_back() {
     world.node("a", "1");
     world.pod("p", "1");
     let decided = world.scheduler.decide(world.now, 10);
-    world.scheduler.refused(&decided.placements[0].pod, world.now);
+    let placement = &decided.placements[0];
+    world.scheduler.refused(&placement.pod, &placement.uid, world.now);
     assert!(world.round().is_empty(), "it backs off");
     world.wait(2);
     assert_eq!(world.round(), ["p→a"]);
+}
+
+#[test]
+fn a_refusal_is_of_one_pod_not_of_the_next_with_its_name() {
+    let mut world = World::new(1);
+    world.node("a", "1");
+    world.pod("p", "1");
+    let first = world.scheduler.decide(world.now, 10).placements.remove(0);
+    world.delete("pods", "default", "p");
+    world.pod_with("p", "1", json!({"uid": "another"}), json!({}));
+    let second = world.scheduler.decide(world.now, 10).placements.remove(0);
+    world.scheduler.refused(&first.pod, &first.uid, world.now);
+    world.pod("q", "1");
+    assert_eq!(world.round(), ["q: 0/1 nodes are available: 1 Insufficient cpu."], "p keeps its room");
+    world.bind(&second.pod, "a");
+    assert_eq!(world.scheduler.pending(), 1);
+}
+
+#[test]
+fn a_refused_pod_is_not_lost_with_its_node() {
+    for back in [false, true] {
+        let mut world = World::new(1);
+        world.node("a", "1");
+        world.pod("p", "1");
+        let placement = world.scheduler.decide(world.now, 10).placements.remove(0);
+        world.delete("nodes", "", "a");
+        if back {
+            world.node("a", "1");
+        }
+        world.scheduler.refused(&placement.pod, &placement.uid, world.now);
+        world.wait(2);
+        world.node("a", "1");
+        assert_eq!(world.round(), ["p→a"]);
+    }
 }
 
 #[test]

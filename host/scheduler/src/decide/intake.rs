@@ -202,7 +202,7 @@ impl Scheduler {
     }
 
     /// Gives back the room a pod takes up.
-    fn vacate(&mut self, id: u64) {
+    pub(super) fn vacate(&mut self, id: u64) {
         let Some(pod) = self.pods.get(id) else { return };
         let Some(slot) = pod.place.slot() else { return };
         let counted = !matches!(pod.place, Place::Nominated(_));
