@@ -20,5 +20,5 @@ mod view;
 pub use events::{EventKind, EventNote, Recorder};
 pub use manager::{Config, Controller, Manager, Work};
 pub use node::LEASE_NAMESPACE;
-pub use outcome::{Outcome, Step};
+pub use outcome::{OnMiss, Outcome, Step};
 pub use requests::Writer;

@@ -22,14 +22,31 @@ pub struct Step {
     pub succeeded: Option<EventNote>,
     /// The event when it failed; `{error}` in its message stands for the answer.
     pub failed: Option<EventNote>,
-    /// Whether it is of no consequence that the object is gone, or is not the one that was meant.
-    pub may_miss: bool,
+    /// What it means that the object is gone, or is not the one that was meant.
+    pub on_miss: OnMiss,
+}
+
+/// What becomes of a write that does not find its object as the controller saw it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnMiss {
+    /// The work is tried again.
+    Retry,
+    /// It is of no consequence: the object is gone, or its change brings the controller back.
+    Accept,
+}
+
+impl OnMiss {
+    /// Whether a failure leaves nothing to do. One for another reason (a full disk, a full queue) never does: nothing but
+    /// another attempt will mend it.
+    pub fn accepts(self, error: &Status) -> bool {
+        self == Self::Accept && matches!(error.reason, Reason::NotFound | Reason::Conflict)
+    }
 }
 
 impl Step {
     /// A write that must succeed and needs no event.
     pub fn new(request: Request) -> Self {
-        Self { request, succeeded: None, failed: None, may_miss: false }
+        Self { request, succeeded: None, failed: None, on_miss: OnMiss::Retry }
     }
 
     /// The same, with an event on success.
@@ -49,14 +66,8 @@ impl Step {
     /// The same, where it is of no consequence that the object is gone or has changed.
     #[must_use]
     pub fn optional(mut self) -> Self {
-        self.may_miss = true;
+        self.on_miss = OnMiss::Accept;
         self
-    }
-
-    /// Whether this answer leaves nothing to do: the object is gone, or its change brings the controller back. Any other
-    /// failure (a full disk, a full queue) must be tried again, for nothing else will.
-    pub fn is_settled_by(&self, error: &Status) -> bool {
-        self.may_miss && matches!(error.reason, Reason::NotFound | Reason::Conflict)
     }
 }
 

@@ -155,12 +155,12 @@ async fn carry_out_one(cluster: &Cluster, step: Step, sink: Option<&EventSink>) 
             sink.tell(note);
         }
     };
-    match cluster.apply(step.request.clone()).await {
+    match cluster.apply(step.request).await {
         Ok(Answer { object, .. }) => {
             tell(step.succeeded, "{name}", object["metadata"]["name"].as_str().unwrap_or(""));
             Ok(())
         }
-        Err(error) if step.is_settled_by(&error) => Ok(()),
+        Err(error) if step.on_miss.accepts(&error) => Ok(()),
         Err(error) => {
             tell(step.failed, "{error}", &error.message);
             Err(error.message)
