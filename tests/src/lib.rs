@@ -1,1 +1,57 @@
-//! Whole-system tests.
+//! What the whole-system tests share: a cluster of their own each, the real kubectl, and waiting for conditions.
+//!
+//! Invariant: whatever a test starts is gone when the test ends, also when it fails; so is every file it made.
+#![allow(clippy::unwrap_used)] // Helpers of tests fail as tests do.
+
+mod cluster;
+mod command;
+mod skip;
+mod wait;
+
+pub use cluster::{Agent, Berth, Options};
+pub use command::{Background, Output, run};
+pub use skip::skip;
+pub use wait::{eventually, holds};
+
+use std::path::{Path, PathBuf};
+
+/// The root of this repository.
+pub fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
+}
+
+/// The program under test: `$BERTH`, or the one cargo put beside this test.
+pub fn program() -> PathBuf {
+    let beside = || std::env::current_exe().unwrap().parent().unwrap().parent().unwrap().join("berth");
+    let program = std::env::var_os("BERTH").map_or_else(beside, PathBuf::from);
+    assert!(program.is_file(), "{} is not there: run `cargo build --workspace` first", program.display());
+    program
+}
+
+/// A real, unmodified kubectl: `$KUBECTL`, or the one that the set-up finds or makes.
+pub fn kubectl() -> &'static Path {
+    static KUBECTL: std::sync::OnceLock<PathBuf> = std::sync::OnceLock::new();
+    KUBECTL.get_or_init(|| match std::env::var_os("KUBECTL") {
+        Some(path) => path.into(),
+        None => {
+            let script = repository().join("tests/setup/kubectl.sh");
+            let output = std::process::Command::new(&script).output().unwrap();
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            String::from_utf8(output.stdout).unwrap().trim().into()
+        }
+    })
+}
+
+/// The directory with the test images, made on first use.
+pub fn images() -> &'static Path {
+    static IMAGES: std::sync::OnceLock<PathBuf> = std::sync::OnceLock::new();
+    IMAGES.get_or_init(|| {
+        let directory = repository().join("target/images");
+        if !directory.join("my-app-v2.tar").is_file() || !directory.join("busybox.tar").is_file() {
+            let script = repository().join("tests/images/build.sh");
+            let output = std::process::Command::new(script).arg(&directory).output().unwrap();
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        }
+        directory
+    })
+}
