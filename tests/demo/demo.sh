@@ -112,6 +112,7 @@ ok "3 pages"
 step "Logs and exec"
 [[ $(kubectl logs deployment/my-app --tail=2 2>/dev/null) == *"my-app v1"* ]] || fail "no logs"
 pod=$(kubectl get pods -l app=my-app -o 'jsonpath={.items[0].metadata.name}')
+# shellcheck disable=SC2016 # the container's shell expands it
 [ "$(kubectl exec "$pod" -- sh -c 'echo "$HOSTNAME"')" = "$pod" ] || fail "exec did not run in the pod"
 [ "$(echo through stdin | kubectl exec -i "$pod" -- cat)" = "through stdin" ] || fail "exec lost its input"
 code=0
