@@ -12,7 +12,7 @@ use crate::class::{Classes, Keys};
 use crate::cluster::Cluster;
 use crate::fits::{explain, fits};
 use crate::groups::Groups;
-use crate::mirror::{Known, Mirror};
+use crate::mirror::{Known, Mirror, Moment};
 use crate::planning;
 use crate::pods::{Place, Pods};
 use crate::policy::{Feed, Manifest, Policy, PolicyError};
@@ -116,6 +116,7 @@ pub struct Scheduler {
     pub(crate) queue: Queue,
     pub(crate) profiles: Vec<Profile>,
     pub(crate) transactions: u32,
+    moment: Moment,
     seed: u64,
 }
 
@@ -131,6 +132,7 @@ impl Scheduler {
             queue: Queue::default(),
             profiles: Vec::new(),
             transactions: 0,
+            moment: Moment::default(),
             seed,
         };
         scheduler.add_profile("default-scheduler");
@@ -162,22 +164,54 @@ impl Scheduler {
 
     /// A scheduler that begins anew with `state` and keeps the policies: for one whose change feed was lost.
     ///
-    /// The policies are fed from the start; decisions whose binding is under way show in the state or come to nothing.
+    /// The policies are fed from the start; decisions whose binding is under way keep their room until they are heard of.
     #[must_use]
     pub fn restarted(self, state: &State, now: Timestamp) -> Self {
         let mut fresh = Self::new(self.seed);
+        fresh.moment.life = self.moment.life + 1;
+        let under_way = self.under_way();
         for profile in self.profiles {
             fresh.add_profile(&profile.name);
             fresh.set_failover(&profile.name, profile.failover);
             if let Some(rater) = profile.rater {
                 let manifest = rater.mirror.manifest().clone();
-                fresh.subscribe(&manifest);
                 let mirror = Mirror::resuming(manifest, rater.mirror.seq());
                 fresh.install(&profile.name, rater.into_policy(), mirror);
             }
         }
         fresh.resync(state, now);
+        for placement in under_way {
+            fresh.keep_room(&placement);
+        }
         fresh
+    }
+
+    /// The placements that are not known to be durable yet, in the order of their decisions' pods.
+    fn under_way(&self) -> Vec<Placement> {
+        let placement = |id: u64| {
+            let pod = self.pods.get(id)?;
+            let Place::Assumed(slot) = pod.place else { return None };
+            let node = self.cluster.node(slot)?.name.clone();
+            Some(Placement { pod: pod.key().clone(), uid: pod.uid().into(), node, transaction: 0 })
+        };
+        self.pods.ids().into_iter().filter_map(placement).collect()
+    }
+
+    /// Counts a pod as placed where an earlier scheduler decided, unless the state says what became of it.
+    fn keep_room(&mut self, placement: &Placement) {
+        let (Some(id), Some(slot)) = (self.pods.find(&placement.pod), self.cluster.find(&placement.node))
+        else {
+            return;
+        };
+        let Some(pod) = self.pods.get_mut(id).filter(|pod| pod.uid() == &*placement.uid && !pod.is_bound())
+        else {
+            return;
+        };
+        pod.place = Place::Assumed(slot);
+        let class = self.classes.get(pod.class).clone();
+        self.cluster.take(slot, &class);
+        self.queue.remove(id);
+        self.place_changed(id, 1);
     }
 
     /// Takes in one change.
@@ -197,7 +231,7 @@ impl Scheduler {
     /// Pods are told apart by what the manifest subscribes to from now on.
     pub fn prepare(&mut self, manifest: &Manifest) -> (Mirror, Feed) {
         self.subscribe(manifest);
-        let mut mirror = Mirror::new(manifest.clone());
+        let mut mirror = Mirror::made_at(manifest.clone(), self.moment);
         let mut feed = Feed::default();
         mirror.catch_up(self.known(), &[], &mut feed);
         (mirror, feed)
@@ -211,6 +245,8 @@ impl Scheduler {
         mirror: Mirror,
     ) -> Option<Box<dyn Policy>> {
         self.add_profile(profile);
+        let mirror = mirror.installed_at(self.moment);
+        self.subscribe(mirror.manifest());
         let known_classes = |class: &u32| !self.classes.contains(*class);
         let mut rater = Rater::new(policy, mirror);
         let gone: Vec<u32> = rater.mirror.fed_classes().filter(known_classes).collect();

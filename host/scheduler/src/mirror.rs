@@ -34,6 +34,17 @@ pub struct Mirror {
     cursor: Option<u64>,
     seq: u64,
     fed: bool,
+    /// Where the scheduler was when the mirror was made.
+    made_at: Moment,
+}
+
+/// What only the mirrors of installed policies follow: which scheduler it is, and where its pods and groups are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Moment {
+    /// How often the scheduler began anew.
+    pub(crate) life: u64,
+    /// How often a pod got or lost its place, or a group changed.
+    pub(crate) places: u64,
 }
 
 /// What the scheduler knows, as far as feeds need it.
@@ -63,7 +74,20 @@ impl Mirror {
             cursor: None,
             seq: 0,
             fed: false,
+            made_at: Moment::default(),
         }
+    }
+
+    /// A mirror that is made before its policy is installed, at this moment.
+    pub(crate) fn made_at(manifest: Manifest, moment: Moment) -> Self {
+        Self { made_at: moment, ..Self::new(manifest) }
+    }
+
+    /// The mirror to install the policy with at `now`: one that has missed what only installed ones follow begins anew.
+    pub(crate) fn installed_at(self, now: Moment) -> Self {
+        let follows_places = self.watches(Watches::PODS) || self.watches(Watches::GROUPS);
+        let missed = self.made_at.life != now.life || (follows_places && self.made_at.places != now.places);
+        if missed { Self::resuming(self.manifest, self.seq) } else { self }
     }
 
     /// The mirror of a policy that was fed another scheduler's picture, and must forget it first.

@@ -9,7 +9,7 @@ use berth_scheduler::policy::{
     Action, Ctx, Feed, Manifest, NO_SLOT, PlanQuestion, Policy, PolicyError, ScoreQuestion, Scores, Verb,
 };
 use berth_scheduler::{Failover, LeastAllocated, Scheduler};
-use berth_state::{Change, Draft, Key, Revision, Stored};
+use berth_state::{Change, Draft, Key, Revision, State, Stored};
 use serde_json::{Value, json};
 
 /// A scheduler and a small world that answers it.
@@ -222,6 +222,24 @@ fn a_refused_pod_is_not_lost_with_its_node() {
         world.node("a", "1");
         assert_eq!(world.round(), ["p→a"]);
     }
+}
+
+#[test]
+fn a_scheduler_that_begins_anew_keeps_the_room_of_bindings_under_way() {
+    let mut world = World::new(1);
+    world.node("a", "1");
+    world.pod("p", "1");
+    let placement = world.scheduler.decide(world.now, 10).placements.remove(0);
+    let (mirror, _) = world.scheduler.prepare(LeastAllocated::default().manifest());
+    let state = State::restored(Revision(world.revision), world.objects.values().cloned());
+    let before = std::mem::replace(&mut world.scheduler, Scheduler::new(1));
+    world.scheduler = before.restarted(&state, world.now);
+    world.scheduler.install("default-scheduler", Box::new(LeastAllocated::default()), mirror);
+    world.pod("q", "1");
+    assert_eq!(world.round(), ["q: 0/1 nodes are available: 1 Insufficient cpu."], "p keeps its room");
+    world.scheduler.refused(&placement.pod, &placement.uid, world.now);
+    world.wait(2);
+    assert_eq!(world.round().iter().filter(|said| said.contains('→')).count(), 1);
 }
 
 #[test]

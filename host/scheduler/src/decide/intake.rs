@@ -215,6 +215,7 @@ impl Scheduler {
 
     /// Tells groups and policies that a pod got a place (1) or lost it (-1).
     pub(crate) fn place_changed(&mut self, id: u64, by: i32) {
+        self.moment.places += 1;
         let Some(pod) = self.pods.get(id) else { return };
         let seen = (by > 0).then(|| pod.for_policy());
         let group = pod.group;
@@ -228,6 +229,7 @@ impl Scheduler {
     }
 
     fn group_changed(&mut self, group: u32) {
+        self.moment.places += 1;
         raters(&mut self.profiles).for_each(|rater| rater.mirror.group_changed(group));
     }
 
