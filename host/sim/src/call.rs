@@ -1,7 +1,7 @@
 //! Calls to the server: what is asked, who asks, what is answered.
 
 use berth_api::Status;
-use berth_control::Step;
+use berth_control::{EventNote, OnMiss};
 use berth_pipeline::{Answer, Binding, Request};
 use berth_state::Key;
 
@@ -28,7 +28,7 @@ pub(crate) enum Reply {
 /// Who asks.
 pub(crate) enum Caller {
     /// A step of a controller's work.
-    Step { run: u64, component: &'static str, step: Box<Step> },
+    Step { run: u64, component: &'static str, told: Option<EventNote>, on_miss: OnMiss },
     /// The scheduler, about these pods.
     Binder { pods: Vec<(Key, Box<str>)> },
     /// The scheduler, and nothing depends on the answer.

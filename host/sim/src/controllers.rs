@@ -152,7 +152,10 @@ impl Controllers {
 impl Run {
     fn send(&mut self, number: u64, component: &'static str, step: Step, calls: &mut Calls) {
         self.under_way += 1;
-        let ask = Ask::Write(Box::new(step.request.clone()));
-        calls.push((Caller::Step { run: number, component, step: Box::new(step) }, ask));
+        let ask = Ask::Write(Box::new(step.request));
+        calls.push((
+            Caller::Step { run: number, component, told: step.succeeded, on_miss: step.on_miss },
+            ask,
+        ));
     }
 }

@@ -1,9 +1,11 @@
 //! What breaks: by the seed's plan in a storm, by name in scenarios.
 
+use berth_state::State;
+
 use crate::call::Caller;
 use crate::policy::Style;
 use crate::randomness::{Purpose, Random};
-use crate::world::{Event, Settings, World, node_name};
+use crate::world::{Event, Plane, Settings, World, node_name};
 
 /// Something that breaks or is mended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,8 +36,10 @@ pub(crate) enum Fault {
         style: Style,
         failing_permille: u32,
     },
-    /// A follower outside loses its connection: it goes on where it was, with what has come meanwhile.
-    Hiccup,
+    /// The nodes lose what they know of the cluster, and list anew.
+    NodesForget,
+    /// The scheduler has fallen so far behind that it begins anew with the present state, its bindings under way.
+    SchedulerBehind,
 }
 
 /// The faults of one storm, with their times in milliseconds from the start.
@@ -67,7 +71,8 @@ impl Plan {
             style: *random.pick(&[Style::Spread, Style::Pack, Style::Plan]),
             failing_permille: *random.pick(&[0, 20, 200]),
         });
-        some(2, &|_| Fault::Hiccup);
+        some(2, &|_| Fault::NodesForget);
+        some(3, &|_| Fault::SchedulerBehind);
         Self { faults }
     }
 }
@@ -94,9 +99,16 @@ impl World {
                 self.policy = (style, failing_permille);
                 self.agenda.enter(self.now, Event::StartPolicy { life: self.life });
             }
-            Fault::Hiccup => {
-                self.nodes_replica = berth_state::State::default();
+            Fault::NodesForget => {
+                self.nodes_replica = State::default();
                 self.wake_followers();
+            }
+            Fault::SchedulerBehind => {
+                if let Some(plane) = self.plane.take() {
+                    let Plane { server, control, scheduling } = plane;
+                    let scheduling = scheduling.restarted(&server.state, self.now);
+                    self.plane = Some(Plane { server, control, scheduling });
+                }
             }
         }
     }

@@ -18,6 +18,7 @@ pub(crate) struct Oracle {
     journal: Vec<Arc<Change>>,
     objects: BTreeMap<Key, Arc<Stored>>,
     placements: Placements,
+    uids: BTreeSet<Box<str>>,
     /// Objects whose hold a client has asked to be taken away.
     released: BTreeSet<Key>,
 }
@@ -25,7 +26,14 @@ pub(crate) struct Oracle {
 impl Oracle {
     pub(crate) fn new(catalogue: Arc<Catalogue>) -> Self {
         let (journal, objects, released) = (Vec::new(), BTreeMap::new(), BTreeSet::new());
-        Self { catalogue, journal, objects, placements: Placements::default(), released }
+        Self {
+            catalogue,
+            journal,
+            objects,
+            placements: Placements::default(),
+            uids: BTreeSet::new(),
+            released,
+        }
     }
 
     pub(crate) fn revision(&self) -> Revision {
@@ -51,6 +59,14 @@ impl Oracle {
         };
         assert!(is_same, "change {} of {} does not replace what is durable", change.revision, change.key);
         self.check_finalizers(change);
+        self.check_namespace(change);
+        if let (None, Some(new)) = (&change.old, &change.new) {
+            assert!(
+                self.uids.insert(new.meta().uid.clone()),
+                "{} has the uid of an earlier object",
+                change.key
+            );
+        }
         self.placements.took(change);
         match &change.new {
             Some(new) => self.objects.insert(change.key.clone(), new.clone()),
@@ -69,6 +85,19 @@ impl Oracle {
         );
         let others = old.meta().finalizers.iter().filter(|finalizer| &***finalizer != HOLD).count();
         assert!(others <= 1, "{} went with finalizers {:?}", change.key, old.meta().finalizers);
+    }
+
+    /// Nothing is made in a namespace that is not there, and none goes before it is empty.
+    fn check_namespace(&self, change: &Change) {
+        let namespace = &change.key.namespace;
+        if change.old.is_none() && !namespace.is_empty() {
+            let key = Key::new("namespaces", "", namespace.clone());
+            assert!(self.objects.contains_key(&key), "{} was made in a namespace that is gone", change.key);
+        }
+        if change.new.is_none() && &*change.key.resource == "namespaces" {
+            let left = self.objects.keys().find(|key| key.namespace == change.key.name);
+            assert!(left.is_none(), "{} went with {left:?} in it", change.key);
+        }
     }
 
     /// A state at the oracle's revision has the oracle's objects: nothing durable is lost, nothing else is there.

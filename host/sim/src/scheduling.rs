@@ -44,6 +44,11 @@ impl Scheduling {
         self.after < state.revision()
     }
 
+    /// Begins anew with the present state; the policies and the bindings under way stay.
+    pub(crate) fn restarted(self, state: &State, now: Timestamp) -> Self {
+        Self { scheduler: self.scheduler.restarted(state, now), after: state.revision(), ..self }
+    }
+
     /// Decides about the next `limit` pods, if a batch is free for them.
     pub(crate) fn decide(
         &mut self,
@@ -85,8 +90,8 @@ impl Scheduling {
     /// A batch was answered; `refused` are the pods that were not bound.
     pub(crate) fn bound(&mut self, refused: &[(Key, Box<str>)], now: Timestamp) {
         self.batches -= 1;
-        for (pod, _) in refused {
-            self.scheduler.refused(pod, now);
+        for (pod, uid) in refused {
+            self.scheduler.refused(pod, uid, now);
         }
     }
 

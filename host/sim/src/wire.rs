@@ -98,7 +98,7 @@ impl World {
         };
         let short = result.as_ref().map(|result| result.as_ref().map(|_| ()));
         match caller {
-            Caller::Step { run, component, step } => {
+            Caller::Step { run, component, told, on_miss } => {
                 let name = |result: &Result<berth_pipeline::Answer, Status>| {
                     result
                         .as_ref()
@@ -109,12 +109,12 @@ impl World {
                 let succeeded = matches!(short, Some(Ok(())));
                 let result = match short {
                     Some(Ok(())) => Ok(()),
-                    Some(Err(status)) if step.is_settled_by(status) => Ok(()),
+                    Some(Err(status)) if on_miss.accepts(status) => Ok(()),
                     Some(Err(status)) => Err(status.message.clone()),
                     None => Err("no answer in time".to_owned()),
                 };
                 self.step_answered(run, result);
-                if let (true, true, Some(mut note)) = (self.settings.events, succeeded, step.succeeded) {
+                if let (true, true, Some(mut note)) = (self.settings.events, succeeded, told) {
                     note.message = note.message.replace("{name}", &name);
                     self.tell(component, note);
                 }
