@@ -85,6 +85,7 @@ impl Agent {
             node: Arc::clone(&node),
             workers: workers.clone(),
             recovered,
+            early: HashMap::new(),
             tasks: JoinSet::new(),
         };
         let tasks = vec![
@@ -201,6 +202,8 @@ struct Dispatcher {
     node: Arc<Node>,
     workers: Workers,
     recovered: Recovered,
+    /// What happened in recovered pods before the API said whether they are still wanted.
+    early: HashMap<String, Vec<Message>>,
     tasks: JoinSet<String>,
 }
 
@@ -261,6 +264,10 @@ impl Dispatcher {
         if !is_known {
             let recovered = self.recovered.remove(&uid);
             let worker = Worker::spawn(&self.node, desired, recovered, &mut self.tasks);
+            for message in self.early.remove(&uid).into_iter().flatten() {
+                // One message per container of the pod: fewer than an inbox holds.
+                drop(worker.inbox.try_send(message));
+            }
             self.workers.with(|workers| workers.insert(uid, worker));
         }
     }
@@ -281,7 +288,7 @@ impl Dispatcher {
     }
 
     /// Tells the workers what the runtime says.
-    async fn runtime_events(&self) {
+    async fn runtime_events(&mut self) {
         let events = match self.node.runtime.wait_any(Some(Duration::ZERO)) {
             Ok(events) => events,
             Err(error) => {
@@ -297,9 +304,13 @@ impl Dispatcher {
                 Event::ShimDied { pod_id } => (pod_id, Message::ShimDied),
             };
             let inbox = self.workers.with(|workers| workers.get(&pod_id).map(|worker| worker.inbox.clone()));
-            if let Some(inbox) = inbox {
+            match inbox {
                 // A worker that has ended needs no news.
-                drop(inbox.send(message).await);
+                Some(inbox) => drop(inbox.send(message).await),
+                None if self.recovered.contains_key(&pod_id) => {
+                    self.early.entry(pod_id).or_default().push(message);
+                }
+                None => {}
             }
         }
     }
@@ -308,6 +319,7 @@ impl Dispatcher {
     fn clear_orphans(&mut self, wanted: BTreeSet<String>) {
         let known: BTreeSet<String> = self.workers.with(|workers| workers.keys().cloned().collect());
         let keep: BTreeSet<String> = wanted.union(&known).cloned().collect();
+        self.early.clear();
         let orphans: Vec<PodHandle> = self.recovered.drain().map(|(_, (handle, _))| handle).collect();
         let node = Arc::clone(&self.node);
         tokio::task::spawn_blocking(move || {

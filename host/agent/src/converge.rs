@@ -113,7 +113,7 @@ fn start(plan: &mut Plan, record: &Record, name: &str, parts_ready: bool, now: T
     let container = name.to_owned();
     match &record.image {
         ImageState::Unknown => plan.ops.push(Op::ResolveImage { container }),
-        ImageState::Resolving => {}
+        ImageState::Resolving { .. } => {}
         ImageState::Failed { retry_at, .. } => {
             if plan.due(*retry_at, now) {
                 plan.ops.push(Op::ResolveImage { container });

@@ -197,7 +197,10 @@ pub(crate) enum ImageState {
     #[default]
     Unknown,
     /// Being looked for or pulled.
-    Resolving,
+    Resolving {
+        /// How the pull before failed, if it did: it is shown until this one has succeeded.
+        failed: Option<String>,
+    },
     /// On the node.
     Present,
     /// Not to be had; try again then, if ever.

@@ -73,7 +73,6 @@ pub(crate) struct PodSpec {
     pub(crate) service_account_name: String,
     pub(crate) image_pull_secrets: Vec<LocalRef>,
     pub(crate) readiness_gates: Vec<ReadinessGate>,
-    pub(crate) runtime_class_name: String,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]

@@ -15,10 +15,32 @@ use crate::converge::is_restarted;
 use crate::observed::{Observed, Part, Phase, Record};
 use crate::pod::{Container, Pod, RestartPolicy};
 
-pub(crate) use container::{ERR_IMAGE_MS, container_id};
+pub(crate) use container::{backs_off_at, container_id};
 
 /// The fields of a status by name, as the node would like the API to have them.
 pub(crate) type Fields = Map<String, Value>;
+
+/// The fields of a pod's status that are the node's; the others are left alone.
+const OWN_FIELDS: [&str; 12] = [
+    "conditions",
+    "containerStatuses",
+    "hostIP",
+    "hostIPs",
+    "initContainerStatuses",
+    "message",
+    "observedGeneration",
+    "phase",
+    "podIP",
+    "podIPs",
+    "reason",
+    "startTime",
+];
+
+/// The node's part of a status.
+pub(crate) fn own(status: &Fields) -> Fields {
+    let own = OWN_FIELDS.iter().filter_map(|name| Some(((*name).to_owned(), status.get(*name)?.clone())));
+    own.collect()
+}
 
 /// What the status says beyond the pod's own state.
 #[derive(Debug, Clone, Copy)]

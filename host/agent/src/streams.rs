@@ -42,12 +42,13 @@ pub(crate) async fn exec(
         let pumps = pump(process_streams, streams)?;
         tokio::pin!(pumps);
         let exit = tokio::select! {
-            exit = hangup.wait() => exit,
+            exit = hangup.wait() => {
+                drain(pumps).await;
+                exit
+            }
             // The output has ended before the process: then only its end is waited for.
             () = &mut pumps => hangup.wait().await,
         };
-        // What it wrote last.
-        drop(tokio::time::timeout(DRAIN_MAX, pumps).await);
         exit.map_err(|error| NodeError::Internal(error.to_string()))?
     };
     hangup.done();
@@ -70,14 +71,22 @@ pub(crate) async fn attach(
     let pumps = pump(files, streams)?;
     tokio::pin!(pumps);
     let exit = tokio::select! {
-        exit = running.exit() => exit,
+        exit = running.exit() => {
+            drain(pumps).await;
+            exit
+        }
         () = &mut pumps => running.exit().await,
         never = resize => match never {},
     };
-    drop(tokio::time::timeout(DRAIN_MAX, pumps).await);
     exit.ok_or_else(|| {
         NodeError::Internal("the pod was removed while a client was attached to it".to_owned())
     })
+}
+
+/// Waits for what a process that has ended wrote last.
+async fn drain(pumps: impl Future<Output = ()>) {
+    // A child of it may hold the pipe open: that is not waited for.
+    drop(tokio::time::timeout(DRAIN_MAX, pumps).await);
 }
 
 /// Tells the container's terminal its size, whenever it changes.

@@ -38,6 +38,10 @@ pub(crate) use sandbox::remove_files;
 /// Messages that wait for a worker; a pod has a handful of things under way at a time.
 const INBOX_MAX: usize = 64;
 
+/// How often it is decided anew in one step. Nearly always twice is enough; an operation that must wait for another
+/// is asked for again without an end.
+const ROUNDS_MAX: usize = 4;
+
 /// What the API wants of a pod.
 #[derive(Clone)]
 pub(crate) struct Desired {
@@ -128,6 +132,8 @@ pub(crate) struct Worker {
     /// When tokens have to be renewed, and whether a round of that is under way.
     refresh_at: Option<Timestamp>,
     refreshing: bool,
+    /// Something has changed since the round that is under way began.
+    stale: bool,
     /// Ends of containers of which the start is not known yet.
     early_exits: HashMap<String, ExitStatus>,
     /// Running probes, by container id.
@@ -157,7 +163,7 @@ impl Worker {
             tokens: tokio::sync::Mutex::default(),
         });
         let adopted = adopt::adopt(node, &pod, recovered, &sender);
-        let report = report::Report::new(Fields::clone(&desired.status));
+        let report = report::Report::new(crate::status::own(&desired.status), adopted.settled);
         let view = View {
             pod: Arc::clone(&pod),
             observed: Arc::new(adopted.observed.clone()),
@@ -175,6 +181,7 @@ impl Worker {
             volumes,
             refresh_at: None,
             refreshing: false,
+            stale: false,
             early_exits: HashMap::new(),
             probes: HashMap::new(),
             report,
@@ -183,6 +190,7 @@ impl Worker {
             desired: wanted,
             view,
         };
+        worker.find_images();
         worker.probe_adopted();
         tasks.spawn(async move {
             if adopted.settled {
@@ -243,9 +251,16 @@ impl Worker {
         if !self.observed.initialized && converge::has_initialized(&self.pod, &self.observed) {
             self.observed.initialized = true;
         }
-        let plan = converge(&self.pod, &self.observed, self.node.config.crash_pauses, now);
-        for op in plan.ops {
-            self.begin(op, now);
+        let mut plan = converge(&self.pod, &self.observed, self.node.config.crash_pauses, now);
+        // What has begun may have a deadline of its own: only a plan without operations knows when to wake up.
+        for _ in 0..ROUNDS_MAX {
+            if plan.ops.is_empty() {
+                break;
+            }
+            for op in plan.ops {
+                self.begin(op, now);
+            }
+            plan = converge(&self.pod, &self.observed, self.node.config.crash_pauses, now);
         }
         let refresh_at = self.refresh_due(now);
         let report_at = self.report(now);

@@ -8,8 +8,11 @@ use crate::converge::{is_finished, is_restarted};
 use crate::observed::{ImageState, Observed, Phase, Record, Termination};
 use crate::pod::{Container, Pod};
 
-/// How long a failed pull is shown as such before it becomes `ImagePullBackOff`, in milliseconds.
-pub(crate) const ERR_IMAGE_MS: i64 = 2_000;
+/// When a failed pull is no longer shown as such, but as a back-off: soon, and in any case before it is tried again.
+pub(crate) fn backs_off_at(failed_at: Timestamp, retry_at: Timestamp) -> Timestamp {
+    const SHOWN_MS_MAX: i64 = 2_000;
+    failed_at.plus_millis(SHOWN_MS_MAX.min(retry_at.millis_since(failed_at) / 2))
+}
 
 pub(super) fn status(
     pod: &Pod,
@@ -113,13 +116,19 @@ fn crash_message(pod: &Pod, spec: &Container, record: &Record, crash: Pauses, en
 }
 
 fn image_problem(spec: &Container, record: &Record, now: Timestamp) -> Option<(&'static str, String)> {
-    let ImageState::Failed { reason, message, failed_at, .. } = &record.image else { return None };
-    match *reason {
-        "ErrImagePull" if now.millis_since(*failed_at) >= ERR_IMAGE_MS => Some((
-            "ImagePullBackOff",
-            format!("Back-off pulling image \"{}\": ErrImagePull: {message}", spec.image),
-        )),
-        reason => Some((reason, message.clone())),
+    let backs_off = |message: &str| {
+        let text = format!("Back-off pulling image \"{}\": ErrImagePull: {message}", spec.image);
+        Some(("ImagePullBackOff", text))
+    };
+    match &record.image {
+        ImageState::Failed { reason: "ErrImagePull", message, failed_at, retry_at }
+            if now >= backs_off_at(*failed_at, *retry_at) =>
+        {
+            backs_off(message)
+        }
+        ImageState::Failed { reason, message, .. } => Some((*reason, message.clone())),
+        ImageState::Resolving { failed: Some(message) } => backs_off(message),
+        ImageState::Resolving { failed: None } | ImageState::Unknown | ImageState::Present => None,
     }
 }
 

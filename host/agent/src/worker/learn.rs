@@ -115,6 +115,9 @@ impl Worker {
                 }
             }
         }
+        if std::mem::take(&mut self.stale) {
+            self.source_changed();
+        }
     }
 
     fn image_resolved(&mut self, container: &str, result: Result<Resolved, ImageFailure>, now: Timestamp) {

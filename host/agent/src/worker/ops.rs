@@ -72,6 +72,7 @@ impl Worker {
 
     /// Brings volumes up to date; containers see the change.
     pub(super) fn refresh_volumes(&mut self) {
+        self.stale = self.refreshing || self.observed.volumes == Part::Making;
         if self.observed.volumes == Part::Ready && !std::mem::replace(&mut self.refreshing, true) {
             self.make_volumes();
         }
@@ -91,14 +92,31 @@ impl Worker {
         }
     }
 
+    /// Images of the containers that were running before this run of the agent: they say how to stop them.
+    pub(super) fn find_images(&mut self) {
+        for (name, record) in self.observed.containers.iter().filter(|(_, record)| record.is_active()) {
+            match self.node.images.store.resolve(&record.image_id) {
+                Ok(Some(image)) => _ = self.images.insert(name.clone(), Arc::new(image)),
+                Ok(None) => {}
+                Err(error) => {
+                    tracing::debug!(pod = self.pod.display(), %error, "a running container's image is unknown")
+                }
+            }
+        }
+    }
+
     fn resolve_image(&mut self, container: String) {
         let Some(spec) = self.pod.container(&container).cloned() else { return };
         if let Some(record) = self.observed.containers.get_mut(&container) {
-            if let ImageState::Failed { reason: "ErrImagePull", .. } = record.image {
-                let text = format!("Back-off pulling image \"{}\"", spec.image);
-                self.node.events.container(&self.pod, &container, Severity::Normal, "BackOff", text);
-            }
-            record.image = ImageState::Resolving;
+            let failed = match std::mem::take(&mut record.image) {
+                ImageState::Failed { reason: "ErrImagePull", message, .. } => {
+                    let text = format!("Back-off pulling image \"{}\"", spec.image);
+                    self.node.events.container(&self.pod, &container, Severity::Normal, "BackOff", text);
+                    Some(message)
+                }
+                _ => None,
+            };
+            record.image = ImageState::Resolving { failed };
         }
         let (node, pod, sources) =
             (Arc::clone(&self.node), Arc::clone(&self.pod), Arc::clone(&self.volumes.sources));

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::{Message, Worker};
 use crate::backoff::{Backoff, Pauses};
 use crate::observed::{ImageState, Observed, Part, Phase};
-use crate::status::{self, ERR_IMAGE_MS, Fields};
+use crate::status::{self, Fields};
 
 /// How long a change is kept back while more is bound to follow, in milliseconds: a container that starts at once
 /// is reported once, as running.
@@ -24,18 +24,27 @@ pub(super) struct Report {
     unsaid_since: Option<Timestamp>,
     backoff: Backoff,
     retry_at: Option<Timestamp>,
+    /// Nothing is to be said: what the API has is better than what is known here.
+    muted: bool,
 }
 
 impl Report {
-    pub(super) fn new(known: Fields) -> Report {
-        Report { known, in_flight: false, unsaid_since: None, backoff: Backoff::default(), retry_at: None }
+    pub(super) fn new(known: Fields, muted: bool) -> Report {
+        Report {
+            known,
+            in_flight: false,
+            unsaid_since: None,
+            backoff: Backoff::default(),
+            retry_at: None,
+            muted,
+        }
     }
 }
 
 impl Worker {
     /// Reports what has changed; when to look again, if time alone will change it.
     pub(super) fn report(&mut self, now: Timestamp) -> Option<Timestamp> {
-        if self.report.in_flight || self.observed.vanished.is_some() {
+        if self.report.in_flight || self.report.muted || self.observed.vanished.is_some() {
             return None;
         }
         let fields = status::status(&self.pod, &self.observed, self.facts(), &self.report.known, now);
@@ -59,7 +68,7 @@ impl Worker {
             return true;
         }
         // A failure to report must not keep a pod that is gone.
-        if self.report.retry_at.is_some() {
+        if self.report.retry_at.is_some() || self.report.muted {
             return false;
         }
         let now = crate::clock::now();
@@ -114,16 +123,15 @@ fn is_settled(observed: &Observed) -> bool {
     let moving = |part: &Part| matches!(part, Part::Making | Part::Removing);
     let parts_rest = !moving(&observed.sandbox) && !moving(&observed.volumes);
     parts_rest
-        && observed
-            .containers
-            .values()
-            .all(|record| !matches!(record.phase, Phase::Starting) && record.image != ImageState::Resolving)
+        && observed.containers.values().all(|record| {
+            !matches!(record.phase, Phase::Starting) && !matches!(record.image, ImageState::Resolving { .. })
+        })
 }
 
 /// When the status changes by itself: a failed pull becomes a back-off.
 fn changes_at(observed: &Observed, now: Timestamp) -> Option<Timestamp> {
     let times = observed.containers.values().filter_map(|record| match &record.image {
-        ImageState::Failed { failed_at, .. } => Some(failed_at.plus_millis(ERR_IMAGE_MS)),
+        ImageState::Failed { failed_at, retry_at, .. } => Some(status::backs_off_at(*failed_at, *retry_at)),
         _ => None,
     });
     times.filter(|at| *at > now).min()

@@ -1,0 +1,224 @@
+//! Containers that run as they should.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use berth_client::{ExecRequest, LogSince, NodeApi, Streams};
+use bytes::Bytes;
+use serde_json::json;
+use tokio::sync::mpsc;
+
+use crate::world::{Pod, World, until};
+
+/// A container of the small image that runs a shell script.
+pub(crate) fn shell(name: &str, script: &str) -> serde_json::Value {
+    json!({ "name": name, "image": "busybox", "command": ["sh", "-c", script], "imagePullPolicy": "IfNotPresent" })
+}
+
+pub(crate) async fn a_pod_runs_answers_and_goes() {
+    let world = World::new().await;
+    // As the tutorial has it: `latest`, so that the policy is `Always`, of an image that was imported here.
+    let resources = json!({ "requests": { "cpu": "100m", "memory": "128Mi" }, "limits": { "cpu": "200m", "memory": "256Mi" } });
+    let container = json!({ "name": "web", "image": "my-app:latest", "resources": resources, "ports": [{ "containerPort": 8080 }] });
+    let pod = world.run("web", json!({ "containers": [container] })).await;
+    let status = pod.wait_ready().await;
+    assert_eq!(status["phase"], "Running");
+    assert_eq!(status["qosClass"], "Burstable");
+    let container = &status["containerStatuses"][0];
+    assert!(container["containerID"].as_str().unwrap().starts_with("berth://"));
+    assert_eq!(container["image"], "docker.io/library/my-app:latest");
+    assert!(container["imageID"].as_str().unwrap().contains("@sha256:"));
+    assert_eq!((&container["started"], &container["restartCount"]), (&json!(true), &json!(0)));
+
+    let page =
+        until("the pod answers", async || fetch(Pod::ip(&status)).map_err(|error| error.to_string())).await;
+    assert!(page.starts_with("HTTP/1."), "{page}");
+    assert_eq!(pod.exec("web", &["cat", "/app/version"]).await, (0, "v1\n".to_owned()));
+    for event in [
+        "Pulled: Container image \"my-app:latest\" already present",
+        "Created: Created container",
+        "Started: Started container web",
+    ] {
+        pod.wait_event(event).await;
+    }
+    pod.delete().await;
+    assert!(!world.data().join("pods").join(&pod.uid).exists(), "its directory is removed");
+    assert!(!world.data().join("run/pods").join(&pod.uid).exists(), "its sandbox is removed");
+}
+
+fn fetch(ip: std::net::Ipv4Addr) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect_timeout(&(ip, 8080).into(), Duration::from_secs(1))?;
+    stream.set_read_timeout(Some(Duration::from_secs(2)))?;
+    stream.write_all(b"GET / HTTP/1.0\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    if answer.is_empty() { Err(std::io::ErrorKind::UnexpectedEof.into()) } else { Ok(answer) }
+}
+
+pub(crate) async fn init_containers_sidecars_and_shared_namespaces() {
+    let world = World::new().await;
+    let mount = json!([{ "name": "shared", "mountPath": "/shared" }]);
+    let with_mount = |mut container: serde_json::Value| {
+        container["volumeMounts"] = mount.clone();
+        container
+    };
+    let mut sidecar =
+        with_mount(shell("side", "echo side >>/shared/order; nc -l -p 7000 -e echo from-side; sleep 1000"));
+    sidecar["restartPolicy"] = json!("Always");
+    let pod = world
+        .run(
+            "many",
+            json!({
+                "volumes": [{ "name": "shared", "emptyDir": {} }],
+                "initContainers": [
+                    with_mount(shell("first", "echo first >>/shared/order")),
+                    sidecar,
+                    with_mount(shell("second", "sleep 0.1; grep side /shared/order && echo second >>/shared/order")),
+                ],
+                "containers": [
+                    with_mount(shell("a", "cat /shared/order; echo x >/dev/shm/x; sleep 1000")),
+                    with_mount(shell("b", "sleep 1000")),
+                ],
+            }),
+        )
+        .await;
+    let status = pod.wait_ready().await;
+    assert_eq!(status["initContainerStatuses"][0]["state"]["terminated"]["reason"], "Completed");
+    assert_eq!(status["initContainerStatuses"][1]["started"], true);
+    pod.wait_log("a", "first\nside\nsecond\n").await;
+    let (_, heard) = pod.exec("b", &["nc", "127.0.0.1", "7000"]).await;
+    assert_eq!(heard, "from-side\n", "they share the network");
+    assert_eq!(pod.exec("b", &["cat", "/dev/shm/x"]).await.1, "x\n", "and /dev/shm");
+    assert_eq!(pod.exec("b", &["hostname"]).await.1, "many\n");
+    pod.delete().await;
+}
+
+pub(crate) async fn environment_and_command() {
+    let world = World::new().await;
+    world.create(berth_client::ApiResource::CONFIG_MAPS, "cfg", json!({ "data": { "k": "from-map" } })).await;
+    world.create(berth_client::ApiResource::SECRETS, "sec", json!({ "data": { "p": "c2VjcmV0" } })).await;
+    let mut container = shell("c", "echo $0; env; sleep 1000");
+    container["args"] = json!(["$(GREETING)-$(NOT_THERE)"]);
+    container["env"] = json!([
+        { "name": "GREETING", "value": "hello" },
+        { "name": "MAP", "valueFrom": { "configMapKeyRef": { "name": "cfg", "key": "k" } } },
+        { "name": "IP", "valueFrom": { "fieldRef": { "fieldPath": "status.podIP" } } },
+        { "name": "LABEL", "valueFrom": { "fieldRef": { "fieldPath": "metadata.labels['app']" } } },
+        { "name": "NODE", "valueFrom": { "fieldRef": { "fieldPath": "spec.nodeName" } } },
+    ]);
+    container["envFrom"] = json!([{ "prefix": "S_", "secretRef": { "name": "sec" } }]);
+    let pod = world.run("env", json!({ "containers": [container] })).await;
+    let status = pod.wait_ready().await;
+    pod.wait_log("c", "HOME=").await;
+    let log = pod.log(pod.log_request("c")).await;
+    let ip = format!("IP={}\n", status["podIP"].as_str().unwrap());
+    for line in [
+        "hello-$(NOT_THERE)\n",
+        "MAP=from-map\n",
+        &ip,
+        "LABEL=env\n",
+        "NODE=node-1\n",
+        "S_p=secret\n",
+        "KUBERNETES_SERVICE_HOST=10.96.0.1\n",
+    ] {
+        assert!(log.contains(line), "{line:?} in {log}");
+    }
+    let mut request = pod.log_request("c");
+    request.tail_lines = Some(1);
+    assert_eq!(pod.log(request.clone()).await.lines().count(), 1);
+    request.tail_lines = None;
+    request.limit_bytes = Some(5);
+    assert_eq!(pod.log(request.clone()).await, "hello");
+    request.limit_bytes = None;
+    request.since = Some(LogSince::Time("2999-01-01T00:00:00Z".to_owned()));
+    assert_eq!(pod.log(request).await, "");
+    pod.delete().await;
+}
+
+pub(crate) async fn security_contexts_are_enforced() {
+    let world = World::new().await;
+    let mut container = shell("c", "sleep 1000");
+    container["securityContext"] = json!({
+        "runAsUser": 1000, "runAsGroup": 1001, "readOnlyRootFilesystem": true, "allowPrivilegeEscalation": false,
+        "capabilities": { "drop": ["ALL"] },
+    });
+    container["volumeMounts"] = json!([{ "name": "v", "mountPath": "/v" }]);
+    let pod = world
+        .run(
+            "secure",
+            json!({
+                "securityContext": { "fsGroup": 2000, "supplementalGroups": [3000] },
+                "volumes": [{ "name": "v", "emptyDir": {} }],
+                "containers": [container],
+            }),
+        )
+        .await;
+    pod.wait_ready().await;
+    let (_, id) = pod.exec("c", &["id"]).await;
+    for part in ["uid=1000", "gid=1001", "2000", "3000"] {
+        assert!(id.contains(part), "{part} in {id}");
+    }
+    assert_eq!(pod.exec("c", &["sh", "-c", "touch /x"]).await.0, 1, "the root file system is read-only");
+    assert_eq!(pod.exec("c", &["sh", "-c", "touch /v/x && stat -c %g /v/x"]).await, (0, "2000\n".to_owned()));
+    let (_, status) = pod.exec("c", &["grep", "-E", "NoNewPrivs|CapEff", "/proc/self/status"]).await;
+    assert!(status.contains("NoNewPrivs:\t1") && status.contains("CapEff:\t0000000000000000"), "{status}");
+    pod.delete().await;
+}
+
+pub(crate) async fn hosts_dns_and_name() {
+    let world = World::new().await;
+    let pod = world
+        .run(
+            "named",
+            json!({
+                "hostname": "db", "subdomain": "data",
+                "hostAliases": [{ "ip": "10.0.0.9", "hostnames": ["other"] }],
+                "dnsPolicy": "None", "dnsConfig": { "nameservers": ["10.0.0.53"], "searches": ["x.y"] },
+                "containers": [shell("c", "sleep 1000")],
+            }),
+        )
+        .await;
+    let status = pod.wait_ready().await;
+    let (_, hosts) = pod.exec("c", &["cat", "/etc/hosts"]).await;
+    let own = format!("{}\tdb.data.default.svc.cluster.local\tdb\n", status["podIP"].as_str().unwrap());
+    assert!(hosts.contains(&own) && hosts.contains("10.0.0.9\tother\n"), "{hosts}");
+    assert_eq!(pod.exec("c", &["cat", "/etc/resolv.conf"]).await.1, "nameserver 10.0.0.53\nsearch x.y\n");
+    assert_eq!(pod.exec("c", &["sh", "-c", "hostname; cat /etc/hostname"]).await.1, "db\ndb\n");
+    pod.delete().await;
+}
+
+pub(crate) async fn exec_with_input_and_exit_codes() {
+    let world = World::new().await;
+    let pod = world.run("exec", json!({ "containers": [shell("c", "sleep 1000")] })).await;
+    pod.wait_ready().await;
+    assert_eq!(pod.exec("c", &["sh", "-c", "echo out; echo err >&2; exit 7"]).await.0, 7);
+    let request = ExecRequest {
+        namespace: "default".to_owned(),
+        pod: "exec".to_owned(),
+        uid: pod.uid.clone(),
+        container: "c".to_owned(),
+        command: vec!["cat".to_owned()],
+        tty: false,
+    };
+    let (input, stdin) = mpsc::channel(4);
+    let (stdout, mut out) = mpsc::channel(4);
+    input.send(Bytes::from_static(b"to and fro")).await.unwrap();
+    drop(input);
+    let streams = Streams { stdin: Some(stdin), stdout: Some(stdout), ..Streams::default() };
+    let exit = world.node().exec(request.clone(), streams).await.unwrap();
+    assert_eq!((exit.code(), out.recv().await.unwrap()), (0, Bytes::from_static(b"to and fro")));
+
+    let (stdout, mut out) = mpsc::channel(4);
+    let command = vec!["sh".to_owned(), "-c".to_owned(), "tty".to_owned()];
+    let streams = Streams { stdout: Some(stdout), ..Streams::default() };
+    let exit =
+        world.node().exec(ExecRequest { tty: true, command, ..request.clone() }, streams).await.unwrap();
+    let said = out.recv().await.unwrap();
+    assert!(exit.code() == 0 && said.starts_with(b"/dev/"), "{said:?}");
+
+    let command = vec!["nope".to_owned()];
+    let error = world.node().exec(ExecRequest { command, ..request }, Streams::default()).await.unwrap_err();
+    assert!(error.to_string().contains("executable file not found in $PATH"), "{error}");
+    pod.delete().await;
+}

@@ -1,0 +1,79 @@
+//! Real containers on this machine, from real API objects. They need root, and the images that `make setup` builds.
+//!
+//! The program is its own shim, so it has its own `main` instead of the usual test harness.
+
+// A failed step of a test is a failed test.
+#![allow(clippy::unwrap_used)]
+
+mod containers;
+mod failures;
+mod lifecycle;
+mod volumes;
+mod world;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+
+use futures_util::future::LocalBoxFuture;
+
+/// A test by name.
+type Test = (&'static str, fn() -> LocalBoxFuture<'static, ()>);
+
+/// Names the tests of a module.
+#[macro_export]
+macro_rules! tests {
+    ($($name:path),* $(,)?) => {
+        [$((stringify!($name), (|| Box::pin($name())) as fn() -> LocalBoxFuture<'static, ()>)),*]
+    };
+}
+
+fn all() -> Vec<Test> {
+    tests![
+        containers::a_pod_runs_answers_and_goes,
+        containers::init_containers_sidecars_and_shared_namespaces,
+        containers::environment_and_command,
+        containers::security_contexts_are_enforced,
+        containers::hosts_dns_and_name,
+        containers::exec_with_input_and_exit_codes,
+        volumes::config_secret_and_token_files_follow_their_sources,
+        volumes::empty_dirs_and_host_paths,
+        failures::what_cannot_start_says_why,
+        failures::crashes_are_restarted_with_growing_pauses,
+        failures::pods_that_end_are_counted_as_they_ended,
+        failures::memory_limits_kill,
+        lifecycle::probes_decide_over_readiness_and_restarts,
+        lifecycle::hooks_and_grace,
+        lifecycle::a_restarted_agent_adopts_everything,
+        lifecycle::pods_that_vanish_are_killed,
+        lifecycle::the_node_registers_and_renews_its_lease,
+    ]
+    .to_vec()
+}
+
+fn main() -> ExitCode {
+    berth_runtime::shim_main_if_asked();
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let filters: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with('-')).collect();
+    let wanted = |name: &str| filters.is_empty() || filters.iter().any(|filter| name.contains(*filter));
+    let chosen: Vec<Test> = all().into_iter().filter(|(name, _)| wanted(name)).collect();
+    if arguments.iter().any(|argument| argument == "--list") {
+        chosen.iter().for_each(|(name, _)| println!("{name}: test"));
+        return ExitCode::SUCCESS;
+    }
+    assert!(nix::unistd::geteuid().is_root(), "these tests make containers and must run as root");
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    println!("\nrunning {} tests", chosen.len());
+    let (begun, mut failed) = (std::time::Instant::now(), 0);
+    for (name, test) in &chosen {
+        let passed = catch_unwind(AssertUnwindSafe(|| runtime.block_on(test()))).is_ok();
+        println!("test {name} ... {}", if passed { "ok" } else { "FAILED" });
+        failed += usize::from(!passed);
+    }
+    let result = if failed == 0 { "ok" } else { "FAILED" };
+    let (passed, seconds) = (chosen.len() - failed, begun.elapsed().as_secs_f32());
+    let left_out = all().len() - chosen.len();
+    println!(
+        "\ntest result: {result}. {passed} passed; {failed} failed; 0 ignored; 0 measured; {left_out} filtered out; finished in {seconds:.2}s\n"
+    );
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
