@@ -5,7 +5,8 @@ use berth_state::State;
 use crate::call::Caller;
 use crate::policy::Style;
 use crate::randomness::{Purpose, Random};
-use crate::world::{Event, Plane, Settings, World, node_name};
+use crate::settings::Settings;
+use crate::world::{Event, Plane, World, node_name};
 
 /// Something that breaks or is mended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -18,6 +18,7 @@ mod randomness;
 mod scenario;
 mod scheduling;
 mod server;
+mod settings;
 mod settled;
 mod settling;
 mod watchers;
@@ -26,4 +27,5 @@ mod workload;
 mod world;
 
 pub use scenario::{NodeHandle, Style, ready};
-pub use world::{Report, Settings, World};
+pub use settings::{Report, Settings};
+pub use world::World;

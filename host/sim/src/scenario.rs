@@ -9,8 +9,9 @@ use serde_json::{Value, json};
 
 use crate::faults::Fault;
 pub use crate::policy::Style;
+use crate::settings::Settings;
 use crate::workload;
-use crate::world::{Settings, World, node_name};
+use crate::world::{World, node_name};
 
 /// How long a fault lasts that a scenario ends itself: longer than any scenario.
 const FOREVER_MS: i64 = 86_400_000;

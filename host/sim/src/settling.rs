@@ -3,9 +3,10 @@
 use crate::clients::Mood;
 use crate::faults::Fault;
 use crate::policy::Style;
+use crate::settings::{Report, Settings};
 use crate::settled::complaints;
 use crate::workload;
-use crate::world::{Report, Settings, World};
+use crate::world::World;
 
 /// How long the cluster may take to come to rest: longer than default tolerations (5 min), than the wait of a pod that a
 /// policy left waiting (5 min) and the longest back-offs together.
