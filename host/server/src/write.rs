@@ -27,8 +27,8 @@ pub(crate) async fn serve(
     let headers = &call.parts.headers;
     let form = negotiate::object_form(headers)?;
     let context = Context::read(&call.query, server.cluster.now())?;
-    let options = call.query.options(options_kind(verb), header(headers, USER_AGENT.as_str()))?;
     let patch = if verb == Verb::Patch { Some(patch_kind(header(headers, "content-type"))?) } else { None };
+    let options = call.query.options(options_kind(verb), header(headers, USER_AGENT.as_str()))?;
     let bytes = crate::body::read(headers, sent, BODY_BYTES_MAX).await?;
     let request = Request {
         identity: call.identity,
