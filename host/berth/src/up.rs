@@ -13,7 +13,7 @@ use berth_agent::{Agent, AgentConfig, AgentHandle};
 use berth_api::{Timestamp, kinds};
 use berth_client::{Client, NodeRegistry};
 use berth_control::Config as ControlConfig;
-use berth_drive::{PluginConfig, run_controllers, run_plugins, start_scheduler};
+use berth_drive::{PluginConfig, run_controllers, run_plugins, start_scheduler, take_lead};
 use berth_image::RegistryConfig;
 use berth_network::Ipv4Cidr;
 use berth_pipeline::{Clock, Cluster, Config, Identity, NodePorts, RoleAuthorizer, ServiceCidr};
@@ -124,9 +124,12 @@ async fn start(options: UpOptions) -> anyhow::Result<Running> {
     let ca_certificate = pki.ca_pem().to_owned();
     let serving = tokio::spawn(server.clone().serve(listener, tls, pki, stopped));
 
-    tokio::spawn(run_controllers(cluster.clone(), ControlConfig { catalogue, ca_certificate }));
+    let holder = format!("berth-{id}");
+    let fence = take_lead(&cluster, "berth-controllers", &holder).await?;
+    tokio::spawn(run_controllers(cluster.clone(), ControlConfig { catalogue, ca_certificate }, fence));
+    let fence = take_lead(&cluster, "berth-scheduler", &holder).await?;
     let (report, failures) = mpsc::channel(POLICY_FAILURES_MAX);
-    let scheduler = start_scheduler(cluster.clone(), now.micros() as u64, report)
+    let scheduler = start_scheduler(cluster.clone(), now.micros() as u64, fence, report)
         .context("the scheduler's thread cannot be started")?;
     builtin::install(&cluster).await?;
     tokio::spawn(run_plugins(cluster.clone(), PluginConfig { engine, scheduler, failures }));

@@ -7,7 +7,7 @@ use berth_api::Timestamp;
 use berth_control::{Config, Controller, EventNote, Manager, Outcome, Step, Work};
 use berth_pipeline::cluster::Cluster;
 use berth_pipeline::{Answer, Verb};
-use berth_state::State;
+use berth_state::{Fence, State};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::mpsc;
@@ -26,8 +26,9 @@ struct Finished {
     again_at: Option<Timestamp>,
 }
 
-/// Runs the controllers until the cluster shuts down.
-pub async fn run_controllers(cluster: Arc<Cluster>, config: Config) {
+/// Runs the controllers until the cluster shuts down. They write only while `fence` holds.
+pub async fn run_controllers(cluster: Arc<Cluster>, config: Config, fence: Fence) {
+    let fence = Arc::new(fence);
     let (mut follower, mut replica) = Follower::new(cluster.clone());
     let mut manager = Manager::new(config);
     manager.resync(&replica);
@@ -45,7 +46,7 @@ pub async fn run_controllers(cluster: Arc<Cluster>, config: Config) {
             }
             running += 1;
             let sink = sinks.of(work.controller);
-            tokio::spawn(carry_out(cluster.clone(), work, outcome, sink, report.clone()));
+            tokio::spawn(carry_out(cluster.clone(), fence.clone(), work, outcome, sink, report.clone()));
         }
         let due = if running < RUNNING_MAX { manager.next_due(cluster.now()) } else { None };
         tokio::select! {
@@ -62,7 +63,7 @@ pub async fn run_controllers(cluster: Arc<Cluster>, config: Config) {
 }
 
 fn catch_up(follower: &mut Follower, replica: &mut State, manager: &mut Manager) {
-    match follower.next() {
+    match follower.catch_up() {
         News::Changes(changes) => {
             for change in changes {
                 replica.publish(change.clone());
@@ -103,13 +104,14 @@ impl Sinks {
 
 async fn carry_out(
     cluster: Arc<Cluster>,
+    fence: Arc<Fence>,
     work: Work,
     outcome: Outcome,
     sink: Option<EventSink>,
     report: mpsc::Sender<Finished>,
 ) {
     let again_at = outcome.again_at;
-    let result = steps(&cluster, outcome.steps, sink.as_ref()).await;
+    let result = steps(&cluster, &fence, outcome.steps, sink.as_ref()).await;
     if let Err(why) = &result {
         tracing::debug!(controller = work.controller.name(), object = %work.key, "a step failed: {why}");
     }
@@ -118,44 +120,61 @@ async fn carry_out(
 }
 
 /// Carries steps out in their order; neighbours that create or delete different objects go together.
-async fn steps(cluster: &Cluster, steps: Vec<Step>, sink: Option<&EventSink>) -> Result<(), String> {
+async fn steps(
+    cluster: &Cluster,
+    fence: &Fence,
+    steps: Vec<Step>,
+    sink: Option<&EventSink>,
+) -> Result<(), String> {
     let mut steps = steps.into_iter().peekable();
-    let mut first_failure = None;
-    while let Some(step) = steps.next() {
-        let verb = step.request.verb;
-        let together = matches!(verb, Verb::Create | Verb::Delete);
-        let mut under_way = FuturesUnordered::new();
-        under_way.push(carry_out_one(cluster, step, sink));
-        loop {
-            let next = steps.next_if(|next| together && next.request.verb == verb && first_failure.is_none());
-            match next {
-                Some(next) => under_way.push(carry_out_one(cluster, next, sink)),
-                None if under_way.is_empty() => break,
-                None => {}
-            }
-            if under_way.len() >= TOGETHER_MAX
-                || steps.peek().is_none_or(|s| !together || s.request.verb != verb)
-            {
-                if let Some(Err(why)) = under_way.next().await {
-                    first_failure.get_or_insert(why);
-                }
-            }
+    while let Some(first) = steps.next() {
+        let verb = first.request.verb;
+        let mut batch = vec![first];
+        if matches!(verb, Verb::Create | Verb::Delete) {
+            batch.extend(std::iter::from_fn(|| steps.next_if(|next| next.request.verb == verb)));
         }
-        if let Some(why) = first_failure {
-            return Err(why);
-        }
+        together(cluster, fence, batch, sink).await?;
     }
     Ok(())
 }
 
-async fn carry_out_one(cluster: &Cluster, step: Step, sink: Option<&EventSink>) -> Result<(), String> {
+/// Carries out a batch, [`TOGETHER_MAX`] at a time; after a failure what is under way is finished and the rest is dropped.
+async fn together(
+    cluster: &Cluster,
+    fence: &Fence,
+    batch: Vec<Step>,
+    sink: Option<&EventSink>,
+) -> Result<(), String> {
+    let mut batch = batch.into_iter();
+    let mut under_way = FuturesUnordered::new();
+    let mut result = Ok(());
+    loop {
+        while result.is_ok()
+            && under_way.len() < TOGETHER_MAX
+            && let Some(step) = batch.next()
+        {
+            under_way.push(carry_out_one(cluster, fence, step, sink));
+        }
+        match under_way.next().await {
+            Some(done) => result = result.and(done),
+            None => return result,
+        }
+    }
+}
+
+async fn carry_out_one(
+    cluster: &Cluster,
+    fence: &Fence,
+    step: Step,
+    sink: Option<&EventSink>,
+) -> Result<(), String> {
     let tell = |note: Option<EventNote>, place: &str, text: &str| {
         if let (Some(mut note), Some(sink)) = (note, sink) {
             note.message = note.message.replace(place, text);
             sink.tell(note);
         }
     };
-    match cluster.apply(step.request).await {
+    match cluster.apply_fenced(step.request, Some(fence)).await {
         Ok(Answer { object, .. }) => {
             tell(step.succeeded, "{name}", object["metadata"]["name"].as_str().unwrap_or(""));
             Ok(())

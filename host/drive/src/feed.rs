@@ -16,7 +16,7 @@ pub struct Follower {
     after: Revision,
 }
 
-/// What [`Follower::next`] brought.
+/// What [`Follower::catch_up`] brought.
 pub enum News {
     /// What changed since the last call; empty when nothing did.
     Changes(Vec<Arc<Change>>),
@@ -33,7 +33,7 @@ impl Follower {
     }
 
     /// The changes since the last call.
-    pub fn next(&mut self) -> News {
+    pub fn catch_up(&mut self) -> News {
         let mut all = Vec::new();
         loop {
             match self.cluster.changes_after(self.after, CHANGES_AT_ONCE_MAX, |_| true) {

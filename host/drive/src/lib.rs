@@ -6,11 +6,13 @@
 mod control;
 mod events;
 mod feed;
+mod lease;
 mod plugins;
 mod scheduling;
 
 pub use control::run_controllers;
 pub use events::EventSink;
 pub use feed::{Follower, News};
+pub use lease::take_lead;
 pub use plugins::{PluginConfig, run_plugins};
 pub use scheduling::{ScheduleHandle, SchedulerStopped, start_scheduler};

@@ -8,7 +8,7 @@ use berth_pipeline::binding::Binding;
 use berth_pipeline::cluster::{Atomicity, Cluster};
 use berth_scheduler::policy::{Feed, Manifest, Policy};
 use berth_scheduler::{Decisions, Failover, Mirror, Placement, PolicyFailure, Scheduler, Unplaced};
-use berth_state::{Key, Stored};
+use berth_state::{Fence, Key, Stored};
 use serde_json::json;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
@@ -32,7 +32,12 @@ pub struct SchedulerStopped;
 
 enum Message {
     Prepare(Manifest, oneshot::Sender<(Mirror, Feed)>),
-    Install { profile: String, policy: Box<dyn Policy>, mirror: Mirror, done: oneshot::Sender<u128> },
+    Install {
+        profile: String,
+        policy: Box<dyn Policy>,
+        mirror: Box<Mirror>,
+        done: oneshot::Sender<u128>,
+    },
     Uninstall(String),
     Failover(String, Failover),
     /// Pods (with their uids) whose bindings were not committed.
@@ -67,6 +72,7 @@ impl ScheduleHandle {
         mirror: Mirror,
     ) -> Result<u128, SchedulerStopped> {
         let (done, answer) = oneshot::channel();
+        let mirror = Box::new(mirror);
         self.send(Message::Install { profile: profile.to_owned(), policy, mirror, done }).await?;
         answer.await.map_err(|_| SchedulerStopped)
     }
@@ -92,13 +98,14 @@ impl ScheduleHandle {
     }
 }
 
-/// Starts the scheduler. Failures of policies are reported to `failures`.
+/// Starts the scheduler, which binds pods only while `fence` holds. Failures of policies are reported to `failures`.
 ///
 /// # Errors
 /// When the thread cannot be started.
 pub fn start_scheduler(
     cluster: Arc<Cluster>,
     seed: u64,
+    fence: Fence,
     failures: mpsc::Sender<PolicyFailure>,
 ) -> std::io::Result<ScheduleHandle> {
     let (mailbox, messages) = mpsc::channel(MAILBOX_MAX);
@@ -110,6 +117,7 @@ pub fn start_scheduler(
         cluster,
         writer,
         events,
+        fence,
         failures,
         batches: Arc::new(Semaphore::new(BATCHES_MAX)),
         writes: Arc::new(Semaphore::new(STATUS_WRITES_MAX)),
@@ -128,6 +136,7 @@ struct Hands {
     cluster: Arc<Cluster>,
     writer: Writer,
     events: EventSink,
+    fence: Fence,
     failures: mpsc::Sender<PolicyFailure>,
     batches: Arc<Semaphore>,
     writes: Arc<Semaphore>,
@@ -140,7 +149,7 @@ async fn run(mut scheduler: Scheduler, hands: Hands, mut messages: mpsc::Receive
     scheduler.resync(&state, hands.cluster.now());
     drop(state);
     loop {
-        match follower.next() {
+        match follower.catch_up() {
             News::Changes(changes) => {
                 let now = hands.cluster.now();
                 changes.iter().for_each(|change| scheduler.on_change(change, now));
@@ -181,7 +190,7 @@ fn heed(scheduler: &mut Scheduler, message: Message, now: Timestamp) {
         }
         Message::Install { profile, policy, mirror, done } => {
             let begun = std::time::Instant::now();
-            drop(scheduler.install(&profile, policy, mirror));
+            drop(scheduler.install(&profile, policy, *mirror));
             let _ = done.send(begun.elapsed().as_micros());
         }
         Message::Uninstall(profile) => drop(scheduler.uninstall(&profile)),
@@ -243,7 +252,8 @@ impl Hands {
                 uid: p.uid.clone(),
                 node: p.node.clone(),
             });
-            let results = self.cluster.commit_bindings(bindings.collect(), together, None).await;
+            let results =
+                self.cluster.commit_bindings(bindings.collect(), together, Some(self.fence.clone())).await;
             for (placement, result) in batch.iter().zip(results) {
                 match result {
                     Ok(_) => self.say_placed(placement),

@@ -10,7 +10,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use berth_api::{Catalogue, Reason, Schema, Status, Timestamp};
-use berth_state::{Change, Commit, CommitError, Revision, State, Store, StoreError};
+use berth_state::{Change, Commit, CommitError, Fence, Revision, State, Store, StoreError};
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
@@ -187,13 +187,22 @@ impl Cluster {
     /// # Errors
     /// The client's answer; 429 with a time to wait when too many writes are queued, 503 when the store fails.
     pub async fn apply(&self, request: Request) -> Result<Answer, Status> {
+        self.apply_fenced(request, None).await
+    }
+
+    /// [`Cluster::apply`] for a leader: nothing is written once `fence` does not hold any more.
+    ///
+    /// # Errors
+    /// As [`Cluster::apply`]; 409 when the lease is lost.
+    pub async fn apply_fenced(&self, request: Request, fence: Option<&Fence>) -> Result<Answer, Status> {
         let _guard = match &*request.resource.id {
             "services" => Some(self.allocating.lock().await),
             _ => None,
         };
         for _ in 0..PLANS_MAX {
             let mut plan = self.plan(&request)?;
-            let Some(commit) = plan.commit.take() else { return Ok(plan.into_answer(&[])) };
+            let Some(mut commit) = plan.commit.take() else { return Ok(plan.into_answer(&[])) };
+            commit.fence = fence.cloned();
             match self.commit(commit).await {
                 Ok(changes) => return Ok(plan.into_answer(&changes)),
                 Err(CommitError::Conflict { .. }) => {}

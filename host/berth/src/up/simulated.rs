@@ -23,7 +23,7 @@ pub(super) async fn run(cluster: Arc<Cluster>, count: u32) {
     }
     nodes.resync(&replica);
     loop {
-        match follower.next() {
+        match follower.catch_up() {
             News::Changes(changes) => {
                 for change in changes {
                     nodes.on_change(&change);
