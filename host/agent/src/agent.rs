@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -86,6 +87,7 @@ impl Agent {
             workers: workers.clone(),
             recovered,
             early: HashMap::new(),
+            cleared: false,
             tasks: JoinSet::new(),
         };
         let tasks = vec![
@@ -204,6 +206,8 @@ struct Dispatcher {
     recovered: Recovered,
     /// What happened in recovered pods before the API said whether they are still wanted.
     early: HashMap<String, Vec<Message>>,
+    /// What earlier runs left has been gone through.
+    cleared: bool,
     tasks: JoinSet<String>,
 }
 
@@ -243,7 +247,7 @@ impl Dispatcher {
         pods.into_iter().for_each(|pod| self.applied(pod));
         let known: Vec<String> = self.workers.with(|workers| workers.keys().cloned().collect());
         known.iter().filter(|uid| !wanted.contains(*uid)).for_each(|uid| self.vanished(uid));
-        self.clear_orphans(wanted);
+        self.clear_orphans(&wanted);
     }
 
     fn applied(&mut self, value: Value) {
@@ -315,13 +319,19 @@ impl Dispatcher {
         }
     }
 
-    /// Removes what belongs to pods that are no more: deleted while nobody looked.
-    fn clear_orphans(&mut self, wanted: BTreeSet<String>) {
-        let known: BTreeSet<String> = self.workers.with(|workers| workers.keys().cloned().collect());
-        let keep: BTreeSet<String> = wanted.union(&known).cloned().collect();
+    /// Removes what belongs to pods that are no more: deleted while nobody looked. What that is, is decided here and
+    /// now: pods that come while it is being removed are not among it.
+    fn clear_orphans(&mut self, wanted: &BTreeSet<String>) {
+        if std::mem::replace(&mut self.cleared, true) {
+            return;
+        }
         self.early.clear();
+        if let Err(error) = self.node.network.gc(wanted) {
+            tracing::warn!(%error, "networks of deleted pods could not be removed");
+        }
         let orphans: Vec<PodHandle> = self.recovered.drain().map(|(_, (handle, _))| handle).collect();
-        let node = Arc::clone(&self.node);
+        let files = orphaned_files(&self.node.layout, wanted);
+        let layout = self.node.layout.clone();
         tokio::task::spawn_blocking(move || {
             for handle in orphans {
                 tracing::info!(
@@ -332,15 +342,17 @@ impl Dispatcher {
                     tracing::warn!(pod = handle.id(), %error, "a pod that was deleted meanwhile could not be removed");
                 }
             }
-            if let Err(error) = node.network.gc(&keep) {
-                tracing::warn!(%error, "networks of deleted pods could not be removed");
+            for (uid, log) in files {
+                if let Err(error) = remove_files(&layout, &uid, &log) {
+                    tracing::warn!(uid, error, "what is left of a deleted pod could not be removed");
+                }
             }
-            clear_files(&node.layout, &keep);
         });
     }
 }
 
-fn clear_files(layout: &Layout, keep: &BTreeSet<String>) {
+/// Pods that have directories and are not wanted, with their log directories.
+fn orphaned_files(layout: &Layout, wanted: &BTreeSet<String>) -> Vec<(String, PathBuf)> {
     let names = |directory| {
         let entries = fs::read_dir(directory).into_iter().flatten();
         entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok())
@@ -348,11 +360,9 @@ fn clear_files(layout: &Layout, keep: &BTreeSet<String>) {
     let logs: Vec<String> = names(layout.logs()).collect();
     let of_logs = logs.iter().filter_map(|name| name.rsplit_once('_')).map(|(_, uid)| uid.to_owned());
     let uids: BTreeSet<String> = names(layout.pods()).chain(names(layout.memory())).chain(of_logs).collect();
-    for uid in uids.iter().filter(|uid| !keep.contains(*uid)) {
+    let with_log = |uid: &String| {
         let log = logs.iter().find(|name| name.ends_with(&format!("_{uid}")));
-        let log = layout.logs().join(log.map_or(uid.as_str(), String::as_str));
-        if let Err(error) = remove_files(layout, uid, &log) {
-            tracing::warn!(uid, error, "what is left of a deleted pod could not be removed");
-        }
-    }
+        (uid.clone(), layout.logs().join(log.unwrap_or(uid)))
+    };
+    uids.difference(wanted).map(with_log).collect()
 }

@@ -7,6 +7,7 @@
 
 mod containers;
 mod failures;
+mod latency;
 mod lifecycle;
 mod volumes;
 mod world;
@@ -45,6 +46,7 @@ fn all() -> Vec<Test> {
         lifecycle::hooks_and_grace,
         lifecycle::a_restarted_agent_adopts_everything,
         lifecycle::pods_that_vanish_are_killed,
+        latency::starting_a_pod_takes_milliseconds,
         lifecycle::the_node_registers_and_renews_its_lease,
     ]
     .to_vec()
