@@ -42,6 +42,20 @@ pub fn kubectl() -> &'static Path {
     })
 }
 
+/// A file with the component of a package of this repository, compiled when it is asked for first.
+pub fn component(package: &str) -> PathBuf {
+    static COMPILING: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    let _one_at_a_time = COMPILING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let target = berth_guest_build::shared_target_dir(&std::env::current_exe().unwrap());
+    let bytes = berth_guest_build::component(&repository().join(package), &target).unwrap();
+    let file = target.join(format!("{}.wasm", Path::new(package).file_name().unwrap().to_str().unwrap()));
+    // In one step: the tests of another program may be reading it.
+    let temporary = file.with_extension(std::process::id().to_string());
+    std::fs::write(&temporary, bytes).unwrap();
+    std::fs::rename(&temporary, &file).unwrap();
+    file
+}
+
 /// The directory with the test images, made on first use.
 pub fn images() -> &'static Path {
     static IMAGES: std::sync::OnceLock<PathBuf> = std::sync::OnceLock::new();

@@ -1,0 +1,90 @@
+//! What goes wrong with a container is told where the user looks.
+
+use crate::{SOON, busybox, cluster, contains, ready};
+use berth_tests::{Berth, eventually, holds};
+use serde_json::Value;
+
+/// Waits until the pod's container waits for one of these reasons; its status.
+#[track_caller]
+fn waiting(berth: &Berth, pod: &str, reasons: &[&str]) -> Value {
+    eventually(&format!("{pod} has {reasons:?}"), SOON, || {
+        let status = berth.get(&["pod", pod])["status"]["containerStatuses"][0].clone();
+        let reason = status["state"]["waiting"]["reason"].as_str().unwrap_or_default();
+        holds(reasons.contains(&reason), &status).map(|()| status)
+    })
+}
+
+#[test]
+fn an_image_that_does_not_exist() {
+    let Some(berth) = cluster("containers::an_image_that_does_not_exist") else { return };
+    // Nobody listens on port 1.
+    berth.kubectl(&["run", "nowhere", "--image=127.0.0.1:1/no/such:image"]).ok();
+    berth.kubectl(&["run", "never", "--image=absent:v9", "--image-pull-policy=Never"]).ok();
+    berth.apply(&busybox("misspelt", "true", "").replace("busybox:latest", "'Not:A:Reference'"));
+    let status = waiting(&berth, "nowhere", &["ErrImagePull", "ImagePullBackOff"]);
+    contains(&status["state"]["waiting"]["message"].to_string(), &["127.0.0.1:1/no/such:image"]);
+    let status = waiting(&berth, "never", &["ErrImageNeverPull"]);
+    contains(&status["state"]["waiting"]["message"].to_string(), &["absent:v9", "not present"]);
+    waiting(&berth, "misspelt", &["InvalidImageName"]);
+    let described = berth.kubectl(&["describe", "pod", "nowhere"]).ok();
+    contains(&described, &["Warning  Failed", "Failed to pull image \"127.0.0.1:1/no/such:image\""]);
+    berth.apply(&busybox("good", "sleep infinity", ""));
+    ready(&berth, "good");
+}
+
+#[test]
+fn a_command_that_is_not_in_the_image() {
+    let Some(berth) = cluster("containers::a_command_that_is_not_in_the_image") else { return };
+    let run =
+        ["run", "lost", "--image=busybox:latest", "--image-pull-policy=IfNotPresent", "--command", "--"];
+    berth.kubectl(&[&run[..], &["/no/such/command"]].concat()).ok();
+    let ended = eventually("it is told why", SOON, || {
+        let status = berth.get(&["pod", "lost"])["status"]["containerStatuses"][0].clone();
+        let states = [&status["state"]["terminated"], &status["lastState"]["terminated"]];
+        let ended = states.into_iter().find(|state| !state.is_null()).cloned();
+        ended.ok_or_else(|| status.to_string())
+    });
+    contains(&ended["message"].to_string(), &["/no/such/command", "no such file or directory"]);
+    assert_eq!((&ended["reason"], &ended["exitCode"]), (&"StartError".into(), &127.into()), "{ended}");
+}
+
+#[test]
+fn a_container_that_keeps_failing_waits_longer_each_time() {
+    let Some(berth) = cluster("containers::a_container_that_keeps_failing_waits_longer_each_time") else {
+        return;
+    };
+    berth.apply(&busybox("crash", "echo about to fail; exit 7", ""));
+    let status = waiting(&berth, "crash", &["CrashLoopBackOff"]);
+    contains(
+        &status["state"]["waiting"]["message"].to_string(),
+        &["back-off 10s restarting failed container=main pod=crash_default"],
+    );
+    assert_eq!(status["lastState"]["terminated"]["exitCode"], 7);
+    eventually("it is tried again", SOON, || {
+        let status = berth.get(&["pod", "crash"])["status"]["containerStatuses"][0].clone();
+        holds(status["restartCount"].as_u64() >= Some(2), status)
+    });
+    assert_eq!(berth.kubectl(&["logs", "crash", "--previous"]).ok(), "about to fail\n");
+    let table = berth.kubectl(&["get", "pods"]).ok();
+    assert!(table.contains("CrashLoopBackOff") || table.contains("Error"), "{table}");
+    contains(
+        &berth.kubectl(&["describe", "pod", "crash"]).ok(),
+        &["BackOff", "Back-off "],
+    );
+}
+
+#[test]
+fn a_container_that_takes_too_much_memory_is_ended_and_says_so() {
+    let Some(berth) = cluster("containers::a_container_that_takes_too_much_memory_is_ended_and_says_so")
+    else {
+        return;
+    };
+    let more = "    resources: {limits: {memory: 32Mi}}\n  restartPolicy: Never\n";
+    berth.apply(&busybox("hog", "exec tail -c 200m /dev/zero", more));
+    let ended = eventually("it is ended", SOON, || {
+        let ended =
+            berth.get(&["pod", "hog"])["status"]["containerStatuses"][0]["state"]["terminated"].clone();
+        holds(!ended.is_null(), &ended).map(|()| ended)
+    });
+    assert_eq!((&ended["reason"], &ended["exitCode"]), (&"OOMKilled".into(), &137.into()), "{ended}");
+}
