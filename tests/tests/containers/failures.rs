@@ -69,7 +69,7 @@ fn a_container_that_keeps_failing_waits_longer_each_time() {
     assert!(table.contains("CrashLoopBackOff") || table.contains("Error"), "{table}");
     contains(
         &berth.kubectl(&["describe", "pod", "crash"]).ok(),
-        &["BackOff", "Back-off "],
+        &["Last State:     Terminated", "Exit Code:    7", "Restart Count:"],
     );
 }
 
