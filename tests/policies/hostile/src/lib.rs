@@ -57,7 +57,9 @@ impl Scheduler for Hostile {
             _ => return Err("it knows no such fault".to_owned()),
         };
         let manifest = Manifest::new("hostile", "1").dimensions(["cpu", "memory"]);
-        Ok((Self::new(fault), manifest.scores_nodes().plans()))
+        let manifest = manifest.scores_nodes();
+        // A policy that plans is not asked for scores by a scheduler.
+        Ok((Self::new(fault), if fault == Fault::BadPlan { manifest.plans() } else { manifest }))
     }
 
     fn score(&self, _cluster: &Cluster, question: &Question<'_>, scores: &mut Vec<i32>) {
