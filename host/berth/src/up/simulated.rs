@@ -1,10 +1,12 @@
 //! `--simulate-nodes`: simulated nodes under real time.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use berth_drive::{Follower, News};
 use berth_pipeline::Cluster;
 use berth_sim::nodes::{Shape, SimulatedNodes};
+use berth_state::Key;
 use futures_util::StreamExt;
 use futures_util::stream;
 
@@ -12,6 +14,9 @@ use futures_util::stream;
 const TOGETHER_MAX: usize = 64;
 /// Writes between two looks at the changes.
 const STEP_MAX: usize = 512;
+
+/// How long the nodes rest after a write that failed: the server is busy, or its disk is full.
+const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
 /// Runs `count` nodes `simulated-00001` … until the cluster shuts down.
 pub(super) async fn run(cluster: Arc<Cluster>, count: u32) {
@@ -38,17 +43,28 @@ pub(super) async fn run(cluster: Arc<Cluster>, count: u32) {
         let now = cluster.now();
         let requests = nodes.step(&replica, now, STEP_MAX);
         if !requests.is_empty() {
-            let writes = requests.into_iter().map(|request| cluster.apply(request));
+            let writes = requests.into_iter().map(|request| {
+                let key = Key::new(request.resource.id.clone(), &*request.namespace, &*request.name);
+                let write = cluster.apply(request);
+                async move { (key, write.await) }
+            });
             let results: Vec<_> = stream::iter(writes).buffer_unordered(TOGETHER_MAX).collect().await;
-            for error in results.into_iter().filter_map(Result::err) {
-                tracing::debug!("a simulated node's write failed: {error}");
+            let failed = results.into_iter().filter_map(|(key, result)| Some((key, result.err()?)));
+            let mut refused = false;
+            for (key, error) in failed {
+                tracing::debug!(object = %key, "a simulated node's write failed: {error}");
+                nodes.retry(&key);
+                refused = true;
+            }
+            if refused {
+                tokio::time::sleep(RETRY_PAUSE).await;
             }
             continue;
         }
         let wait = nodes.next_due(now).map_or(1_000, |due| due.millis_since(now).clamp(1, 1_000));
         tokio::select! {
             alive = follower.changed() => if !alive { return },
-            () = tokio::time::sleep(std::time::Duration::from_millis(wait as u64)) => {}
+            () = tokio::time::sleep(Duration::from_millis(wait as u64)) => {}
         }
     }
 }
