@@ -95,6 +95,28 @@ pub(crate) enum Message {
     },
 }
 
+impl Message {
+    /// For the log: the steps of a pod's start with their times.
+    fn word(&self) -> &'static str {
+        match self {
+            Message::SandboxMade(_) => "sandbox made",
+            Message::SandboxRemoved(_) => "sandbox removed",
+            Message::VolumesMade(_) => "volumes made",
+            Message::ImageResolved { .. } => "image resolved",
+            Message::Started { .. } => "container started",
+            Message::Settled { .. } => "container settled",
+            Message::Exited { .. } => "container exited",
+            Message::ShimDied => "shim died",
+            Message::PostStartDone { .. } => "postStart done",
+            Message::PreStopDone { .. } => "preStop done",
+            Message::Probed { .. } => "probe decided",
+            Message::RemainsRemoved(_) => "remains removed",
+            Message::ObjectDeleted(_) => "object deleted",
+            Message::Reported { .. } => "status reported",
+        }
+    }
+}
+
 /// Why a container does not start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum StartFailure {
@@ -124,6 +146,8 @@ pub(crate) struct WorkerHandle {
 pub(crate) struct Worker {
     node: Arc<Node>,
     pod: Arc<Pod>,
+    /// When this worker began, for the times in the log.
+    begun: std::time::Instant,
     observed: Observed,
     handle: Option<PodHandle>,
     images: HashMap<String, Arc<Image>>,
@@ -174,6 +198,7 @@ impl Worker {
         let mut worker = Worker {
             node: Arc::clone(node),
             pod,
+            begun: std::time::Instant::now(),
             observed: adopted.observed,
             handle: adopted.handle,
             images: HashMap::new(),

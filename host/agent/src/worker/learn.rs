@@ -31,6 +31,8 @@ fn config_retry(now: Timestamp) -> Timestamp {
 impl Worker {
     pub(super) fn learn(&mut self, message: Message) {
         let now = clock::now();
+        let after_us = self.begun.elapsed().as_micros();
+        tracing::debug!(pod = self.pod.display(), after_us, "{}", message.word());
         match message {
             Message::SandboxMade(result) => self.sandbox_made(result, now),
             Message::SandboxRemoved(result) => self.sandbox_removed(result, now),
