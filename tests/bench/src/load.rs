@@ -78,10 +78,11 @@ impl Workload {
     }
 }
 
-/// The nodes, each large enough for the largest pod of the trace.
+/// The nodes: so large that each has room for the trace's largest pod even beside others, since `spread` leaves no node empty
+/// and what is measured is placing, not refusing.
 pub(crate) fn nodes() -> impl Iterator<Item = Value> {
     let offered =
-        json!({"cpu": "128", "memory": "1Ti", "ephemeral-storage": "1Ti", "pods": "110", GPU: "8000"});
+        json!({"cpu": "256", "memory": "2Ti", "ephemeral-storage": "1Ti", "pods": "110", GPU: "32000"});
     (0..NODES).map(move |number| {
         let name = format!("node-{number:05}");
         let ready = json!({"type": "Ready", "status": "True", "reason": "KubeletReady"});
