@@ -37,7 +37,10 @@ modules=$(echo "$work"/kernel/lib/modules/*)
 tests=$(CARGO_TARGET_DIR=$target cargo test -q -p berth-runtime --test containers --no-run --message-format=json \
     | sed -n 's/.*"executable":"\([^"]*containers[^"]*\)".*/\1/p' | tail -n 1)
 shim=$target/debug/berth-shim
-[ -x "$tests" ] && [ -x "$shim" ] || { echo "the tests were not built" >&2; exit 1; }
+if [ ! -x "$tests" ] || [ ! -x "$shim" ]; then
+    echo "the tests were not built" >&2
+    exit 1
+fi
 
 # The machine's disk: busybox, the libraries the tests are linked to, and the overlay file system.
 root=$work/root
