@@ -16,6 +16,8 @@ pub(crate) const PODS: usize = 10_000;
 const GENERATED_CLASSES: u32 = 250;
 /// The pod lists of the openb trace that requests are drawn from.
 const LISTS: [&str; 4] = ["default", "cpu050", "gpushare40", "multigpu20"];
+/// The classes of service that the trace knows, and none.
+const QOS: [&str; 5] = ["", "LS", "BE", "Burstable", "Guaranteed"];
 /// The extended resource by which a share of a GPU is asked for.
 const GPU: &str = "bench.berth.dev/gpu-milli";
 
@@ -25,6 +27,8 @@ struct Shape {
     cpu_milli: u32,
     memory_mib: u32,
     gpu_milli: u32,
+    /// The trace's class of service, whose nodes the pod tolerates.
+    qos: &'static str,
 }
 
 /// Which pods there are to place.
@@ -53,7 +57,7 @@ impl Workload {
 
     /// Pods that all ask for the same.
     pub(crate) fn single() -> Self {
-        let shape = Shape { cpu_milli: 500, memory_mib: 512, gpu_milli: 0 };
+        let shape = Shape { cpu_milli: 500, memory_mib: 512, gpu_milli: 0, qos: QOS[0] };
         Self { name: "1 class".to_owned(), shapes: vec![shape; PODS] }
     }
 
@@ -69,10 +73,13 @@ impl Workload {
                 resources["limits"] = json!({GPU: shape.gpu_milli.to_string()});
             }
             resources["requests"] = requests;
+            let toleration =
+                json!({"key": "bench.berth.dev/qos", "value": shape.qos, "effect": "NoSchedule"});
+            let tolerations = if shape.qos.is_empty() { json!([]) } else { json!([toleration]) };
             let container = json!({"name": "main", "image": "busybox", "resources": resources});
             json!({
                 "apiVersion": "v1", "kind": "Pod", "metadata": {"name": format!("pod-{number:05}")},
-                "spec": {"containers": [container]},
+                "spec": {"containers": [container], "tolerations": tolerations},
             })
         })
     }
@@ -106,16 +113,24 @@ fn read(directory: &Path) -> anyhow::Result<Vec<Shape>> {
     Ok(shapes)
 }
 
-/// A line `name,cpu_milli,memory_mib,num_gpu,gpu_milli,…`.
+/// A line `name,cpu_milli,memory_mib,num_gpu,gpu_milli,gpu_spec,qos,…`.
 fn parse(line: &str) -> Option<Shape> {
     let mut numbers = line.split(',').skip(1).map(|field| field.parse::<u32>().ok());
     let mut next = || numbers.next().flatten();
     let (cpu_milli, memory_mib) = (next()?, next()?);
-    Some(Shape { cpu_milli, memory_mib, gpu_milli: next()? * next()? })
+    let gpu_milli = next()? * next()?;
+    // One of the lists has no column for it.
+    let named = line.split(',').nth(6).unwrap_or_default();
+    let qos = QOS.into_iter().find(|qos| *qos == named)?;
+    Some(Shape { cpu_milli, memory_mib, gpu_milli, qos })
 }
 
 fn generated() -> Vec<Shape> {
-    let class =
-        |n: u32| Shape { cpu_milli: 100 + 50 * (n % 25), memory_mib: 128 + 64 * (n / 25), gpu_milli: 0 };
+    let class = |n: u32| Shape {
+        cpu_milli: 100 + 50 * (n % 25),
+        memory_mib: 128 + 64 * (n / 25),
+        gpu_milli: 0,
+        qos: QOS[0],
+    };
     (0..GENERATED_CLASSES).map(class).collect()
 }
