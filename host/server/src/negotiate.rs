@@ -123,9 +123,9 @@ pub(crate) fn discovery_form(headers: &HeaderMap) -> Result<(Form, Option<&'stat
     })
 }
 
-/// The encoding of an error: what was asked for where that is possible, else JSON.
+/// The encoding of an error: that of the object asked for where it can be given at all, else JSON.
 pub(crate) fn error_encoding(headers: &HeaderMap) -> Encoding {
-    first_accepted(headers, |_, encoding| Some(encoding)).unwrap_or(Encoding::Json)
+    object_form(headers).map_or(Encoding::Json, |form| form.encoding)
 }
 
 fn first_accepted<T>(
