@@ -112,14 +112,26 @@ fn encode(module: &[u8]) -> Result<Vec<u8>, String> {
     encoded.map_err(|error| format!("{error:#}"))
 }
 
-/// One target directory for all guests, below the cargo target directory that `inside` lies in: the standard library is
-/// compiled once for all of them.
+/// One target directory for all guests, beside cargo's profile directory (`debug`, `release`) that `inside` lies in: the
+/// standard library is compiled once for all of them. `inside` is a build script's `OUT_DIR` or a program that cargo built.
+///
+/// Told from cargo's layout, as nothing marks a target directory: cargo puts its CACHEDIR.TAG only into one that it made
+/// itself, and set-up may have made this one.
 ///
 /// # Panics
-/// When `inside` is in no target directory.
+/// When `inside` is neither.
 pub fn shared_target_dir(inside: &Path) -> PathBuf {
-    let root = inside.ancestors().find(|directory| directory.join("CACHEDIR.TAG").is_file());
-    root.unwrap_or_else(|| panic!("{} is in no cargo target directory", inside.display())).join("guests")
+    let named =
+        |level: usize, name: &str| inside.ancestors().nth(level).is_some_and(|path| path.ends_with(name));
+    let profile = if named(0, "out") && named(2, "build") {
+        3
+    } else if named(1, "deps") || named(1, "examples") {
+        2
+    } else {
+        1
+    };
+    let target = inside.ancestors().nth(profile + 1);
+    target.unwrap_or_else(|| panic!("{} is in no cargo target directory", inside.display())).join("guests")
 }
 
 #[cfg(test)]
@@ -150,8 +162,17 @@ mod tests {
 
     #[test]
     fn all_guests_share_one_directory() {
-        let program = std::env::current_exe().unwrap();
-        let shared = shared_target_dir(&program);
-        assert!(program.starts_with(shared.parent().unwrap()), "{}", shared.display());
+        for inside in [
+            "/build/berth/target/debug/build/berth-plugins-f1952cc6/out",
+            "/build/berth/target/debug/deps/sandbox-f1952cc6",
+            "/build/berth/target/release/examples/decisions",
+            "/build/berth/target/debug/berth-guest-build",
+        ] {
+            assert_eq!(
+                shared_target_dir(Path::new(inside)),
+                Path::new("/build/berth/target/guests"),
+                "{inside}"
+            );
+        }
     }
 }
