@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 pub use berth_api::FieldValidation;
 use berth_api::{PatchType, Resource};
+use berth_state::Key;
 use bytes::Bytes;
 use serde_json::Value;
 
@@ -95,6 +96,10 @@ pub struct Options {
     pub label_selector: String,
     /// `fieldSelector` of a deletecollection.
     pub field_selector: String,
+    /// How many objects a deletecollection takes at most.
+    pub limit: Option<usize>,
+    /// The object after which a deletecollection goes on.
+    pub after: Option<Key>,
     /// `propagationPolicy` given in the query.
     pub propagation: Option<Propagation>,
     /// `gracePeriodSeconds` given in the query.
