@@ -41,7 +41,7 @@ pub(crate) async fn serve(
         options,
     };
     let answer = server.cluster.apply(request).await?;
-    let mut response = render::value(answer.code, &target.resource, answer.object, form, context)?;
+    let mut response = render::answer(&answer, &target.resource, form, context)?;
     warn(&mut response, &answer.warnings);
     Ok(response)
 }
