@@ -184,6 +184,16 @@ impl Berth {
         Background::start(&mut self.kubectl_command(args))
     }
 
+    /// How many watches clients have open, by the server's own count.
+    #[track_caller]
+    pub fn open_watches(&self) -> u32 {
+        let metrics = self.kubectl(&["get", "--raw", "/metrics"]).ok();
+        let gauge = metrics
+            .lines()
+            .find_map(|line| line.strip_prefix("apiserver_longrunning_requests{verb=\"WATCH\"} "));
+        gauge.and_then(|count| count.parse().ok()).expect("the gauge of open watches")
+    }
+
     /// Applies a manifest.
     #[track_caller]
     pub fn apply(&self, manifest: &str) -> String {

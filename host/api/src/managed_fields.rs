@@ -5,11 +5,13 @@
 //! on them. `Apply` entries that a client sent are kept and shrink like all others.
 
 mod compare;
+mod created;
 mod set;
 
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::Value;
 
-use crate::schema::Schema;
+use crate::schema::{Schema, Type};
 use crate::time::Timestamp;
 use set::FieldSet;
 
@@ -32,6 +34,26 @@ pub struct Writer<'a> {
     pub now: Timestamp,
 }
 
+/// `metadata.managedFields`, encoded. It is a third of a stored object and only ever read by who asks who owns what, so it
+/// is written straight as text, past the [`Value`] of the object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ManagedFields(String);
+
+impl ManagedFields {
+    /// The list as JSON.
+    pub fn as_json(&self) -> &str {
+        &self.0
+    }
+
+    /// Puts the list where it belongs in an object that is shown and not stored.
+    pub fn put_into(&self, object: &mut Value) {
+        let list = serde_json::from_str(&self.0).expect("written by this module");
+        if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+            metadata.insert(KEY.to_owned(), list);
+        }
+    }
+}
+
 /// One entry of the list.
 #[derive(Clone, Debug, PartialEq)]
 struct Entry {
@@ -49,8 +71,8 @@ enum Operation {
     Update,
 }
 
-/// Brings `metadata.managedFields` of `new` up to date: `writer` now owns what differs from `old`, and nobody owns what
-/// is gone. `old` is `None` on create.
+/// Who manages which fields of `new`: `writer` now owns what differs from `old`, and nobody owns what is gone. `old` is
+/// `None` on create. The list is taken out of `new`; `None` when nobody manages anything.
 ///
 /// A client's own `managedFields` in `new` replace the stored ones when they are well formed; an empty list (or one
 /// empty entry) clears them, as on the API server. Call it with objects that are
@@ -61,14 +83,34 @@ pub fn record_update(
     new: &mut Value,
     old: Option<&Value>,
     writer: Writer<'_>,
-) {
+) -> Option<ManagedFields> {
     let sent = new.get_mut("metadata").and_then(Value::as_object_mut).and_then(|fields| fields.remove(KEY));
     if sent.as_ref().is_some_and(clears) {
-        return;
+        return None;
     }
+    let root = schema.named(schema_type)?;
+    let sent = sent.as_ref().and_then(read);
+    let (None, None) = (&sent, old) else { return changed(schema, root, new, old, sent, writer) };
+    let mut list = String::with_capacity(1024);
+    list.push('[');
+    let Writer { manager, api_version, subresource, now } = writer;
+    Head { manager, operation: "Update", api_version, time: &now.rfc3339(), subresource }.write(&mut list);
+    let is_owner = created::fields(schema, root, new, &mut list);
+    list.push_str("}]");
+    is_owner.then_some(ManagedFields(list))
+}
+
+/// What differs between two versions changes hands.
+fn changed(
+    schema: &Schema,
+    root: &Type,
+    new: &Value,
+    old: Option<&Value>,
+    sent: Option<Vec<Entry>>,
+    writer: Writer<'_>,
+) -> Option<ManagedFields> {
     let stored = || old.and_then(|old| old.get("metadata")?.get(KEY)).and_then(read).unwrap_or_default();
-    let mut entries = sent.as_ref().and_then(read).unwrap_or_else(stored);
-    let Some(root) = schema.named(schema_type) else { return };
+    let mut entries = sent.unwrap_or_else(stored);
     let (taken, gone) = compare::objects(schema, root, old, new);
     for entry in &mut entries {
         entry.fields.remove(&gone);
@@ -80,11 +122,16 @@ pub fn record_update(
     entries.retain(|entry| entry.operation == Operation::Apply || !entry.fields.is_empty());
     cap(&mut entries);
     entries.sort_by(|a, b| a.place().cmp(&b.place()));
-    if let (false, Some(metadata)) =
-        (entries.is_empty(), new.get_mut("metadata").and_then(Value::as_object_mut))
-    {
-        metadata.insert(KEY.to_owned(), entries.iter().map(Entry::write).collect());
+    if entries.is_empty() {
+        return None;
     }
+    let mut list = String::with_capacity(1024);
+    for (at, entry) in entries.iter().enumerate() {
+        list.push(if at == 0 { '[' } else { ',' });
+        entry.write(&mut list);
+    }
+    list.push(']');
+    Some(ManagedFields(list))
 }
 
 const KEY: &str = "managedFields";
@@ -175,32 +222,63 @@ impl Entry {
         })
     }
 
-    fn write(&self) -> Value {
-        let operation = match self.operation {
-            Operation::Apply => "Apply",
-            Operation::Update => "Update",
+    fn write(&self, out: &mut String) {
+        let head = Head {
+            manager: &self.manager,
+            operation: match self.operation {
+                Operation::Apply => "Apply",
+                Operation::Update => "Update",
+            },
+            api_version: &self.api_version,
+            time: &self.time,
+            subresource: &self.subresource,
         };
-        let mut entry = Map::new();
-        for (key, text) in [
-            ("manager", self.manager.as_str()),
-            ("operation", operation),
-            ("apiVersion", &self.api_version),
-            ("time", &self.time),
-            ("subresource", &self.subresource),
-            ("fieldsType", "FieldsV1"),
-        ] {
-            if !text.is_empty() {
-                entry.insert(key.to_owned(), text.into());
-            }
-        }
-        entry.insert("fieldsV1".to_owned(), json!(self.fields));
-        entry.into()
+        head.write(out);
+        push_json(out, &self.fields);
+        out.push('}');
     }
 
     /// The order of the list: applied ones first, then by time.
     fn place(&self) -> (Operation, &str, &str, &str, &str) {
         (self.operation, &self.time, &self.manager, &self.api_version, &self.subresource)
     }
+}
+
+/// All of an entry but its fields.
+struct Head<'a> {
+    manager: &'a str,
+    operation: &'a str,
+    api_version: &'a str,
+    time: &'a str,
+    subresource: &'a str,
+}
+
+impl Head<'_> {
+    /// Writes the entry up to where its set of fields follows.
+    fn write(&self, out: &mut String) {
+        out.push('{');
+        for (key, text) in [
+            ("manager", self.manager),
+            ("operation", self.operation),
+            ("apiVersion", self.api_version),
+            ("time", self.time),
+            ("subresource", self.subresource),
+        ] {
+            if !text.is_empty() {
+                push_json(out, key);
+                out.push(':');
+                push_json(out, text);
+                out.push(',');
+            }
+        }
+        out.push_str("\"fieldsType\":\"FieldsV1\",\"fieldsV1\":");
+    }
+}
+
+/// Appends a value as JSON.
+fn push_json<T: Serialize + ?Sized>(out: &mut String, value: &T) {
+    // Strings and sets of strings can always be written.
+    out.push_str(&serde_json::to_string(value).unwrap_or_default());
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! What Berth knows of a kind beyond its schema: one [`Resource`] a kind, found through the [`Catalogue`].
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -112,6 +113,13 @@ pub struct Subresource {
     pub kind: (&'static str, &'static str, &'static str),
     /// `get`, `update`, `patch`, `create` as discovery lists them.
     pub verbs: &'static [&'static str],
+}
+
+impl fmt::Debug for Resource {
+    /// Its id: the rest are functions.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.id)
+    }
 }
 
 impl Resource {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use berth_api::Timestamp;
 use berth_control::{Config, Controller, EventNote, Manager, Outcome, Step, Work};
+use berth_pipeline::Verb;
 use berth_pipeline::cluster::Cluster;
-use berth_pipeline::{Answer, Verb};
 use berth_state::{Fence, State};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
@@ -175,8 +175,8 @@ async fn carry_out_one(
         }
     };
     match cluster.apply_fenced(step.request, Some(fence)).await {
-        Ok(Answer { object, .. }) => {
-            tell(step.succeeded, "{name}", object["metadata"]["name"].as_str().unwrap_or(""));
+        Ok(answer) => {
+            tell(step.succeeded, "{name}", answer.name());
             Ok(())
         }
         Err(error) if step.on_miss.accepts(&error) => Ok(()),

@@ -80,7 +80,7 @@ async fn take(
         }
     };
     let answer = cluster.apply(request).await?;
-    Ok(answer.object["spec"]["leaseTransitions"].to_string())
+    Ok(answer.object()["spec"]["leaseTransitions"].to_string())
 }
 
 /// Renews until the lease is another's; its own commits are refused from then on.

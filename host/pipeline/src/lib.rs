@@ -23,5 +23,5 @@ pub use identity::{Attributes, Authorizer, Decision, Identity, PathRule, Resourc
 pub use ids::{Ids, RandomIds, SeededIds};
 pub use plan::{Env, Plan, plan, scale_of};
 pub use ranges::{NodePorts, ServiceCidr};
-pub use request::{Answer, Body, FieldValidation, Options, PatchKind, Propagation, Request};
+pub use request::{Answer, Body, FieldValidation, Options, PatchKind, Propagation, Request, Shown};
 pub use token::{NoTokens, TokenClaims, TokenIssuer};

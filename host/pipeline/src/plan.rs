@@ -18,14 +18,15 @@ mod update;
 
 use std::sync::Arc;
 
-use berth_api::{Catalogue, Schema, Status, Timestamp};
+use berth_api::{Catalogue, Resource, Schema, Status, Timestamp};
 use berth_state::{Change, Commit, State};
+use serde_json::Value;
 
 use crate::admission::Admission;
 use crate::identity::{Authorizer, Verb};
 use crate::ids::Ids;
 use crate::ranges::{NodePorts, ServiceCidr};
-use crate::request::{Answer, Request};
+use crate::request::{Answer, Request, Shown};
 use crate::token::TokenIssuer;
 use context::Context;
 
@@ -62,15 +63,20 @@ pub struct Env<'a> {
 pub struct Plan {
     /// What must become durable before the answer is true; `None` for dry runs, and when nothing changes.
     pub commit: Option<Commit>,
-    answer: Answer,
-    stamp: Stamp,
+    code: u16,
+    warnings: Vec<String>,
+    shown: Outcome,
 }
 
-/// Whether the answer shows the object that is written, and so gets its revision.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stamp {
-    Keep,
-    FirstChange,
+/// What a plan's answer shows.
+#[derive(Clone, Debug)]
+enum Outcome {
+    /// The object that the commit's first op writes.
+    Written(Arc<Resource>),
+    /// Another view of that object: it gets the same resourceVersion.
+    View(Value),
+    /// Nothing that is written.
+    Other(Value),
 }
 
 /// Plans one write. Pure: the same arguments give the same plan.
@@ -101,21 +107,29 @@ pub fn plan(state: &State, env: &mut Env<'_>, request: &Request) -> Result<Plan,
 }
 
 impl Plan {
-    /// A plan whose commit writes, with its first op, the object that is answered.
-    fn writing(commit: Commit, answer: Answer) -> Self {
-        Self { commit: Some(commit), answer, stamp: Stamp::FirstChange }
-    }
-
     /// A plan whose answer shows nothing that is written.
-    fn answering(commit: Option<Commit>, answer: Answer) -> Self {
-        Self { commit, answer, stamp: Stamp::Keep }
+    fn answering(commit: Option<Commit>, code: u16, object: Value, warnings: Vec<String>) -> Self {
+        Self { commit, code, warnings, shown: Outcome::Other(object) }
     }
 
-    /// The answer, once the commit is durable as `changes` (empty when there was none).
-    pub fn into_answer(mut self, changes: &[Arc<Change>]) -> Answer {
-        if let (Stamp::FirstChange, Some(change)) = (self.stamp, changes.first()) {
-            self.answer.object["metadata"]["resourceVersion"] = change.revision.to_string().into();
-        }
-        self.answer
+    /// The answer, once the commit is durable as `changes`, in the order of its ops (empty when there was none).
+    ///
+    /// # Panics
+    /// When the plan had a commit that writes what is answered, and `changes` do not begin with that write.
+    pub fn into_answer(self, changes: &[Arc<Change>]) -> Answer {
+        let shown = match self.shown {
+            Outcome::Written(resource) => {
+                let written = changes.first().and_then(|change| change.new.clone());
+                Shown::Stored(resource, written.expect("the first op writes what is answered"))
+            }
+            Outcome::View(mut value) => {
+                if let Some(change) = changes.first() {
+                    value["metadata"]["resourceVersion"] = change.revision.to_string().into();
+                }
+                Shown::Value(value)
+            }
+            Outcome::Other(value) => Shown::Value(value),
+        };
+        Answer { code: self.code, shown, warnings: self.warnings }
     }
 }

@@ -1,10 +1,12 @@
 //! A write as data: what every client, controller, scheduler and agent hands to the pipeline.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 pub use berth_api::FieldValidation;
+use berth_api::kinds::view::str_at;
 use berth_api::{PatchType, Resource};
-use berth_state::Key;
+use berth_state::{Key, Stored};
 use bytes::Bytes;
 use serde_json::Value;
 
@@ -111,8 +113,36 @@ pub struct Options {
 pub struct Answer {
     /// 200, 201 or 202.
     pub code: u16,
-    /// The object as it is now (or was when deleted), a `Status`, or a subresource's kind, with kind and apiVersion.
-    pub object: Value,
+    /// What is answered.
+    pub shown: Shown,
     /// Texts for `Warning` headers.
     pub warnings: Vec<String>,
+}
+
+/// The object of an answer.
+#[derive(Clone, Debug)]
+pub enum Shown {
+    /// The object as it was written: its bytes can be served as they are.
+    Stored(Arc<Resource>, Arc<Stored>),
+    /// What was not written, or not so: an unchanged or deleted object, a `Status`, a subresource's kind; with kind and
+    /// apiVersion.
+    Value(Value),
+}
+
+impl Answer {
+    /// `metadata.name` of what is answered; empty when it has none.
+    pub fn name(&self) -> &str {
+        match &self.shown {
+            Shown::Stored(_, stored) => &stored.key.name,
+            Shown::Value(value) => str_at(value, "metadata.name"),
+        }
+    }
+
+    /// The object as it is now (or was when deleted), a `Status`, or a subresource's kind, with kind and apiVersion.
+    pub fn object(&self) -> Cow<'_, Value> {
+        match &self.shown {
+            Shown::Stored(resource, stored) => Cow::Owned(stored.to_value(resource)),
+            Shown::Value(value) => Cow::Borrowed(value),
+        }
+    }
 }

@@ -97,7 +97,7 @@ fn unknown_fields_are_refused_told_or_dropped_as_asked() {
         world.options.field_validation = validation;
         let request = world.create("configmaps", "ns", object(&format!("{validation:?}").to_lowercase()));
         let answer = world.apply(request).unwrap();
-        assert_eq!((answer.warnings.len(), answer.object.get("bogus")), (warnings, None));
+        assert_eq!((answer.warnings.len(), answer.object().get("bogus")), (warnings, None));
     }
 }
 

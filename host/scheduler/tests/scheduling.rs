@@ -35,7 +35,7 @@ impl World {
             object["metadata"]["uid"] = format!("uid-{name}").into();
         }
         object["metadata"]["creationTimestamp"] = self.now.rfc3339().into();
-        let draft = Draft::encode(self.catalogue.named(resource).unwrap(), &object).unwrap();
+        let draft = Draft::encode(self.catalogue.named(resource).unwrap(), &object, None).unwrap();
         self.revision += 1;
         let new = Arc::new(Stored::new(key.clone(), Revision(self.revision), draft));
         let old = self.objects.insert(key.clone(), new.clone());

@@ -77,7 +77,7 @@ async fn upload(server: &Inner, target: &Target, call: Call, sent: berth_client:
         }
         other => other?,
     };
-    let mut response = render::value(answer.code, &target.resource, answer.object, form, context)?;
+    let mut response = render::answer(&answer, &target.resource, form, context)?;
     respond::warn(&mut response, &answer.warnings);
     Ok(response)
 }

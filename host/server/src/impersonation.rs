@@ -85,7 +85,7 @@ async fn check(cluster: &Cluster, caller: &Arc<Identity>, resource: &str, name: 
         options: Options::default(),
     };
     let answer = cluster.apply(request).await?;
-    if answer.object["status"]["allowed"] == true { Ok(()) } else { Err(refused(caller, resource, name)) }
+    if answer.object()["status"]["allowed"] == true { Ok(()) } else { Err(refused(caller, resource, name)) }
 }
 
 fn refused(caller: &Identity, resource: &str, name: &str) -> Status {

@@ -28,9 +28,9 @@ pub(crate) fn serve(server: &Inner, target: &Target, call: &Call) -> Handled {
     let found = found.ok_or_else(|| Status::not_found(resource, &target.path.name))?;
     if target.subresource == "scale" {
         let scale = scale_of(&found.to_value(resource));
-        return render::value(200, resource, scale, form, context);
+        return render::value(200, resource, &scale, form, context);
     }
-    render::stored(resource, &found, form, context)
+    render::stored(200, resource, &found, form, context)
 }
 
 /// Reads a resourceVersion; `None` when it is empty.

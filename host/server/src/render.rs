@@ -3,6 +3,7 @@
 use berth_api::table::{self, IncludeObject};
 use berth_api::{Reason, Resource, Status, Timestamp};
 use berth_client::Body;
+use berth_pipeline::{Answer, Shown};
 use berth_state::Stored;
 use http::Response;
 use serde_json::{Value, json};
@@ -36,18 +37,32 @@ impl Context {
     }
 }
 
+/// What a write is answered with.
+pub(crate) fn answer(answer: &Answer, resource: &Resource, form: Form, context: Context) -> Handled {
+    match &answer.shown {
+        Shown::Stored(_, object) => stored(answer.code, resource, object, form, context),
+        Shown::Value(object) => value(answer.code, resource, object, form, context),
+    }
+}
+
 /// One object, as it is stored.
-pub(crate) fn stored(resource: &Resource, object: &Stored, form: Form, context: Context) -> Handled {
+pub(crate) fn stored(
+    code: u16,
+    resource: &Resource,
+    object: &Stored,
+    form: Form,
+    context: Context,
+) -> Handled {
     if form == crate::negotiate::JSON {
         let mut bytes = Vec::new();
         object.write_json(&mut bytes, Some(resource));
-        return Ok(respond::answer(200, "application/json", bytes));
+        return Ok(respond::answer(code, "application/json", bytes));
     }
-    value(200, resource, object.to_value(resource), form, context)
+    value(code, resource, &object.to_value(resource), form, context)
 }
 
 /// One object with kind and apiVersion; of other kinds only a Scale is transformed (a Status is not).
-pub(crate) fn value(code: u16, resource: &Resource, object: Value, form: Form, context: Context) -> Handled {
+pub(crate) fn value(code: u16, resource: &Resource, object: &Value, form: Form, context: Context) -> Handled {
     let own = object["kind"] == resource.kind.as_str();
     let metadata = || match &object["metadata"]["resourceVersion"] {
         Value::Null => json!({}),
@@ -55,15 +70,14 @@ pub(crate) fn value(code: u16, resource: &Resource, object: Value, form: Form, c
     };
     let shown = match form.transform {
         Transform::Table(version) if object["kind"] == "Scale" => {
-            table::scale_table(&object, metadata(), context.include, version.as_str(), context.now)
+            table::scale_table(object, metadata(), context.include, version.as_str(), context.now)
         }
-        _ if !own => object,
-        Transform::None => object,
+        _ if !own => return Ok(respond::value(code, form.encoding, object)),
+        Transform::None => return Ok(respond::value(code, form.encoding, object)),
         Transform::Table(version) => {
-            let rows = [&object];
-            table::table(resource, rows, metadata(), context.include, version.as_str(), context.now)
+            table::table(resource, [object], metadata(), context.include, version.as_str(), context.now)
         }
-        Transform::Metadata(version) => table::partial_object_metadata(&object, version.as_str()),
+        Transform::Metadata(version) => table::partial_object_metadata(object, version.as_str()),
         Transform::MetadataList(_) => return Err(not_a_list(resource)),
     };
     Ok(respond::value(code, form.encoding, &shown))

@@ -1,7 +1,7 @@
 //! POST, PUT, PATCH and DELETE: everything that the pipeline does.
 
 use berth_api::{PatchType, Status};
-use berth_pipeline::{Body, PatchKind, Request, Verb};
+use berth_pipeline::{Body, PatchKind, Request, Shown, Verb};
 use bytes::Bytes;
 use http::HeaderMap;
 use http::header::{CONTENT_TYPE, USER_AGENT};
@@ -46,11 +46,12 @@ pub(crate) async fn serve(
         options,
     };
     let mut answer = server.cluster.apply(request).await?;
-    if limit.is_some_and(|limit| answer.object["items"].as_array().is_some_and(|items| items.len() == limit))
+    if let (Some(limit), Shown::Value(list)) = (limit, &mut answer.shown)
+        && list["items"].as_array().is_some_and(|items| items.len() == limit)
     {
-        list::add_continue(&mut answer.object, &target.resource);
+        list::add_continue(list, &target.resource);
     }
-    let mut response = render::value(answer.code, &target.resource, answer.object, form, context)?;
+    let mut response = render::answer(&answer, &target.resource, form, context)?;
     warn(&mut response, &answer.warnings);
     Ok(response)
 }

@@ -118,7 +118,7 @@ impl Oracle {
 
     /// A write that was answered with success is durable, and is what was answered.
     pub(crate) fn check_acknowledged(&self, key: &Key, answer: &Answer) {
-        let object = &answer.object;
+        let object = answer.object();
         let Some(revision) =
             object["metadata"]["resourceVersion"].as_str().and_then(|text| text.parse().ok())
         else {
@@ -136,7 +136,7 @@ impl Oracle {
         let is_gone = present != object["metadata"]["uid"].as_str();
         // A deletion is answered with the object as it would have been: marked, though nothing is left to mark.
         assert!(
-            is_gone || durable.as_ref() == Some(object),
+            is_gone || durable.as_ref() == Some(&*object),
             "{key} was acknowledged otherwise than it is durable"
         );
     }

@@ -100,10 +100,7 @@ impl World {
         match caller {
             Caller::Step { run, component, told, on_miss } => {
                 let name = |result: &Result<berth_pipeline::Answer, Status>| {
-                    result
-                        .as_ref()
-                        .ok()
-                        .and_then(|a| a.object["metadata"]["name"].as_str().map(str::to_owned))
+                    result.as_ref().ok().map(|answer| answer.name().to_owned())
                 };
                 let name = result.as_ref().and_then(name).unwrap_or_default();
                 let succeeded = matches!(short, Some(Ok(())));
@@ -189,7 +186,7 @@ impl World {
 
     fn check_answer(&self, _: Ticket, reply: &Reply) {
         let Reply::Written(Ok(answer)) = reply else { return };
-        let object = &answer.object;
+        let object = answer.object();
         let found = self
             .catalogue
             .iter()
@@ -265,7 +262,7 @@ impl World {
         while !self.script.contains_key(&ticket) && self.step() {}
         let timeout = || Status::new(berth_api::Reason::Timeout, "no answer in time");
         let answer = self.script.remove(&ticket).flatten().unwrap_or_else(|| Err(timeout()));
-        answer.map(|answer| answer.object)
+        answer.map(|answer| answer.object().into_owned())
     }
 }
 
@@ -280,7 +277,7 @@ fn outcome(reply: &Reply) -> String {
             format!(
                 "→ {} at {}",
                 answer.code,
-                answer.object["metadata"]["resourceVersion"].as_str().unwrap_or("-")
+                answer.object()["metadata"]["resourceVersion"].as_str().unwrap_or("-")
             )
         }
         Reply::Written(Err(status)) => format!("→ {} {}", status.code, status.message),

@@ -92,7 +92,7 @@ fn draft(name: &str, number: u64) -> Draft {
         "labels": {"b": "2", "a": "1"}, "creationTimestamp": "2026-11-21T10:45:13Z",
     });
     let object = json!({"metadata": metadata, "spec": {"number": number, "text": "ü \" \n"}});
-    Draft::encode(&resource(), &object).expect("the suite's own object")
+    Draft::encode(&resource(), &object, None).expect("the suite's own object")
 }
 
 /// A resource for tests of stores and states: namespaced, with `spec.number` as a selectable field.

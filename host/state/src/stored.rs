@@ -2,16 +2,18 @@
 //!
 //! A 4 KB pod costs 44 KB as a `serde_json::Value`, so Values live only inside a request.
 
+use berth_api::Resource;
 use berth_api::select::Labels;
-use berth_api::{Resource, Timestamp};
 use bytes::Bytes;
-use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::{Key, Revision};
+use crate::{Key, Meta, Owner, Revision};
 
 /// What every encoding begins with: metadata stands first, so that the resourceVersion can be put in without parsing.
 const HEAD: &[u8] = b"{\"metadata\":{";
+
+/// What is set aside for an encoding before its size is known: most objects need no more.
+const ENCODED_BYTES_USUAL: usize = 4096;
 
 /// An object that is about to be written: all of [`Stored`] but the revision, which the commit gives.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,82 +35,50 @@ pub struct Stored {
     draft: Draft,
 }
 
-/// The parsed part of `metadata`.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Meta {
-    /// Unique in time and space.
-    #[serde(default)]
-    pub uid: Box<str>,
-    /// Labels, sorted by key.
-    #[serde(default, deserialize_with = "sorted_pairs")]
-    pub labels: Vec<(Box<str>, Box<str>)>,
-    /// The objects this one depends on.
-    #[serde(default)]
-    pub owner_references: Vec<Owner>,
-    /// What must be done before the object may go.
-    #[serde(default)]
-    pub finalizers: Vec<Box<str>>,
-    /// Since when the object is being deleted.
-    #[serde(default, deserialize_with = "timestamp")]
-    pub deletion_timestamp: Option<Timestamp>,
-    /// When the object was created.
-    #[serde(default, deserialize_with = "timestamp")]
-    pub creation_timestamp: Option<Timestamp>,
-    /// Counts changes of the spec; 0 for kinds without it.
-    #[serde(default)]
-    pub generation: i64,
-}
-
-/// One owner reference (`metav1.OwnerReference`).
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct Owner {
-    /// `apps/v1`.
-    pub api_version: Box<str>,
-    /// `ReplicaSet`.
-    pub kind: Box<str>,
-    /// The owner's name.
-    pub name: Box<str>,
-    /// The owner's uid: what counts.
-    pub uid: Box<str>,
-    /// Whether this owner manages the object.
-    pub controller: bool,
-    /// Whether the owner's foreground deletion waits for this object.
-    pub block_owner_deletion: bool,
-}
-
 /// An object that cannot be encoded.
 #[derive(Debug, thiserror::Error)]
 pub enum EncodeError {
     /// The value has no `metadata` object with a name.
     #[error("the object has no metadata.name")]
     NoName,
-    /// The metadata has a field of the wrong type, or the bytes are not an object Berth wrote.
-    #[error("the object's metadata cannot be read: {0}")]
-    Metadata(#[from] serde_json::Error),
+    /// A field of the metadata has the wrong type.
+    #[error("metadata.{0} has the wrong type")]
+    Metadata(&'static str),
+    /// The bytes are not an object Berth wrote.
+    #[error("the object cannot be read: {0}")]
+    Json(#[from] serde_json::Error),
 }
 
 impl Draft {
     /// Encodes `object`. `kind`, `apiVersion` and `metadata.resourceVersion` are left out: they are put in when served.
+    /// `managers`, encoded, stand in the place of the object's `metadata.managedFields`.
     ///
     /// # Errors
     /// When the metadata has no name or is of a wrong type.
-    pub fn encode(resource: &Resource, object: &Value) -> Result<Self, EncodeError> {
+    pub fn encode(resource: &Resource, object: &Value, managers: Option<&str>) -> Result<Self, EncodeError> {
         let metadata = object.get("metadata").and_then(Value::as_object).ok_or(EncodeError::NoName)?;
         if !metadata.get("name").is_some_and(Value::is_string) {
             return Err(EncodeError::NoName);
         }
-        let mut bytes = Vec::with_capacity(1024);
+        let mut bytes = Vec::with_capacity(ENCODED_BYTES_USUAL);
         bytes.extend_from_slice(HEAD);
-        write_fields(&mut bytes, metadata, &["resourceVersion"], false)?;
+        match managers {
+            None => write_fields(&mut bytes, metadata, &["resourceVersion"], false)?,
+            Some(managers) => {
+                write_fields(&mut bytes, metadata, &["resourceVersion", "managedFields"], false)?;
+                bytes.extend_from_slice(b",\"managedFields\":");
+                bytes.extend_from_slice(managers.as_bytes());
+            }
+        }
         bytes.push(b'}');
         if let Some(object) = object.as_object() {
             write_fields(&mut bytes, object, &["metadata", "kind", "apiVersion"], true)?;
         }
         bytes.push(b'}');
-        let meta = Meta::deserialize(&object["metadata"])?;
-        Ok(Self { bytes: bytes.into(), meta, fields: fields_of(resource, object) })
+        let meta = Meta::read(metadata)?;
+        // Without the room that was left over: an object lives longer than its encoding takes.
+        let bytes = Bytes::from(bytes.into_boxed_slice());
+        Ok(Self { bytes, meta, fields: fields_of(resource, object) })
     }
 
     /// Reads back what [`Draft::encode`] made, as a store returns it.
@@ -120,7 +90,8 @@ impl Draft {
             return Err(EncodeError::NoName);
         }
         let object: Value = serde_json::from_slice(&bytes)?;
-        let meta = Meta::deserialize(&object["metadata"])?;
+        let metadata = object.get("metadata").and_then(Value::as_object).ok_or(EncodeError::NoName)?;
+        let meta = Meta::read(metadata)?;
         Ok(Self { fields: fields_of(resource, &object), bytes, meta })
     }
 
@@ -206,12 +177,6 @@ impl Stored {
     }
 }
 
-impl Labels for Meta {
-    fn label(&self, key: &str) -> Option<&str> {
-        self.labels.binary_search_by(|(k, _)| k.as_ref().cmp(key)).ok().map(|at| self.labels[at].1.as_ref())
-    }
-}
-
 fn fields_of(resource: &Resource, object: &Value) -> Vec<(&'static str, Box<str>)> {
     (resource.behaviour.fields)(object).into_iter().map(|(name, value)| (name, value.into())).collect()
 }
@@ -232,17 +197,4 @@ fn write_fields(
         serde_json::to_writer(&mut *out, value)?;
     }
     Ok(())
-}
-
-type Pairs = Vec<(Box<str>, Box<str>)>;
-
-fn sorted_pairs<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Pairs, D::Error> {
-    let map = Option::<std::collections::BTreeMap<Box<str>, Box<str>>>::deserialize(from)?;
-    Ok(map.unwrap_or_default().into_iter().collect())
-}
-
-fn timestamp<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Timestamp>, D::Error> {
-    let text = Option::<String>::deserialize(from)?;
-    text.map(|text| Timestamp::parse(&text).ok_or_else(|| serde::de::Error::custom("not an RFC 3339 time")))
-        .transpose()
 }

@@ -18,7 +18,7 @@ fn put(name: &str, number: u64, expect: Expect) -> Op {
     let owner = json!([{"uid": "owner", "name": "o", "kind": "Thing", "apiVersion": "example.com/v1"}]);
     let metadata = json!({"name": name, "uid": format!("uid-{name}"), "ownerReferences": owner});
     let draft =
-        Draft::encode(&resource(), &json!({"metadata": metadata, "spec": {"number": number}})).unwrap();
+        Draft::encode(&resource(), &json!({"metadata": metadata, "spec": {"number": number}}), None).unwrap();
     Op { key: key(name), expect, action: Action::Put(draft) }
 }
 

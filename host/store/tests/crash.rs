@@ -82,7 +82,7 @@ fn change(revision: u64) -> Arc<Change> {
     let key = key(revision % OBJECTS);
     let new = (!revision.is_multiple_of(11)).then(|| {
         let object = json!({"metadata": {"name": &*key.name}, "text": text(revision)});
-        let draft = Draft::encode(&conformance::resource(), &object).unwrap();
+        let draft = Draft::encode(&conformance::resource(), &object, None).unwrap();
         Arc::new(Stored::new(key.clone(), Revision(revision), draft))
     });
     Arc::new(Change { revision: Revision(revision), key, old: None, new })

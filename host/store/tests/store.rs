@@ -23,7 +23,7 @@ async fn error_of(path: &Path) -> String {
 fn put(revision: u64, name: &str, text: &str) -> Arc<Change> {
     let key = Key::new("things.example.com", "default", name);
     let object = json!({"metadata": {"name": name}, "text": text});
-    let draft = Draft::encode(&conformance::resource(), &object).unwrap();
+    let draft = Draft::encode(&conformance::resource(), &object, None).unwrap();
     let new = Some(Arc::new(Stored::new(key.clone(), Revision(revision), draft)));
     Arc::new(Change { revision: Revision(revision), key, old: None, new })
 }

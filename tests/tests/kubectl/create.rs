@@ -84,7 +84,10 @@ fn run_makes_a_pod_and_wait_waits_for_it() {
     berth.kubectl(&["wait", "--for=jsonpath={.status.phase}=Running", "pod/one", "--timeout=60s"]).ok();
     let late = berth.kubectl(&["wait", "--for=condition=Gone", "pod/one", "--timeout=1s"]).fails();
     contains(&late, &["timed out waiting for the condition on pods/one"]);
+    let watches = || berth.open_watches();
+    let before = watches();
     let gone = berth.kubectl_beside(&["wait", "--for=delete", "pod/one", "--timeout=60s"]);
+    eventually("wait watches", SOON, || holds(watches() > before, format!("{} watches", watches())));
     berth.kubectl(&["delete", "pod", "one"]).ok();
     eventually("wait sees the deletion", SOON, || {
         let lines = gone.lines();

@@ -8,7 +8,7 @@ use super::set::FieldSet;
 use crate::schema::{Field, Kind, ListType, Schema, Shape, Type};
 
 /// Fields of the object itself that nobody owns: the server sets them.
-const UNOWNED: [&str; 2] = ["apiVersion", "kind"];
+pub(super) const UNOWNED: [&str; 2] = ["apiVersion", "kind"];
 /// Fields of the metadata that nobody owns.
 const UNOWNED_METADATA: [&str; 8] = [
     "creationTimestamp",
@@ -35,6 +35,11 @@ pub(super) fn objects(
     let compare = Compare { schema };
     compare.structure(root, Some(old), Some(new), &mut found, |name| UNOWNED.contains(&name));
     (found.taken, found.gone)
+}
+
+/// Fields of a part of an object that nobody owns.
+pub(super) fn unowned_in(inner: &Type) -> &'static [&'static str] {
+    if &*inner.name == "meta.v1.ObjectMeta" { &UNOWNED_METADATA } else { &[] }
 }
 
 #[derive(Default)]
@@ -107,8 +112,7 @@ impl Compare<'_> {
         let old = old.or(sides.old_there.then_some(&empty));
         let new = new.or(sides.new_there.then_some(&empty));
         presence(old.is_some(), new.is_some(), found);
-        let is_metadata = &*inner.name == "meta.v1.ObjectMeta";
-        self.structure(inner, old, new, found, |name| is_metadata && UNOWNED_METADATA.contains(&name));
+        self.structure(inner, old, new, found, |name| unowned_in(inner).contains(&name));
     }
 
     fn map(self, kind: Kind, sides: Sides<'_>, found: &mut Found) {
@@ -144,20 +148,27 @@ impl Compare<'_> {
         keys: &[Box<str>],
         list: Option<&'v Vec<Value>>,
     ) -> BTreeMap<String, &'v Value> {
-        list.into_iter().flatten().map(|value| (self.key(element, keys, value), value)).collect()
+        let steps =
+            list.into_iter().flatten().map(|value| (key_step(self.schema, element, keys, value), value));
+        steps.collect()
     }
+}
 
-    /// `k:{"containerPort":80,"protocol":"TCP"}`: keys sorted, absent ones by their declared default.
-    fn key(self, element: &Type, keys: &[Box<str>], value: &Value) -> String {
-        let mut parts = Map::new();
-        for key in keys {
-            let default = || self.schema.field(element, key).and_then(|field| field.default.as_ref());
-            if let Some(part) = value.get(&**key).or_else(default) {
-                parts.insert(key.to_string(), part.clone());
-            }
+/// `k:{"containerPort":80,"protocol":"TCP"}`: keys sorted, absent ones by their declared default.
+pub(super) fn key_step(schema: &Schema, element: &Type, keys: &[Box<str>], value: &Value) -> String {
+    let mut parts = Map::new();
+    for key in keys {
+        let default = || schema.field(element, key).and_then(|field| field.default.as_ref());
+        if let Some(part) = value.get(&**key).or_else(default) {
+            parts.insert(key.to_string(), part.clone());
         }
-        format!("k:{}", Value::Object(parts))
     }
+    format!("k:{}", Value::Object(parts))
+}
+
+/// `v:"example.com/protect"`
+pub(super) fn value_step(value: &Value) -> String {
+    format!("v:{value}")
 }
 
 /// A place in both objects.
@@ -181,7 +192,7 @@ impl<'v> Sides<'v> {
 }
 
 /// Whether Go prints the field even when nobody set it.
-fn is_implicit(field: &Field) -> bool {
+pub(super) fn is_implicit(field: &Field) -> bool {
     match (field.shape, field.kind) {
         _ if field.pointer => !field.omit_empty,
         (
@@ -206,17 +217,22 @@ fn changed(old: Option<&Value>, new: Option<&Value>, found: &mut Found) {
     }
 }
 
-/// One value, whatever is in it. A zero that Go would have printed before as well is no change.
-fn leaf(field: &Field, sides: Sides<'_>, found: &mut Found) {
-    let is_zero = |value: &Value| match value {
+/// Whether a value is what Go prints for a field that nobody set.
+pub(super) fn is_zero(field: &Field, value: &Value) -> bool {
+    match value {
         Value::Null => true,
         Value::String(text) => text.is_empty() || (field.kind == Kind::Quantity && text == "0"),
         Value::Number(number) => number.as_f64() == Some(0.0),
         Value::Bool(value) => !value,
         Value::Array(values) => values.is_empty(),
         Value::Object(fields) => fields.is_empty(),
-    };
-    let implied = |value: Option<&Value>, there: bool| there && value.is_none_or(is_zero);
+    }
+}
+
+/// One value, whatever is in it. A zero that Go would have printed before as well is no change.
+fn leaf(field: &Field, sides: Sides<'_>, found: &mut Found) {
+    let implied =
+        |value: Option<&Value>, there: bool| there && value.is_none_or(|value| is_zero(field, value));
     if implied(sides.old, sides.old_there) && implied(sides.new, sides.new_there) {
         return;
     }
@@ -227,7 +243,7 @@ fn set(sides: Sides<'_>, found: &mut Found) {
     let (old, new) = (array(sides.old), array(sides.new));
     presence(old.is_some() || sides.old_there, new.is_some() || sides.new_there, found);
     let steps = |list: Option<&Vec<Value>>| -> BTreeSet<String> {
-        list.into_iter().flatten().map(|value| format!("v:{value}")).collect()
+        list.into_iter().flatten().map(value_step).collect()
     };
     let (old, new) = (steps(old), steps(new));
     for step in new.difference(&old) {

@@ -3,16 +3,18 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::{UPDATE_MANAGERS_MAX, Writer, record_update};
+use super::{UPDATE_MANAGERS_MAX, Writer, compare, created, record_update};
 use crate::decode::complete;
-use crate::schema::Schema;
+use crate::schema::{Field, Kind, Schema, Shape, Type};
 use crate::time::Timestamp;
 
 fn write(schema_type: &str, new: Value, old: Option<&Value>, manager: &str, second: i64) -> Value {
     let mut new = new;
     let writer = Writer { manager, api_version: "v1", subresource: "", now: Timestamp::from_seconds(second) };
     complete(Schema::builtin(), schema_type, &mut new);
-    record_update(Schema::builtin(), schema_type, &mut new, old, writer);
+    if let Some(managers) = record_update(Schema::builtin(), schema_type, &mut new, old, writer) {
+        managers.put_into(&mut new);
+    }
     new
 }
 
@@ -140,7 +142,53 @@ fn the_list_is_bounded() {
     assert_eq!(entries(&object)[9]["manager"], "manager-29");
 }
 
+/// An object of a type with some of its fields, chosen by `dice`.
+fn some_object(parent: &Type, depth: usize, dice: &mut impl FnMut(u64) -> u64) -> Value {
+    let schema = Schema::builtin();
+    let fields = schema.json_fields(parent).filter(|_| depth < 7 && dice(3) == 0).collect::<Vec<_>>();
+    fields.into_iter().map(|field| (field.name.to_string(), some_field(field, depth, dice))).collect()
+}
+
+fn some_field(field: &Field, depth: usize, dice: &mut impl FnMut(u64) -> u64) -> Value {
+    let one = |dice: &mut _| some_value(field.kind, depth + 1, dice);
+    match field.shape {
+        Shape::Single => one(dice),
+        Shape::List => (0..dice(3)).map(|_| one(dice)).collect(),
+        Shape::Map => (0..dice(3)).map(|_| (format!("k\"{}", dice(4)), one(dice))).collect(),
+    }
+}
+
+fn some_value(kind: Kind, depth: usize, dice: &mut impl FnMut(u64) -> u64) -> Value {
+    match kind {
+        Kind::Struct(id) => some_object(Schema::builtin().get(id), depth, dice),
+        Kind::Int32 | Kind::Int64 | Kind::Float64 => dice(3).into(),
+        Kind::Bool => (dice(2) == 0).into(),
+        Kind::AnyObject | Kind::Any => json!({"any": dice(2)}),
+        _ => ["", "0", "a", "b"][dice(4) as usize].into(),
+    }
+}
+
 proptest! {
+    #[test]
+    fn creating_is_changing_nothing_into_something(kind in 0..5_usize, mut seed in 1..u64::MAX) {
+        let schema = Schema::builtin();
+        let root = ["core.v1.Pod", "core.v1.Service", "core.v1.Node", "apps.v1.Deployment", "core.v1.ConfigMap"][kind];
+        let root = schema.named(root).unwrap();
+        // Xorshift: proptest draws the seed, this the many small choices.
+        let mut dice = |sides: u64| {
+            seed ^= seed << 13;
+            seed ^= seed >> 7;
+            seed ^= seed << 17;
+            (seed >> 11) % sides
+        };
+        let object = some_object(root, 0, &mut dice);
+        let mut text = String::new();
+        let is_owned = created::fields(schema, root, &object, &mut text);
+        let (taken, gone) = compare::objects(schema, root, None, &object);
+        prop_assert_eq!(text, serde_json::to_string(&taken).unwrap());
+        prop_assert_eq!((is_owned, gone.is_empty()), (!taken.is_empty(), true));
+    }
+
     #[test]
     fn every_key_has_one_owner(
         old in proptest::collection::btree_map("[a-d]", "[xy]", 1..4),

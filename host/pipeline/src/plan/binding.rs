@@ -35,10 +35,9 @@ pub(super) fn plan(context: &mut Context<'_, '_>) -> Result<Plan, Status> {
         }
     }
     set_scheduled(&mut pod["status"], context.env.now);
-    let reply = Reply { code: 201, warnings, shown: Some(success(201, None)) };
-    let plan = context.write(old.key.clone(), Expect::At(old.revision), pod, reply)?;
-    // The answer is a Status: it has no resourceVersion.
-    Ok(Plan::answering(plan.commit, plan.answer))
+    let reply = Reply { code: 201, warnings, shown: None };
+    let plan = context.write(old.key.clone(), Expect::At(old.revision), pod, None, reply)?;
+    Ok(Plan::answering(plan.commit, plan.code, success(201, None), plan.warnings))
 }
 
 /// Plans the binding that is posted to the collection `bindings`: of the pod that has its name.

@@ -28,7 +28,7 @@ pub(super) fn plan(context: &mut Context<'_, '_>) -> Result<Plan, Status> {
         "items": items,
     });
     let commit = (!options.dry_run && !ops.is_empty()).then_some(Commit { ops, ..Commit::default() });
-    Ok(Plan::answering(commit, context.answer(200, list, vec![])))
+    Ok(Plan::answering(commit, 200, list, vec![]))
 }
 
 /// Items of a list do not repeat what kind they are.

@@ -2,16 +2,17 @@
 
 use std::sync::Arc;
 
+use berth_api::managed_fields::ManagedFields;
 use berth_api::status::Details;
 use berth_api::{Reason, Scope, Status};
 use berth_state::{Action, Commit, Draft, Expect, Key, Need, Op, State, Stored};
 use serde_json::{Value, json};
 
-use super::{Env, Plan};
+use super::{Env, Outcome, Plan};
 use crate::admission::Review;
 use crate::authorizer;
 use crate::identity::{Attributes, Verb};
-use crate::request::{Answer, Request};
+use crate::request::Request;
 
 /// One request on its way.
 pub(super) struct Context<'a, 'e> {
@@ -80,37 +81,38 @@ impl<'a> Context<'a, '_> {
         self.stored().ok_or_else(|| Status::not_found(&self.request.resource, &self.request.name))
     }
 
-    /// An answer with an object.
-    pub(super) fn answer(&self, code: u16, object: Value, warnings: Vec<String>) -> Answer {
-        Answer { code, object, warnings }
-    }
-
-    /// The answer when `object` goes to the store as it is, or, in a dry run, does not.
+    /// The plan when `object`, with these managers, goes to the store as it is, or, in a dry run, does not.
     pub(super) fn write(
         &self,
         key: Key,
         expect: Expect,
-        object: Value,
+        mut object: Value,
+        managers: Option<ManagedFields>,
         reply: Reply,
     ) -> Result<Plan, Status> {
         let Reply { code, warnings, shown } = reply;
         if self.request.options.dry_run {
-            let shown = shown.unwrap_or(object);
-            return Ok(Plan::answering(None, self.answer(code, shown, warnings)));
+            if let Some(managers) = managers {
+                managers.put_into(&mut object);
+            }
+            return Ok(Plan::answering(None, code, shown.unwrap_or(object), warnings));
         }
         let needs = match expect {
             Expect::Absent => self.namespace_needed(),
             Expect::At(_) => vec![],
         };
-        let draft = self.draft(&object)?;
+        let draft = self.draft(&object, managers.as_ref())?;
         let ops = vec![Op { key, expect, action: Action::Put(draft) }];
-        let answer = self.answer(code, shown.unwrap_or(object), warnings);
-        Ok(Plan::writing(Commit { ops, needs, ..Commit::default() }, answer))
+        let commit = Commit { ops, needs, ..Commit::default() };
+        let shown = shown.map_or_else(|| Outcome::Written(self.request.resource.clone()), Outcome::View);
+        Ok(Plan { commit: Some(commit), code, warnings, shown })
     }
 
-    pub(super) fn draft(&self, object: &Value) -> Result<Draft, Status> {
+    /// `managers` take the place of those in `object`, if there are any.
+    pub(super) fn draft(&self, object: &Value, managers: Option<&ManagedFields>) -> Result<Draft, Status> {
         let failed = |error| Status::internal(format!("the object cannot be stored: {error}"));
-        Draft::encode(&self.request.resource, object).map_err(failed)
+        let managers = managers.map(ManagedFields::as_json);
+        Draft::encode(&self.request.resource, object, managers).map_err(failed)
     }
 
     /// A new object relies on its namespace: one that goes between plan and commit takes the object with it.

@@ -3,7 +3,7 @@
 use berth_api::decode::{Expected, complete};
 use berth_api::honour::{self, Action};
 use berth_api::kinds::view::str_at;
-use berth_api::managed_fields::{Writer, record_update};
+use berth_api::managed_fields::{ManagedFields, Writer, record_update};
 use berth_api::{Problems, Reason, Status};
 use berth_state::Expect;
 use serde_json::Value;
@@ -56,10 +56,10 @@ pub(super) fn create(
     metadata.insert("uid".to_owned(), uid.into());
     metadata.insert("creationTimestamp".to_owned(), now.into());
     complete(context.env.schema, &resource.schema_type, &mut object);
-    context.record_managers(&mut object, None);
+    let managers = context.record_managers(&mut object, None);
 
     let key = context.key(&name);
-    context.write(key, Expect::Absent, object, Reply { code: 201, warnings, shown: None })
+    context.write(key, Expect::Absent, object, managers, Reply { code: 201, warnings, shown: None })
 }
 
 /// 409 when there is an object of that name.
@@ -129,15 +129,15 @@ impl Context<'_, '_> {
         }
     }
 
-    /// Brings managedFields up to date.
-    pub(super) fn record_managers(&self, new: &mut Value, old: Option<&Value>) {
+    /// Who manages which fields of `new`, which loses its own word on that.
+    pub(super) fn record_managers(&self, new: &mut Value, old: Option<&Value>) -> Option<ManagedFields> {
         let options = &self.request.options;
         let manager = if options.field_manager.is_empty() { UNKNOWN_MANAGER } else { &options.field_manager };
         let resource = &self.request.resource;
         let api_version = resource.api_version();
         let subresource = self.request.subresource;
         let writer = Writer { manager, api_version: &api_version, subresource, now: self.env.now };
-        record_update(self.env.schema, &resource.schema_type, new, old, writer);
+        record_update(self.env.schema, &resource.schema_type, new, old, writer)
     }
 }
 

@@ -6,10 +6,10 @@ use berth_api::{Reason, Status, Timestamp};
 use berth_state::{Action, Commit, Expect, Op, Stored};
 use serde_json::{Value, json};
 
-use super::Plan;
 use super::context::{Context, success};
 use super::metadata::metadata_of;
 use super::options::DeleteOptions;
+use super::{Outcome, Plan};
 use crate::admission;
 use crate::identity::Verb;
 use crate::request::Propagation;
@@ -41,13 +41,12 @@ pub(super) fn plan(context: &mut Context<'_, '_>) -> Result<Plan, Status> {
     let old = context.found()?;
     let deletion = delete(context, old, &options)?;
     let op = op_of(context, old, &deletion)?.filter(|_| !options.dry_run);
-    let writes_answer = matches!(&op, Some(Op { action: Action::Put(_), .. }));
-    let answer = context.answer(200, answer_of(context, old, deletion), vec![]);
+    let shown = match &op {
+        Some(Op { action: Action::Put(_), .. }) => Outcome::Written(context.request.resource.clone()),
+        _ => Outcome::Other(answer_of(context, old, deletion)),
+    };
     let commit = op.map(|op| Commit { ops: vec![op], ..Commit::default() });
-    Ok(match commit {
-        Some(commit) if writes_answer => Plan::writing(commit, answer),
-        commit => Plan::answering(commit, answer),
-    })
+    Ok(Plan { commit, code: 200, warnings: vec![], shown })
 }
 
 /// Decides what becomes of a stored object.
@@ -86,7 +85,7 @@ pub(super) fn op_of(
 ) -> Result<Option<Op>, Status> {
     let action = match deletion {
         Deletion::Gone(_) => Action::Delete,
-        Deletion::Marked(object) => Action::Put(context.draft(object)?),
+        Deletion::Marked(object) => Action::Put(context.draft(object, None)?),
         Deletion::Unchanged(_) => return Ok(None),
     };
     Ok(Some(Op { key: old.key.clone(), expect: Expect::At(old.revision), action }))

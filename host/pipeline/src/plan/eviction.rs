@@ -24,5 +24,5 @@ pub(super) fn plan(context: &mut Context<'_, '_>) -> Result<Plan, Status> {
     let deletion = delete(context, old, &options)?;
     let op = op_of(context, old, &deletion)?.filter(|_| !options.dry_run);
     let commit = op.map(|op| Commit { ops: vec![op], ..Commit::default() });
-    Ok(Plan::answering(commit, context.answer(201, success(201, None), warnings)))
+    Ok(Plan::answering(commit, 201, success(201, None), warnings))
 }

@@ -29,7 +29,7 @@ pub(super) fn plan(context: &mut Context<'_, '_>) -> Result<Plan, Status> {
     };
     review["status"] = status;
     complete(context.env.schema, &resource.schema_type, &mut review);
-    Ok(Plan::answering(None, context.answer(201, review, warnings)))
+    Ok(Plan::answering(None, 201, review, warnings))
 }
 
 fn user_info(identity: &Identity) -> Value {

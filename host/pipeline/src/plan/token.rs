@@ -52,7 +52,7 @@ pub(super) fn plan(context: &mut Context<'_, '_>) -> Result<Plan, Status> {
     if request["spec"].get("boundObjectRef").is_none() {
         request["spec"]["boundObjectRef"] = Value::Null;
     }
-    Ok(Plan::answering(None, context.answer(201, request, warnings)))
+    Ok(Plan::answering(None, 201, request, warnings))
 }
 
 fn check_lifetime(seconds: i64) -> Result<(), Status> {

@@ -85,14 +85,17 @@ pub(super) fn finish(
     let is_removal = is_released(&new, old);
     if same_but_managers(&new, before) && !clears_managers(&new) && !is_removal {
         let shown = reply.shown.take().unwrap_or_else(|| before.clone());
-        return Ok(Plan::answering(None, context.answer(reply.code, shown, reply.warnings)));
+        return Ok(Plan::answering(None, reply.code, shown, reply.warnings));
     }
-    context.record_managers(&mut new, Some(before));
+    let managers = context.record_managers(&mut new, Some(before));
     let expect = Expect::At(old.revision);
     if is_removal {
+        if let Some(managers) = managers {
+            managers.put_into(&mut new);
+        }
         return Ok(remove(context, new, old, reply));
     }
-    context.write(old.key.clone(), expect, new, reply)
+    context.write(old.key.clone(), expect, new, managers, reply)
 }
 
 /// The last finalizer is gone: the object goes, and is answered as it was last.
@@ -100,7 +103,7 @@ fn remove(context: &Context<'_, '_>, new: Value, old: &Stored, reply: Reply) -> 
     let op = Op { key: old.key.clone(), expect: Expect::At(old.revision), action: Action::Delete };
     let commit = Commit { ops: vec![op], ..Commit::default() };
     let commit = (!context.request.options.dry_run).then_some(commit);
-    Plan::answering(commit, context.answer(reply.code, reply.shown.unwrap_or(new), reply.warnings))
+    Plan::answering(commit, reply.code, reply.shown.unwrap_or(new), reply.warnings)
 }
 
 /// `/finalize` changes the finalizers in a namespace's spec, and nothing else.

@@ -136,7 +136,7 @@ impl World {
 
     pub fn reply(&mut self, request: Request) -> Reply {
         match self.apply(request) {
-            Ok(answer) => (answer.code, answer.object),
+            Ok(answer) => (answer.code, answer.object().into_owned()),
             Err(status) => (status.code, status.to_value()),
         }
     }
@@ -144,7 +144,7 @@ impl World {
     /// The object of an answer that must be a success.
     #[track_caller]
     pub fn ok(&mut self, request: Request) -> Value {
-        self.apply(request).expect("a success").object
+        self.apply(request).expect("a success").object().into_owned()
     }
 
     /// Code and message of an answer that must be a failure.
