@@ -5,7 +5,7 @@
 
 mod complete;
 mod expected;
-mod path;
+pub(crate) mod path;
 pub(crate) mod protobuf;
 pub(crate) mod scalar;
 mod syntax;

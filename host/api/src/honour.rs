@@ -10,8 +10,9 @@ use std::sync::LazyLock;
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::decode::path::Path;
 use crate::resource::Resource;
-use crate::schema::{Field, Kind, Schema, Type};
+use crate::schema::{Field, Kind, Schema, Type, TypeId};
 
 /// What happens to a request that uses a field Berth does not honour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -45,11 +46,27 @@ impl Unhonoured {
 /// does not know have none.
 pub fn unhonoured(resource: &Resource, object: &Value) -> Vec<Unhonoured> {
     let mut found = Vec::new();
-    if let Some(root) = Schema::builtin().named(&resource.schema_type) {
-        visit(root, object, "", &mut found);
+    if let Some(root) = Schema::builtin().id_of(&resource.schema_type) {
+        visit(root, object, &Path::Root, &mut found);
     }
     found
 }
+
+/// What there is to say about one field: the rules about it, and the type in which to look further.
+struct Entry {
+    field: &'static str,
+    rules: Vec<&'static Rule>,
+    inner: Option<TypeId>,
+}
+
+/// The list by types, in the form in which every write asks it; the fields of a type sorted by name.
+static ENTRIES: LazyLock<HashMap<TypeId, Vec<Entry>>> = LazyLock::new(|| {
+    let schema = Schema::builtin();
+    let known = schema
+        .types()
+        .filter_map(|known| Some((known, schema.id_of(&known.name)?, RULES.get(&*known.name)?)));
+    known.map(|(known, id, rules)| (id, rules.entries(known))).collect()
+});
 
 /// The list; `include_str!` makes a broken one a bug of this build.
 static RULES: LazyLock<HashMap<&'static str, Rules>> = LazyLock::new(|| {
@@ -98,34 +115,46 @@ impl Rule {
     }
 }
 
-fn visit(parent: &Type, object: &Value, path: &str, found: &mut Vec<Unhonoured>) {
-    let (Some(rules), Some(fields)) = (RULES.get(&*parent.name), object.as_object()) else { return };
+impl Rules {
+    fn entries(&'static self, parent: &'static Type) -> Vec<Entry> {
+        let fields = Schema::builtin().json_fields(parent);
+        let entry = |field: &'static Field| Entry {
+            field: &field.name,
+            rules: self.unhonoured.iter().filter(|rule| *rule.field == *field.name).collect(),
+            inner: inner(field).filter(|_| self.honoured.contains(&&*field.name)),
+        };
+        fields.map(entry).filter(|entry| entry.inner.is_some() || !entry.rules.is_empty()).collect()
+    }
+}
+
+fn visit(parent: TypeId, object: &Value, path: &Path<'_>, found: &mut Vec<Unhonoured>) {
+    let (Some(entries), Some(fields)) = (ENTRIES.get(&parent), object.as_object()) else { return };
     for (name, value) in fields {
-        let here = || if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
-        for rule in rules.unhonoured.iter().filter(|rule| rule.field == name && rule.applies(value)) {
-            found.push(Unhonoured { field: here(), action: rule.action, reason: rule.because });
+        let Ok(at) = entries.binary_search_by(|entry| entry.field.cmp(name)) else { continue };
+        let (entry, here) = (&entries[at], Path::Field(path, name));
+        for rule in entry.rules.iter().filter(|rule| rule.applies(value)) {
+            found.push(Unhonoured { field: here.text(), action: rule.action, reason: rule.because });
         }
-        let Some(field) = Schema::builtin().field(parent, name) else { continue };
-        if let (Some(inner), true) = (inner(field), rules.honoured.contains(&name.as_str())) {
-            descend(inner, value, &here(), found);
+        if let Some(inner) = entry.inner {
+            descend(inner, value, &here, found);
         }
     }
 }
 
-fn descend(inner: &Type, value: &Value, path: &str, found: &mut Vec<Unhonoured>) {
+fn descend(inner: TypeId, value: &Value, path: &Path<'_>, found: &mut Vec<Unhonoured>) {
     match value {
         Value::Array(values) => {
             for (index, value) in values.iter().enumerate() {
-                visit(inner, value, &format!("{path}[{index}]"), found);
+                visit(inner, value, &Path::Index(path, index), found);
             }
         }
         value => visit(inner, value, path, found),
     }
 }
 
-fn inner(field: &Field) -> Option<&'static Type> {
+fn inner(field: &Field) -> Option<TypeId> {
     match field.kind {
-        Kind::Struct(id) => Some(Schema::builtin().get(id)),
+        Kind::Struct(id) => Some(id),
         _ => None,
     }
 }
@@ -171,7 +200,7 @@ mod tests {
                 faults.push(format!("{}.{name} must be honoured, unhonoured or covered", parent.name));
             }
             if let (true, Some(inner)) = (lists[0], inner(field)) {
-                walk(inner, false, seen, faults);
+                walk(Schema::builtin().get(inner), false, seen, faults);
             }
         }
         let known: HashSet<&str> = fields.iter().map(|field| &*field.name).collect();

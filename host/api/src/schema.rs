@@ -47,6 +47,10 @@ pub struct Type {
     pub scalar: Option<Kind>,
     /// The fields as JSON sees them: those of embedded types stand among the type's own.
     json: Vec<JsonField>,
+    /// The same fields by the digest of their names: fields are looked up many times for each request.
+    by_digest: Vec<(u32, u32)>,
+    /// Those of them that Go's encoder prints though nobody set them.
+    printed_unset: Vec<u32>,
 }
 
 #[derive(Clone, Debug)]
@@ -203,14 +207,68 @@ impl Schema {
 
     /// The field `name` of `parent` as JSON sees it: fields of embedded types are found too.
     pub fn field<'a>(&'a self, parent: &'a Type, name: &str) -> Option<&'a Field> {
-        let found = parent.json.binary_search_by(|field| (*field.name).cmp(name)).ok()?;
-        let entry = &parent.json[found];
-        Some(&self.get(entry.owner).fields[entry.index as usize])
+        let wanted = digest(name);
+        let from = parent.by_digest.partition_point(|(digest, _)| *digest < wanted);
+        let same = parent.by_digest[from..].iter().take_while(|(digest, _)| *digest == wanted);
+        let mut entries = same.map(|(_, at)| &parent.json[*at as usize]);
+        entries.find(|entry| *entry.name == *name).map(|entry| self.field_at(entry))
+    }
+
+    /// The place of the type of that name.
+    pub fn id_of(&self, name: &str) -> Option<TypeId> {
+        self.by_name.get(name).copied()
     }
 
     /// The fields of `parent` as JSON sees them, sorted by name.
     pub fn json_fields<'a>(&'a self, parent: &'a Type) -> impl Iterator<Item = &'a Field> {
-        parent.json.iter().map(|entry| &self.get(entry.owner).fields[entry.index as usize])
+        parent.json.iter().map(|entry| self.field_at(entry))
+    }
+
+    /// The fields of `parent` that Go's encoder prints though nobody set them, sorted by name.
+    pub(crate) fn printed_unset<'a>(&'a self, parent: &'a Type) -> impl Iterator<Item = &'a Field> {
+        parent.printed_unset.iter().map(|at| self.field_at(&parent.json[*at as usize]))
+    }
+
+    fn field_at(&self, entry: &JsonField) -> &Field {
+        &self.get(entry.owner).fields[entry.index as usize]
+    }
+
+    /// Fills in what is looked up in a type by the JSON names of its fields.
+    fn index(&mut self, id: TypeId, json: Vec<JsonField>) {
+        let positions = || (0..).zip(&json);
+        let mut by_digest: Vec<(u32, u32)> =
+            positions().map(|(at, entry)| (digest(&entry.name), at)).collect();
+        by_digest.sort_unstable();
+        let printed = |entry: &JsonField| is_printed_unset(self.get(id), self.field_at(entry));
+        let printed_unset = positions().filter(|(_, entry)| printed(entry)).map(|(at, _)| at).collect();
+        let indexed = &mut self.types[id.0 as usize];
+        (indexed.json, indexed.by_digest, indexed.printed_unset) = (json, by_digest, printed_unset);
+    }
+}
+
+/// Length and three bytes of a name: enough to tell most fields of a type apart without comparing texts.
+fn digest(name: &str) -> u32 {
+    let bytes = name.as_bytes();
+    let at = |index: usize| bytes.get(index).copied().unwrap_or_default();
+    u32::from_be_bytes([bytes.len() as u8, at(0), at(bytes.len() / 2), at(bytes.len().wrapping_sub(1))])
+}
+
+/// Whether Go's encoder prints a field of `parent` that nobody set.
+fn is_printed_unset(parent: &Type, field: &Field) -> bool {
+    match (field.shape, field.kind) {
+        _ if field.pointer => !field.omit_empty,
+        // The one time that Go's encoder leaves out (`omitzero`).
+        (Shape::Single, Kind::Time) if &*parent.name == "meta.v1.ObjectMeta" => false,
+        (
+            Shape::Single,
+            Kind::Struct(_)
+            | Kind::Time
+            | Kind::MicroTime
+            | Kind::Quantity
+            | Kind::IntOrString
+            | Kind::Duration,
+        ) => true,
+        _ => !field.omit_empty,
     }
 }
 

@@ -14,6 +14,9 @@ pub struct Timestamp {
     micros: i64,
 }
 
+/// `2026-11-21T10:45:13.000123Z`
+const LENGTH_MAX: usize = 27;
+
 impl Timestamp {
     /// The moment `micros` microseconds after the epoch.
     pub const fn from_micros(micros: i64) -> Self {
@@ -47,14 +50,15 @@ impl Timestamp {
 
     /// `2026-11-21T10:45:13Z`, the form of `meta/v1.Time`.
     pub fn rfc3339(self) -> String {
-        let (date, second_of_day) = self.civil();
-        format!("{date}T{}Z", clock(second_of_day))
+        let mut text = self.date_and_clock();
+        text.push('Z');
+        text
     }
 
     /// `2026-11-21T10:45:13.000123Z`, the form of `meta/v1.MicroTime`.
     pub fn rfc3339_micro(self) -> String {
-        let (date, second_of_day) = self.civil();
-        format!("{date}T{}.{:06}Z", clock(second_of_day), self.micros.rem_euclid(MICROS_PER_SECOND))
+        let fraction = self.micros.rem_euclid(MICROS_PER_SECOND);
+        format!("{}.{fraction:06}Z", self.date_and_clock())
     }
 
     /// Reads any RFC 3339 time, with or without a fraction, with `Z` or a numeric offset; `None` for anything else.
@@ -83,10 +87,25 @@ impl Timestamp {
         Some(Self { micros: seconds * MICROS_PER_SECOND + fraction_micros })
     }
 
-    fn civil(self) -> (String, i64) {
-        let seconds = self.seconds();
-        let (year, month, day) = civil_from_days(seconds.div_euclid(SECONDS_PER_DAY));
-        (format!("{year:04}-{month:02}-{day:02}"), seconds.rem_euclid(SECONDS_PER_DAY))
+    /// `2026-11-21T10:45:13`. Every object says when it was made and who wrote when: digit by digit this takes a tenth of
+    /// what formatting takes.
+    fn date_and_clock(self) -> String {
+        let (year, month, day) = civil_from_days(self.seconds().div_euclid(SECONDS_PER_DAY));
+        let second = self.seconds().rem_euclid(SECONDS_PER_DAY);
+        let mut text = String::with_capacity(LENGTH_MAX);
+        if (0..10_000).contains(&year) {
+            push_two(&mut text, year / 100);
+            push_two(&mut text, year % 100);
+        } else {
+            text.push_str(&format!("{year:04}"));
+        }
+        let rest =
+            [('-', month), ('-', day), ('T', second / 3600), (':', second / 60 % 60), (':', second % 60)];
+        for (before, number) in rest {
+            text.push(before);
+            push_two(&mut text, number);
+        }
+        text
     }
 }
 
@@ -96,8 +115,11 @@ impl fmt::Display for Timestamp {
     }
 }
 
-fn clock(second_of_day: i64) -> String {
-    format!("{:02}:{:02}:{:02}", second_of_day / 3600, second_of_day / 60 % 60, second_of_day % 60)
+/// Appends a number below 100 with two digits.
+fn push_two(text: &mut String, number: i64) {
+    for digit in [number / 10, number % 10] {
+        text.push(char::from(b'0' + digit as u8));
+    }
 }
 
 fn digits(text: &str) -> Option<i64> {

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use berth_control::{EventNote, Recorder};
+use berth_pipeline::Verb;
 use berth_pipeline::cluster::Cluster;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 
 /// Events that wait to be written; more are dropped: an event is a courtesy, and must not hold up or crowd out work.
 const WAITING_MAX: usize = 1_024;
 
-/// Events of one component under way to the disk together.
-const TOGETHER_MAX: usize = 32;
+/// Events of one component that go to the disk together: as many as a round of the scheduler places.
+const TOGETHER_MAX: usize = 256;
 
 /// Takes events of one component.
 #[derive(Clone)]
@@ -22,19 +23,19 @@ impl EventSink {
     /// Starts the writer of `component`'s events; it ends with the last clone of the sink.
     pub fn start(cluster: Arc<Cluster>, component: &'static str) -> Self {
         let (waiting, mut notes) = mpsc::channel(WAITING_MAX);
-        let together = Arc::new(Semaphore::new(TOGETHER_MAX));
         let mut recorder = Recorder::new(component, cluster.catalogue().clone());
         tokio::spawn(async move {
-            while let Some(note) = notes.recv().await {
-                let Some(request) = recorder.record(note, cluster.now()) else { continue };
-                let Ok(permit) = together.clone().acquire_owned().await else { return };
-                let cluster = cluster.clone();
-                tokio::spawn(async move {
-                    if let Err(error) = cluster.apply(request).await {
+            let mut taken = Vec::with_capacity(TOGETHER_MAX);
+            while notes.recv_many(&mut taken, TOGETHER_MAX).await > 0 {
+                let now = cluster.now();
+                let requests = taken.drain(..).filter_map(|note| recorder.record(note, now));
+                // A repeat is counted in an event that may be among the new ones.
+                let (new, repeats): (Vec<_>, Vec<_>) = requests.partition(|r| r.verb == Verb::Create);
+                for requests in [new, repeats] {
+                    for error in cluster.apply_each(requests).await.into_iter().filter_map(Result::err) {
                         tracing::debug!(component, "an event could not be written: {error}");
                     }
-                    drop(permit);
-                });
+                }
             }
         });
         Self { waiting }

@@ -1,21 +1,23 @@
 //! Measures durable writes: `cargo run --release -p berth-pipeline --example writes [DIRECTORY]`.
 //!
-//! ConfigMap creates (1 KiB) from 1 and from 8 clients, each acknowledged on disk, and pods bound in batches.
+//! What planning a create costs alone, ConfigMap creates (1 KiB) from some clients, each acknowledged on disk, and pods
+//! bound in batches.
 #![allow(clippy::unwrap_used)] // a measurement that goes wrong may stop
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use berth_api::kinds;
+use berth_api::{Schema, kinds};
 use berth_pipeline::{
-    Atomicity, Binding, Body, Cluster, Config, Identity, NoTokens, NodePorts, Options, Request,
-    RoleAuthorizer, ServiceCidr, SystemClock, Verb, plan_bindings,
+    Atomicity, Binding, Body, Clock, Cluster, Config, Env, Identity, NoTokens, NodePorts, Options, RandomIds,
+    Request, RoleAuthorizer, ServiceCidr, SystemClock, Verb, plan_bindings,
 };
 use berth_state::Key;
 use berth_store::SqliteStore;
 use serde_json::{Value, json};
 
 const SECONDS: u64 = 3;
+const PLANS: u32 = 20_000;
 const PODS: usize = 20_000;
 const BINDINGS_PER_BATCH: usize = 512;
 
@@ -36,6 +38,11 @@ async fn main() {
         api_port: 6443,
     };
     let cluster = Cluster::start(store, config).await.unwrap();
+    cluster
+        .apply(create(&cluster, "serviceaccounts", &json!({"metadata": {"name": "default"}})))
+        .await
+        .unwrap();
+    measure_planning(&cluster);
     for clients in [1, 8, 64] {
         measure_creates(&cluster, clients).await;
     }
@@ -57,6 +64,56 @@ fn create(cluster: &Cluster, resource: &str, object: &Value) -> Request {
     }
 }
 
+fn config_map(name: &str) -> Value {
+    json!({"metadata": {"name": name}, "data": {"k": "x".repeat(1024)}})
+}
+
+fn pod(name: &str) -> Value {
+    let resources = json!({"requests": {"cpu": "100m", "memory": "128Mi"}});
+    let spec = json!({"containers": [{"name": "c", "image": "app:1", "resources": resources}]});
+    json!({"metadata": {"name": name, "labels": {"app": "a"}}, "spec": spec})
+}
+
+/// As the scheduler tells of a pod that it placed.
+fn event(name: &str) -> Value {
+    let now = SystemClock.now().rfc3339();
+    let about = json!({"kind": "Pod", "apiVersion": "v1", "name": name, "namespace": "default", "uid": "u"});
+    json!({
+        "metadata": {"name": name, "namespace": "default"}, "involvedObject": about, "reason": "Scheduled",
+        "message": "Successfully assigned default/p to node-1", "type": "Normal",
+        "source": {"component": "default-scheduler"}, "reportingComponent": "default-scheduler",
+        "reportingInstance": "", "firstTimestamp": now, "lastTimestamp": now, "count": 1,
+    })
+}
+
+fn measure_planning(cluster: &Cluster) {
+    for (resource, object) in [("configmaps", config_map("a")), ("pods", pod("a")), ("events", event("a"))] {
+        let request = create(cluster, resource, &object);
+        let start = Instant::now();
+        for _ in 0..PLANS {
+            let plan = cluster.read(|state| {
+                let mut env = Env {
+                    catalogue: cluster.catalogue(),
+                    schema: Schema::builtin(),
+                    authorizer: &RoleAuthorizer,
+                    admission: &[],
+                    tokens: &NoTokens,
+                    now: cluster.now(),
+                    ids: &mut RandomIds::default(),
+                    services: ServiceCidr::parse("10.96.0.0/16").unwrap(),
+                    node_ports: &NodePorts::default(),
+                };
+                berth_pipeline::plan(state, &mut env, &request)
+            });
+            assert!(plan.is_ok());
+        }
+        println!(
+            "{resource}: a create is planned in {:.1} µs",
+            start.elapsed().as_secs_f64() * 1e6 / f64::from(PLANS)
+        );
+    }
+}
+
 async fn measure_creates(cluster: &Arc<Cluster>, clients: usize) {
     let start = Instant::now();
     let tasks: Vec<_> = (0..clients)
@@ -66,9 +123,8 @@ async fn measure_creates(cluster: &Arc<Cluster>, clients: usize) {
                 let mut times = vec![];
                 while start.elapsed() < Duration::from_secs(SECONDS) {
                     let name = format!("c{clients}-{client}-{}", times.len());
-                    let object = json!({"metadata": {"name": name}, "data": {"k": "x".repeat(1024)}});
                     let begin = Instant::now();
-                    cluster.apply(create(&cluster, "configmaps", &object)).await.unwrap();
+                    cluster.apply(create(&cluster, "configmaps", &config_map(&name))).await.unwrap();
                     times.push(begin.elapsed());
                 }
                 times
@@ -86,21 +142,13 @@ async fn measure_creates(cluster: &Arc<Cluster>, clients: usize) {
 }
 
 async fn measure_bindings(cluster: &Arc<Cluster>) {
-    cluster
-        .apply(create(cluster, "serviceaccounts", &json!({"metadata": {"name": "default"}})))
-        .await
-        .unwrap();
     let start = Instant::now();
     let makers: Vec<_> = (0..64)
         .map(|maker| {
             let cluster = cluster.clone();
             tokio::spawn(async move {
                 for n in (maker..PODS).step_by(64) {
-                    let spec = json!({"containers": [{"name": "c", "image": "app:1",
-                        "resources": {"requests": {"cpu": "100m", "memory": "128Mi"}}}]});
-                    let pod =
-                        json!({"metadata": {"name": format!("p{n}"), "labels": {"app": "a"}}, "spec": spec});
-                    cluster.apply(create(&cluster, "pods", &pod)).await.unwrap();
+                    cluster.apply(create(&cluster, "pods", &pod(&format!("p{n}")))).await.unwrap();
                 }
             })
         })

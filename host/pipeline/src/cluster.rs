@@ -1,6 +1,7 @@
 //! The shell around [`plan`](crate::plan::plan): makes commits durable, publishes them, wakes who waits for them.
 
 mod bind;
+mod each;
 mod errors;
 mod feed;
 mod load;
@@ -150,6 +151,11 @@ struct Shared {
     feed: Feed,
 }
 
+/// Whether a write chooses addresses or ports from what the state shows as free.
+fn allocates(request: &Request) -> bool {
+    &*request.resource.id == "services"
+}
+
 impl Cluster {
     /// Loads the state from the store, starts the writer, and makes the objects every cluster has.
     ///
@@ -195,9 +201,9 @@ impl Cluster {
     /// # Errors
     /// As [`Cluster::apply`]; 409 when the lease is lost.
     pub async fn apply_fenced(&self, request: Request, fence: Option<&Fence>) -> Result<Answer, Status> {
-        let _guard = match &*request.resource.id {
-            "services" => Some(self.allocating.lock().await),
-            _ => None,
+        let _guard = match allocates(&request) {
+            true => Some(self.allocating.lock().await),
+            false => None,
         };
         for _ in 0..PLANS_MAX {
             let mut plan = self.plan(&request)?;

@@ -307,6 +307,31 @@ async fn bindings_stand_alone_or_together() {
 }
 
 #[tokio::test]
+async fn writes_go_together_and_are_answered_one_by_one() {
+    let cluster = start(&MemoryStore::default()).await;
+    let object = |name: &str| json!({"metadata": {"name": name}});
+    let service = |name: &str| json!({"metadata": {"name": name}, "spec": {"ports": [{"port": 80}]}});
+    let requests = vec![
+        create(&cluster, "configmaps", object("a")),
+        create(&cluster, "configmaps", object("A")),
+        create(&cluster, "services", service("s")),
+        create(&cluster, "services", service("t")),
+        create(&cluster, "configmaps", object("a")),
+        create(&cluster, "configmaps", object("b")),
+    ];
+    let results = cluster.apply_each(requests).await;
+    let told: Vec<Result<String, Reason>> = results
+        .iter()
+        .map(|result| result.as_ref().map(|answer| answer.name().to_owned()).map_err(|status| status.reason))
+        .collect();
+    let (ok, taken) = (|name: &str| Ok(name.to_owned()), Err(Reason::AlreadyExists));
+    assert_eq!(told, [ok("a"), Err(Reason::Invalid), ok("s"), ok("t"), taken, ok("b")]);
+    let address = |at: usize| results[at].as_ref().unwrap().object()["spec"]["clusterIP"].clone();
+    assert_ne!(address(2), address(3));
+    assert!(cluster.apply_each(vec![]).await.is_empty());
+}
+
+#[tokio::test]
 async fn blobs_are_kept_by_digest() {
     let cluster = start(&MemoryStore::new()).await;
     let digest = cluster.put_blob(Bytes::from_static(b"abc")).await.unwrap();

@@ -17,13 +17,17 @@ pub fn complete(schema: &Schema, schema_type: &str, object: &mut Value) {
 }
 
 fn structure(schema: &Schema, parent: &Type, fields: &mut Map<String, Value>) {
-    for field in schema.json_fields(parent) {
-        match fields.get_mut(&*field.name) {
-            None | Some(Value::Null) => absent(schema, parent, field, fields),
-            Some(value) if is_omitted(field, value) => {
-                fields.remove(&*field.name);
-            }
-            Some(value) => present(schema, field, value),
+    fields.retain(|name, value| match schema.field(parent, name) {
+        Some(field) if is_omitted(field, value) => false,
+        Some(field) => {
+            present(schema, field, value);
+            true
+        }
+        None => true,
+    });
+    for field in schema.printed_unset(parent) {
+        if !fields.contains_key(&*field.name) {
+            fields.insert(field.name.to_string(), unset(schema, field));
         }
     }
 }
@@ -44,31 +48,16 @@ fn present(schema: &Schema, field: &Field, value: &mut Value) {
     }
 }
 
-fn absent(schema: &Schema, parent: &Type, field: &Field, fields: &mut Map<String, Value>) {
-    let value = match (field.shape, field.kind) {
-        _ if field.pointer => (!field.omit_empty).then_some(Value::Null),
+/// What Go's encoder prints for a field that nobody set.
+fn unset(schema: &Schema, field: &Field) -> Value {
+    match (field.shape, field.kind) {
+        _ if field.pointer => Value::Null,
         (Shape::Single, Kind::Struct(id)) => {
             let mut inner = Map::new();
             structure(schema, schema.get(id), &mut inner);
-            Some(inner.into())
+            inner.into()
         }
-        // The one time that Go's encoder leaves out (`omitzero`).
-        (Shape::Single, Kind::Time) if &*parent.name == "meta.v1.ObjectMeta" => None,
-        (Shape::Single, Kind::Time | Kind::MicroTime) => Some(Value::Null),
-        (Shape::Single, Kind::Quantity | Kind::IntOrString | Kind::Duration) => {
-            Some(scalar::zero(field.kind))
-        }
-        (Shape::Single, Kind::AnyObject | Kind::Any) => (!field.omit_empty).then_some(Value::Null),
-        _ if field.omit_empty => None,
-        (Shape::Single, kind) => Some(scalar::zero(kind)),
-        (Shape::List | Shape::Map, _) => Some(Value::Null),
-    };
-    match value {
-        Some(value) => {
-            fields.insert(field.name.to_string(), value);
-        }
-        None => {
-            fields.remove(&*field.name);
-        }
+        (Shape::Single, kind) => scalar::zero(kind),
+        (Shape::List | Shape::Map, _) => Value::Null,
     }
 }

@@ -1,7 +1,7 @@
 //! Where a walk is, for the messages.
 
 /// Where the walk is: a list on the stack, so that paths cost nothing until one is printed.
-pub(super) enum Path<'p> {
+pub(crate) enum Path<'p> {
     Root,
     Field(&'p Path<'p>, &'p str),
     Key(&'p Path<'p>, &'p str),
@@ -10,14 +10,14 @@ pub(super) enum Path<'p> {
 
 impl Path<'_> {
     /// `spec.containers[0].name`.
-    pub(super) fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let mut text = String::new();
         self.write(&mut text, index_or_key);
         text
     }
 
     /// `spec.containers.name`: Go's type errors name fields only, neither indexes nor keys.
-    pub(super) fn fields(&self) -> String {
+    pub(crate) fn fields(&self) -> String {
         let mut text = String::new();
         self.write(&mut text, |_, _| {});
         text

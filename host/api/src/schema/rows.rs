@@ -115,6 +115,8 @@ pub(super) fn extend(schema: &mut Schema, text: &str) -> Result<(), SchemaError>
             atomic: row.map_type == "atomic",
             scalar: scalar(&row.scalar),
             json: Vec::new(),
+            by_digest: Vec::new(),
+            printed_unset: Vec::new(),
         };
     }
     // All types, not only the new ones: a type that was replaced may be embedded in others.
@@ -122,7 +124,7 @@ pub(super) fn extend(schema: &mut Schema, text: &str) -> Result<(), SchemaError>
         let mut json = Vec::new();
         flatten(&grown, id, 0, &mut json)?;
         json.sort_by(|a, b| a.name.cmp(&b.name));
-        grown.types[id.0 as usize].json = json;
+        grown.index(id, json);
     }
     *schema = grown;
     Ok(())
@@ -247,6 +249,8 @@ impl Type {
             atomic: false,
             scalar: None,
             json: Vec::new(),
+            by_digest: Vec::new(),
+            printed_unset: Vec::new(),
         }
     }
 }

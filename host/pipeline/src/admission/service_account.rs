@@ -3,6 +3,7 @@
 use berth_api::Status;
 use berth_api::kinds::view::{at, list_at, str_at};
 use berth_state::Key;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Review;
@@ -27,17 +28,28 @@ pub(super) fn mutate(review: &Review<'_>, pod: &mut Value, suffix: &str) -> Resu
     pod["spec"]["serviceAccount"] = name.as_str().into();
     let account = account(review, &name)?;
     if list_at(pod, "spec.imagePullSecrets").is_empty()
-        && let Some(secrets) = at(&account, "imagePullSecrets")
+        && let Some(secrets) = account.image_pull_secrets
     {
-        pod["spec"]["imagePullSecrets"] = secrets.clone();
+        pod["spec"]["imagePullSecrets"] = secrets;
     }
-    if wants_token(pod, &account) {
+    let own_wish = at(pod, "spec.automountServiceAccountToken").and_then(Value::as_bool);
+    if own_wish.or(account.automount_service_account_token).unwrap_or(true) {
         mount_token(pod, suffix);
     }
     Ok(())
 }
 
-fn account(review: &Review<'_>, name: &str) -> Result<Value, Status> {
+/// What of a service account its pods get. A pod's own word on the token counts first; without any they get one.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Account {
+    #[serde(default)]
+    image_pull_secrets: Option<Value>,
+    #[serde(default)]
+    automount_service_account_token: Option<bool>,
+}
+
+fn account(review: &Review<'_>, name: &str) -> Result<Account, Status> {
     let namespace = review.namespace;
     let Some(stored) = review.state.get(&Key::new("serviceaccounts", namespace, name)) else {
         let why = format!(
@@ -47,14 +59,6 @@ fn account(review: &Review<'_>, name: &str) -> Result<Value, Status> {
     };
     serde_json::from_slice(stored.bytes())
         .map_err(|error| Status::internal(format!("{} cannot be read: {error}", stored.key)))
-}
-
-/// The pod's word, else the account's, else yes.
-fn wants_token(pod: &Value, account: &Value) -> bool {
-    let word = |object: &Value, path: &str| at(object, path).and_then(Value::as_bool);
-    word(pod, "spec.automountServiceAccountToken")
-        .or_else(|| word(account, "automountServiceAccountToken"))
-        .unwrap_or(true)
 }
 
 fn mount_token(pod: &mut Value, suffix: &str) {
