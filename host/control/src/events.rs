@@ -128,15 +128,37 @@ impl Seen {
 /// Deletes an event when nobody repeated it for [`EVENT_TTL_MS`].
 pub(crate) fn expire(writer: &Writer, event: &Stored, now: Timestamp) -> Outcome {
     let mut outcome = Outcome::default();
-    let value = writer.value(event);
-    let last =
-        ["lastTimestamp", "eventTime"].into_iter().find_map(|key| Timestamp::parse(value[key].as_str()?));
-    let last = last.or(event.meta().creation_timestamp).unwrap_or(now);
-    let expires = last.plus_millis(EVENT_TTL_MS);
+    let last = last_seen(&writer.value(event), event.meta().creation_timestamp, now);
+    let expires = last.unwrap_or(now).plus_millis(EVENT_TTL_MS);
     if expires <= now {
         outcome.push(Step::new(writer.delete(event, "Background")).optional());
     } else {
         outcome.look_again(expires);
     }
     outcome
+}
+
+/// When an event was made or last repeated, whichever is later: a client may tell of what happened long ago. What is to
+/// happen yet counts when it has: a client whose clock is ahead cannot keep its events for ever.
+fn last_seen(event: &Value, created: Option<Timestamp>, now: Timestamp) -> Option<Timestamp> {
+    let told = ["lastTimestamp", "eventTime"].map(|key| event[key].as_str().and_then(Timestamp::parse));
+    told.into_iter().flatten().filter(|told| *told <= now).chain(created).max()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_counts_from_its_making_or_its_last_repeat() {
+        let at = |text: &str| Timestamp::parse(text).unwrap();
+        let created = Some(at("2026-01-01T10:00:00Z"));
+        let old = json!({"lastTimestamp": "2024-01-01T00:00:00Z", "eventTime": null});
+        let now = at("2026-01-01T11:00:00Z");
+        assert_eq!(last_seen(&old, created, now), created);
+        assert_eq!(last_seen(&json!({"lastTimestamp": "2090-01-01T00:00:00Z"}), created, now), created);
+        let repeated = json!({"lastTimestamp": "2026-01-01T10:30:00Z"});
+        assert_eq!(last_seen(&repeated, created, now), Some(at("2026-01-01T10:30:00Z")));
+        assert_eq!(last_seen(&json!({}), None, now), None);
+    }
 }
