@@ -33,7 +33,7 @@ use std::time::Duration;
 /// | a Lease keeps the fields of coordinated leader election | | | | | | | | 1 | |
 const PASSING: [(&str, u32); 9] = [
     ("decoding", 118),
-    ("defaulting", 38),
+    ("defaulting", 39),
     ("discovery", 60),
     ("machinery", 248),
     ("patches", 89),
