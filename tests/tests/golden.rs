@@ -8,17 +8,38 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-/// How many steps of each area pass. These numbers only ever go up; what is missing are mostly steps for kinds that Berth does
-/// not have yet, on which the later steps of their scenarios hang.
+/// How many steps of each area pass. These numbers only ever go up. (Two of `machinery` are left out: a pod that is bound
+/// to a node that is not there goes at once, and whether it is seen before is chance.)
+///
+/// What does not pass, in steps of decoding, defaulting, discovery, machinery, patches, protobuf, tables, validation and
+/// watching:
+///
+/// | cause | de | df | di | ma | pa | pr | ta | va | wa |
+/// |---|---|---|---|---|---|---|---|---|---|
+/// | kinds that are not served yet | | 68 | 68 | 30 | 15 | 12 | 43 | 146 | 14 |
+/// | server-side apply, and what hangs on it | 1 | | 4 | 4 | 50 | | | | |
+/// | fields of pods that are not honoured yet: refused, or warned of | | 10 | | | | | | 2 | |
+/// | Services warn that they are not routed yet | | 14 | | 2 | 3 | 2 | 1 | 3 | |
+/// | events as `events.k8s.io/v1` | | 4 | 1 | | | 1 | | 5 | 1 |
+/// | ephemeral containers, resize, proxies | | | 2 | 14 | | | | | |
+/// | levels of pod security: a warning that pods are not held against them | | | | 4 | | | | | |
+/// | more is accepted (gzip, nesting), or a client's mistake is no 500 | 2 | | | 3 | 1 | | | | 1 |
+/// | a node brings its conditions when it registers, so it is not tainted first | | 1 | | | | | | 1 | |
+/// | values as Go prints them, wordings of our own | 1 | | | 1 | | | | 4 | |
+/// | discovery in protobuf, OpenAPI of `/version` | | | 1 | | | 2 | | | |
+/// | malformed managedFields are refused | | | | 1 | | | | | |
+/// | a Deployment's generation does not count its annotations | | | | 1 | | | | | |
+/// | a pod of a node that is not there goes at once | | | | 1 | | | | | |
+/// | a Lease keeps the fields of coordinated leader election | | | | | | | | 1 | |
 const PASSING: [(&str, u32); 9] = [
-    ("decoding", 117),
+    ("decoding", 118),
     ("defaulting", 38),
-    ("discovery", 51),
-    ("machinery", 228),
-    ("patches", 87),
-    ("protobuf", 56),
-    ("tables", 23),
-    ("validation", 149),
+    ("discovery", 60),
+    ("machinery", 248),
+    ("patches", 89),
+    ("protobuf", 60),
+    ("tables", 25),
+    ("validation", 158),
     ("watching", 39),
 ];
 

@@ -14,6 +14,7 @@ mod plugin;
 mod plugin_binding;
 mod pod;
 mod replica_set;
+mod review;
 mod secret;
 mod selector;
 pub mod service;
@@ -29,7 +30,7 @@ use crate::status::Problems;
 /// Every kind that is served from the first start on, in the order in which discovery lists them.
 pub fn catalogue() -> Catalogue {
     let mut catalogue = Catalogue::default();
-    for resource in [
+    let stored = [
         config_map::resource(),
         event::resource(),
         namespace::resource(),
@@ -43,7 +44,9 @@ pub fn catalogue() -> Catalogue {
         lease::resource(),
         plugin_binding::resource(),
         plugin::resource(),
-    ] {
+    ];
+    let posted = [review::bindings()].into_iter().chain(review::of_authentication());
+    for resource in stored.into_iter().chain(posted).chain(review::of_authorization()) {
         catalogue.register(resource);
     }
     catalogue
@@ -115,6 +118,7 @@ fn plain() -> Behaviour {
         fields: |_| Vec::new(),
         columns: name_and_age,
         cells: |object, now| vec![view::name(object).into(), view::age(object, now).into()],
+        row_conditions: |_| Vec::new(),
     }
 }
 
@@ -156,6 +160,6 @@ fn age_column() -> Column {
     column("Age", "string", 0, "Time since the object was created.")
 }
 
-fn column(name: &str, kind: &'static str, priority: i32, description: &str) -> Column {
+pub(crate) fn column(name: &str, kind: &'static str, priority: i32, description: &str) -> Column {
     Column { name: name.to_owned(), kind, format: "", description: description.to_owned(), priority }
 }

@@ -64,6 +64,8 @@ pub struct Behaviour {
     pub columns: fn() -> Vec<Column>,
     /// The cells of one row, as many as there are columns. `(object, now)`
     pub cells: fn(&Value, Timestamp) -> Vec<Value>,
+    /// What a row says of its object beyond the cells (`metav1.TableRowCondition`): clients may hide what is completed.
+    pub row_conditions: fn(&Value) -> Vec<Value>,
 }
 
 /// One kind the server serves.
@@ -134,6 +136,11 @@ impl Resource {
     /// `Pod` or `Deployment.apps`: how messages name the kind.
     pub fn qualified_kind(&self) -> String {
         if self.group.is_empty() { self.kind.clone() } else { format!("{}.{}", self.kind, self.group) }
+    }
+
+    /// Whether there are objects of this kind; if not, it is only ever posted and answered.
+    pub fn is_stored(&self) -> bool {
+        self.verbs.contains(&"get")
     }
 
     /// The subresource `name`, when this resource has it.

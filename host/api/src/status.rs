@@ -140,6 +140,19 @@ impl Problems {
     pub fn is_empty(&self) -> bool {
         self.causes.is_empty()
     }
+
+    /// All problems in one line, as the API server writes them: a single one plainly, several as a bracketed list in
+    /// which nothing stands twice.
+    pub fn text(&self) -> String {
+        let mut lines: Vec<String> = Vec::with_capacity(self.causes.len());
+        for cause in &self.causes {
+            let line = format!("{}: {}", cause.field, cause.message);
+            if !lines.contains(&line) {
+                lines.push(line);
+            }
+        }
+        if lines.len() == 1 { lines.swap_remove(0) } else { format!("[{}]", lines.join(", ")) }
+    }
 }
 
 /// A failed request, as the body of the answer says it.
@@ -203,12 +216,9 @@ impl Status {
         Self::of(Reason::Forbidden, message, resource.plural_details(name))
     }
 
-    /// `Pod "web" is invalid: …` with every cause, one or a bracketed list as the API server writes it.
+    /// `Pod "web" is invalid: …` with every cause.
     pub fn invalid(resource: &Resource, name: &str, problems: Problems) -> Self {
-        let lines: Vec<String> =
-            problems.causes.iter().map(|c| format!("{}: {}", c.field, c.message)).collect();
-        let text = if lines.len() == 1 { lines[0].clone() } else { format!("[{}]", lines.join(", ")) };
-        let message = format!("{} \"{name}\" is invalid: {text}", resource.qualified_kind());
+        let message = format!("{} \"{name}\" is invalid: {}", resource.qualified_kind(), problems.text());
         let details = Details {
             name: name.to_owned(),
             group: resource.group.clone(),
@@ -279,3 +289,19 @@ impl Cause {
 /// What a stale write is told ([`Status::conflict`]).
 pub const MODIFIED: &str =
     "the object has been modified; please apply your changes to the latest version and try again";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_says_nothing_twice() {
+        let mut problems = Problems::default();
+        problems.required("a", "");
+        assert_eq!(problems.text(), "a: Required value");
+        problems.required("a", "");
+        assert_eq!((problems.text(), problems.causes.len()), ("a: Required value".to_owned(), 2));
+        problems.required("b", "here");
+        assert_eq!(problems.text(), "[a: Required value, b: Required value: here]");
+    }
+}

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::kinds::{self, view};
 use crate::resource::{Column, Resource};
 use crate::time::Timestamp;
 
@@ -49,19 +50,54 @@ pub fn table<'a>(
     now: Timestamp,
 ) -> Value {
     let row = |object: &Value| {
-        let shown = match include {
-            IncludeObject::None => Value::Null,
-            IncludeObject::Metadata => partial_object_metadata(object, version),
-            IncludeObject::Object => object.clone(),
-        };
-        json!({ "cells": (resource.behaviour.cells)(object, now), "object": shown })
+        let cells = (resource.behaviour.cells)(object, now);
+        let mut row = json!({ "cells": cells, "object": shown(object, include, version) });
+        let conditions = (resource.behaviour.row_conditions)(object);
+        if !conditions.is_empty() {
+            row["conditions"] = conditions.into();
+        }
+        row
     };
+    let rows = objects.into_iter().map(row).collect();
+    assemble(&(resource.behaviour.columns)(), rows, list_metadata, version)
+}
+
+/// Builds a Table of one `autoscaling/v1` Scale.
+pub fn scale_table(
+    scale: &Value,
+    metadata: Value,
+    include: IncludeObject,
+    version: &str,
+    now: Timestamp,
+) -> Value {
+    let columns = [
+        kinds::column("Name", "string", 0, "Name of the object that is scaled."),
+        kinds::column("Desired", "integer", 0, "How many pods are wanted."),
+        kinds::column("Available", "integer", 0, "How many pods there are."),
+        kinds::column("Age", "string", 0, "Time since the object was created."),
+    ];
+    let count = |path: &str| view::int_at(scale, path).unwrap_or_default();
+    let cells =
+        json!([view::name(scale), count("spec.replicas"), count("status.replicas"), view::age(scale, now),]);
+    let row = json!({ "cells": cells, "object": shown(scale, include, version) });
+    assemble(&columns, vec![row], metadata, version)
+}
+
+fn shown(object: &Value, include: IncludeObject, version: &str) -> Value {
+    match include {
+        IncludeObject::None => Value::Null,
+        IncludeObject::Metadata => partial_object_metadata(object, version),
+        IncludeObject::Object => object.clone(),
+    }
+}
+
+fn assemble(columns: &[Column], rows: Vec<Value>, metadata: Value, version: &str) -> Value {
     json!({
         "kind": "Table",
         "apiVersion": format!("meta.k8s.io/{version}"),
-        "metadata": list_metadata,
-        "columnDefinitions": (resource.behaviour.columns)().iter().map(definition).collect::<Vec<_>>(),
-        "rows": objects.into_iter().map(row).collect::<Vec<_>>(),
+        "metadata": metadata,
+        "columnDefinitions": columns.iter().map(definition).collect::<Vec<_>>(),
+        "rows": rows,
     })
 }
 
@@ -146,7 +182,7 @@ fn two(large: i64, large_unit: &str, small: i64, small_unit: &str) -> String {
 mod tests {
     use serde_json::json;
 
-    use super::{IncludeObject, age, human_duration, partial_object_metadata_list};
+    use super::{IncludeObject, age, human_duration, partial_object_metadata_list, scale_table, table};
     use crate::time::Timestamp;
 
     #[test]
@@ -178,6 +214,27 @@ mod tests {
         assert_eq!(age(Some("1970-01-01T00:16:30Z"), now), "10s");
         assert_eq!(age(None, now), "<unknown>");
         assert_eq!(age(Some("x"), now), "<unknown>");
+    }
+
+    #[test]
+    fn a_row_says_that_its_pod_is_done() {
+        let catalogue = crate::kinds::catalogue();
+        let pods = catalogue.named("pods").unwrap();
+        let now = Timestamp::from_seconds(0);
+        let row = |phase: &str| {
+            let pod = json!({"status": {"phase": phase}});
+            table(pods, [&pod], json!({}), IncludeObject::None, "v1", now)["rows"][0].clone()
+        };
+        assert_eq!(row("Running").get("conditions"), None);
+        assert_eq!(row("Failed")["conditions"][0]["reason"], "Failed");
+    }
+
+    #[test]
+    fn a_scale_has_columns_of_its_own() {
+        let scale = json!({"metadata": {"name": "w"}, "spec": {"replicas": 3}, "status": {"replicas": 2}});
+        let table = scale_table(&scale, json!({}), IncludeObject::None, "v1", Timestamp::from_seconds(0));
+        assert_eq!(table["rows"][0]["cells"], json!(["w", 3, 2, "<unknown>"]));
+        assert_eq!(table["columnDefinitions"].as_array().unwrap().len(), 4);
     }
 
     #[test]

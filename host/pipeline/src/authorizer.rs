@@ -6,8 +6,17 @@ use berth_api::status::Details;
 use berth_api::{Reason, Status};
 use berth_state::{Key, State};
 
-use crate::identity::{Attributes, Authorizer, Decision, Identity, Verb};
+use crate::identity::{Attributes, Authorizer, Decision, Identity, PathRule, ResourceRule, Rules, Verb};
 use uses::Used;
+
+const MASTERS: &str = "system:masters";
+const AUTHENTICATED: &str = "system:authenticated";
+
+/// The reviews that are about whoever posts them, by group.
+const SELF_REVIEWS: [(&str, &[&str]); 2] = [
+    ("authentication.k8s.io", &["selfsubjectreviews"]),
+    ("authorization.k8s.io", &["selfsubjectaccessreviews", "selfsubjectrulesreviews"]),
+];
 
 const NODE_PREFIX: &str = "system:node:";
 const LEASE_NAMESPACE: &str = "kube-node-lease";
@@ -18,18 +27,69 @@ const LEASE_NAMESPACE: &str = "kube-node-lease";
 /// - `system:nodes` as `system:node:<name>`: its own Node and its Lease; the pods bound to it, with their status; the
 ///   secrets, config maps and service accounts (with tokens) those pods use, by name; events to write; pods, services
 ///   and nodes to list and watch.
-/// - Everybody else, service accounts included: nothing but discovery, as under RBAC without bindings.
+/// - Everybody else, service accounts included: nothing but discovery and reviews of themselves, as under RBAC without
+///   bindings.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RoleAuthorizer;
 
 impl Authorizer for RoleAuthorizer {
     fn authorize(&self, state: &State, asked: &Attributes<'_>) -> Decision {
-        if asked.identity.in_group("system:masters") {
+        if asked.identity.in_group(MASTERS) {
             return Decision::Allow;
         }
-        let allowed = node_name(asked.identity).is_some_and(|node| node_may(state, node, asked));
-        if allowed { Decision::Allow } else { Decision::Deny(String::new()) }
+        let allowed = reviews_itself(asked)
+            || node_name(asked.identity).is_some_and(|node| node_may(state, node, asked));
+        decision(allowed)
     }
+
+    fn authorize_unserved(&self, identity: &Identity) -> Decision {
+        decision(identity.in_group(MASTERS))
+    }
+
+    /// What the server has outside the API it shows to everybody it knows, and a little to nobody in particular.
+    fn authorize_path(&self, identity: &Identity, verb: &str, path: &str) -> Decision {
+        let reads = verb == "get" && (identity.in_group(AUTHENTICATED) || is_public(path));
+        decision(identity.in_group(MASTERS) || reads)
+    }
+
+    fn rules(&self, identity: &Identity, _: &str) -> Rules {
+        let mut rules = Rules::default();
+        if identity.in_group(MASTERS) {
+            rules.resources.push(ResourceRule { verbs: vec!["*"], group: "*", resources: vec!["*"] });
+            rules.paths.push(PathRule { verbs: vec!["*"], paths: vec!["*"] });
+        }
+        if identity.in_group(AUTHENTICATED) {
+            rules.resources.extend(SELF_REVIEWS.map(|(group, resources)| ResourceRule {
+                verbs: vec!["create"],
+                group,
+                resources: resources.to_vec(),
+            }));
+            rules.paths.push(PathRule { verbs: vec!["get"], paths: vec!["*"] });
+        }
+        if node_name(identity).is_some() {
+            rules.incomplete = "node authorizer does not support user rule resolution";
+        }
+        rules
+    }
+}
+
+fn decision(allowed: bool) -> Decision {
+    if allowed { Decision::Allow } else { Decision::Deny(String::new()) }
+}
+
+/// What load balancers and `kubectl version` ask before they know who they are.
+fn is_public(path: &str) -> bool {
+    let first = path.trim_start_matches('/').split('/').next().unwrap_or_default();
+    matches!(first, "healthz" | "livez" | "readyz" | "version")
+}
+
+/// Everybody whom the server knows may ask about himself.
+fn reviews_itself(asked: &Attributes<'_>) -> bool {
+    let Attributes { identity, verb, resource, .. } = asked;
+    let is_self_review = SELF_REVIEWS
+        .iter()
+        .any(|(group, plurals)| resource.group == *group && plurals.contains(&resource.plural.as_str()));
+    *verb == Verb::Create && is_self_review && identity.in_group(AUTHENTICATED)
 }
 
 /// The node that an identity is, if it is one.

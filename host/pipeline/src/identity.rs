@@ -47,6 +47,21 @@ pub enum Verb {
 }
 
 impl Verb {
+    /// The verb of a word; `None` for one that no endpoint has.
+    pub fn parse(word: &str) -> Option<Self> {
+        const ALL: [Verb; 8] = [
+            Verb::Get,
+            Verb::List,
+            Verb::Watch,
+            Verb::Create,
+            Verb::Update,
+            Verb::Patch,
+            Verb::Delete,
+            Verb::DeleteCollection,
+        ];
+        ALL.into_iter().find(|verb| verb.as_str() == word)
+    }
+
     /// `get`, `list`, …
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -88,8 +103,49 @@ pub enum Decision {
     Deny(String),
 }
 
+/// What an identity may do in a namespace, as far as it can be listed (`authorization.k8s.io` SubjectRulesReviewStatus).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rules {
+    /// Verbs, API groups and resources; `*` stands for all.
+    pub resources: Vec<ResourceRule>,
+    /// The paths outside the API that it may get; `*` stands for all.
+    pub paths: Vec<PathRule>,
+    /// Why the list is not all there is to say; empty when it is.
+    pub incomplete: &'static str,
+}
+
+/// Verbs on resources.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResourceRule {
+    /// `get`, …
+    pub verbs: Vec<&'static str>,
+    /// Empty for the core group.
+    pub group: &'static str,
+    /// Plurals.
+    pub resources: Vec<&'static str>,
+}
+
+/// Verbs on paths.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PathRule {
+    /// `get`, …
+    pub verbs: Vec<&'static str>,
+    /// `/healthz`, …
+    pub paths: Vec<&'static str>,
+}
+
 /// Asked on every request, reads included.
 pub trait Authorizer: Send + Sync {
     /// Decides from the state as it is.
     fn authorize(&self, state: &State, asked: &Attributes<'_>) -> Decision;
+
+    /// Decides about what no endpoint stands for, so that only a review can ask it: verbs and resources that are not
+    /// served, and `*`.
+    fn authorize_unserved(&self, identity: &Identity) -> Decision;
+
+    /// Decides about a path that is none of a resource.
+    fn authorize_path(&self, identity: &Identity, verb: &str, path: &str) -> Decision;
+
+    /// All that an identity may do in a namespace.
+    fn rules(&self, identity: &Identity, namespace: &str) -> Rules;
 }

@@ -19,7 +19,7 @@ pub use admission::{Admission, Review};
 pub use authorizer::RoleAuthorizer;
 pub use binding::{Binding, plan_bindings};
 pub use cluster::{Atomicity, Changes, Clock, Cluster, Config, Expired, StartError, SystemClock};
-pub use identity::{Attributes, Authorizer, Decision, Identity, Verb};
+pub use identity::{Attributes, Authorizer, Decision, Identity, PathRule, ResourceRule, Rules, Verb};
 pub use ids::{Ids, RandomIds, SeededIds};
 pub use plan::{Env, Plan, plan, scale_of};
 pub use ranges::{NodePorts, ServiceCidr};

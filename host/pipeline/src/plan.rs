@@ -7,9 +7,11 @@ mod collection;
 mod context;
 mod create;
 mod delete;
+mod eviction;
 mod metadata;
 mod options;
 mod patch;
+mod review;
 mod scale;
 mod token;
 mod update;
@@ -89,8 +91,11 @@ pub fn plan(state: &State, env: &mut Env<'_>, request: &Request) -> Result<Plan,
     let mut context = Context { state, env, request };
     context.check_served()?;
     match (request.verb, request.subresource) {
+        (Verb::Create, "") if &*request.resource.id == "bindings" => binding::plan_by_name(&mut context),
+        (Verb::Create, "") if !request.resource.is_stored() => review::plan(&mut context),
         (Verb::Create, "") => create::plan(&mut context),
         (Verb::Create, "binding") => binding::plan(&mut context),
+        (Verb::Create, "eviction") => eviction::plan(&mut context),
         (Verb::Create, "token") => token::plan(&mut context),
         (Verb::Update | Verb::Patch, "scale") => scale::plan(&mut context),
         (Verb::Update, "" | "status" | "finalize") => update::plan(&mut context),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 pub use berth_api::FieldValidation;
 use berth_api::kinds::view::str_at;
 use berth_api::{PatchType, Resource};
-use berth_state::Stored;
+use berth_state::{Key, Stored};
 use bytes::Bytes;
 use serde_json::Value;
 
@@ -98,6 +98,10 @@ pub struct Options {
     pub label_selector: String,
     /// `fieldSelector` of a deletecollection.
     pub field_selector: String,
+    /// How many objects a deletecollection takes at most.
+    pub limit: Option<usize>,
+    /// The object after which a deletecollection goes on.
+    pub after: Option<Key>,
     /// `propagationPolicy` given in the query.
     pub propagation: Option<Propagation>,
     /// `gracePeriodSeconds` given in the query.

@@ -1,6 +1,9 @@
 //! Tokens of service accounts: what is asked for is checked here, signing is the server's.
 
 use berth_api::{Status, Timestamp};
+use berth_state::{Key, State};
+
+use crate::identity::Identity;
 
 /// What a service account's token says (the claims of a projected token, as Kubernetes issues them).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,13 +28,51 @@ pub struct TokenClaims {
     pub expires: Timestamp,
 }
 
-/// Signs tokens.
+impl TokenClaims {
+    /// Who shows a token with these claims.
+    pub fn identity(&self) -> Identity {
+        let Self { namespace, service_account, .. } = self;
+        Identity {
+            user: format!("system:serviceaccount:{namespace}:{service_account}"),
+            uid: self.service_account_uid.clone(),
+            groups: vec![
+                "system:serviceaccounts".to_owned(),
+                format!("system:serviceaccounts:{namespace}"),
+                "system:authenticated".to_owned(),
+            ],
+        }
+    }
+
+    /// Whether the account and all that the token is bound to are still the very same objects.
+    pub fn still_hold(&self, state: &State) -> bool {
+        let is = |resource: &str, namespace: &str, name: &str, uid: &str| {
+            state.get(&Key::new(resource, namespace, name)).is_some_and(|stored| *stored.meta().uid == *uid)
+        };
+        let namespace = self.namespace.as_str();
+        let bound = |resource: &str, namespace: &str, to: &Option<(String, String)>| {
+            to.as_ref().is_none_or(|(name, uid)| is(resource, namespace, name, uid))
+        };
+        is("serviceaccounts", namespace, &self.service_account, &self.service_account_uid)
+            && bound("pods", namespace, &self.pod)
+            && bound("secrets", namespace, &self.secret)
+            && bound("nodes", "", &self.node)
+    }
+}
+
+/// Signs tokens, and knows its own again.
 pub trait TokenIssuer: Send + Sync {
     /// A signed token (a JWT) with these claims.
     ///
     /// # Errors
     /// When no token can be signed; the client sees the status.
     fn issue(&self, claims: &TokenClaims) -> Result<String, Status>;
+
+    /// The claims of a token that this issuer signed for one of `audiences` (empty: for this API server) and that has
+    /// not expired, its audiences among these; whether what it is bound to still exists is another question.
+    ///
+    /// # Errors
+    /// Why the token is not good, in one clause.
+    fn verify(&self, token: &str, audiences: &[String], now: Timestamp) -> Result<TokenClaims, String>;
 }
 
 /// A server without a signing key: every request for a token is answered with a clear error.
@@ -44,5 +85,9 @@ impl TokenIssuer for NoTokens {
             berth_api::Reason::ServiceUnavailable,
             "this server has no key to sign service account tokens with",
         ))
+    }
+
+    fn verify(&self, _: &str, _: &[String], _: Timestamp) -> Result<TokenClaims, String> {
+        Err("this server has no key to check service account tokens with".to_owned())
     }
 }

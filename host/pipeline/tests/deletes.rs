@@ -4,6 +4,7 @@
 mod common;
 
 use berth_pipeline::{Body, Verb};
+use berth_state::Key;
 use common::{World, at, config_map, pod};
 use serde_json::{Value, json};
 
@@ -212,4 +213,42 @@ fn a_collection_goes_by_its_selectors() {
     assert_eq!(collection("", "spec.x=1").0, 400);
     assert_eq!(names(collection("", "")), ["d"]);
     assert_eq!(names(collection("", "")), Vec::<String>::new());
+}
+
+#[test]
+fn a_collection_goes_piece_by_piece() {
+    let mut world = World::new();
+    for name in ["a", "b", "c"] {
+        world.ok(world.create("configmaps", "ns", config_map(name, "1")));
+    }
+    let mut names = vec![];
+    world.options.limit = Some(2);
+    for after in [None, Some(Key::new("configmaps", "ns", "b"))] {
+        world.options.after = after;
+        let list = world.ok(world.request(Verb::DeleteCollection, "configmaps", "ns", "", Body::None));
+        names.push(list["items"].as_array().unwrap().len());
+    }
+    assert_eq!((names, world.state.list("configmaps", "ns").count()), (vec![2, 1], 0));
+}
+
+#[test]
+fn an_eviction_is_a_delete() {
+    let mut world = World::new();
+    bound(&mut world, "p");
+    let evict = |world: &World, eviction: Value| {
+        at("eviction", world.request(Verb::Create, "pods", "ns", "p", Body::Object(eviction)))
+    };
+    let other = json!({"metadata": {"name": "other"}});
+    let message = "name in URL does not match name in Eviction object";
+    assert_eq!(world.refused(evict(&world, other)), (400, message.to_owned()));
+    let stale = json!({"metadata": {"name": "p"}, "deleteOptions": {"preconditions": {"uid": "x"}}});
+    assert_eq!(world.refused(evict(&world, stale)).0, 409);
+    let dry = json!({"metadata": {"name": "p"}, "deleteOptions": {"dryRun": ["All"]}});
+    assert_eq!(world.reply(evict(&world, dry)).0, 201);
+    assert_eq!(world.get("pods", "p").unwrap()["metadata"].get("deletionTimestamp"), None);
+
+    let (code, answer) = world
+        .reply(evict(&world, json!({"metadata": {"name": "p"}, "deleteOptions": {"gracePeriodSeconds": 5}})));
+    assert_eq!((code, &answer["status"]), (201, &json!("Success")));
+    assert_eq!(world.get("pods", "p").unwrap()["metadata"]["deletionGracePeriodSeconds"], 5);
 }

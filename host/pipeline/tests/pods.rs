@@ -108,7 +108,12 @@ fn binding_over_the_api() {
     assert_eq!(bound["status"]["conditions"][0]["type"], "PodScheduled");
     let message =
         "Operation cannot be fulfilled on pods/binding \"p\": pod p is already assigned to node \"n1\"";
-    assert_eq!(world.refused(binding(&world, "p", node)), (409, message.to_owned()));
+    assert_eq!(world.refused(binding(&world, "p", node.clone())), (409, message.to_owned()));
+
+    world.ok(world.create("pods", "ns", pod("q")));
+    let by_name = json!({"metadata": {"name": "q"}, "target": node});
+    assert_eq!(world.reply(world.create("bindings", "ns", by_name)).0, 201);
+    assert_eq!(world.get("pods", "q").unwrap()["spec"]["nodeName"], "n1");
 }
 
 #[test]

@@ -3,8 +3,8 @@
 
 mod common;
 
-use berth_pipeline::{Body, FieldValidation, Verb};
-use common::{World, at, config_map, deployment};
+use berth_pipeline::{Body, FieldValidation, PatchKind, Verb};
+use common::{World, at, config_map, deployment, pod};
 use serde_json::{Value, json};
 
 #[test]
@@ -297,4 +297,54 @@ fn services_get_addresses_and_ports() {
     assert_eq!(numbers, [30000, 30001, 30002, 30003]);
     let refused = world.refused(world.create("services", "ns", service("n3", spec)));
     assert!(refused.1.contains("range is full"), "{refused:?}");
+}
+
+#[test]
+fn what_a_patch_may_not_change_is_refused() {
+    let mut world = World::new();
+    world.ok(world.create("deployments.apps", "ns", deployment("w", 1)));
+    for (key, value) in [("uid", "other"), ("deletionTimestamp", "2020-01-01T00:00:00Z")] {
+        let status =
+            world.apply(world.merge("deployments.apps", "w", json!({"metadata": {key: value}}))).unwrap_err();
+        let cause = format!("metadata.{key}: Invalid value: \"{value}\": field is immutable");
+        assert_eq!(
+            (status.code, status.message),
+            (422, format!("Deployment.apps \"w\" is invalid: {cause}"))
+        );
+        // The metadata is checked for itself and with the kind, and both say so.
+        assert_eq!(status.details.unwrap().causes.len(), 2);
+    }
+    let patch = json!({"metadata": {"creationTimestamp": "2020-01-01T00:00:00Z", "resourceVersion": null}});
+    world.ok(world.merge("deployments.apps", "w", patch));
+}
+
+#[test]
+fn keys_that_stand_twice_in_a_patch_are_told_of() {
+    let mut world = World::new();
+    world.ok(world.create("configmaps", "ns", config_map("m", "1")));
+    let patch = |world: &World| {
+        let bytes = r#"{"data": {"a": "2", "a": "3"}}"#.into();
+        world.request(Verb::Patch, "configmaps", "ns", "m", Body::Patch(PatchKind::Merge, bytes))
+    };
+    let answer = world.apply(patch(&world)).unwrap();
+    assert_eq!(answer.warnings, ["duplicate field \"data.a\""]);
+    world.options.field_validation = FieldValidation::Strict;
+    let (code, message) = world.refused(patch(&world));
+    assert!(
+        code == 422 && message.contains("strict decoding error: duplicate field \"data.a\""),
+        "{message}"
+    );
+}
+
+#[test]
+fn what_is_wrong_anywhere_is_said_before_what_berth_lacks() {
+    let mut world = World::new();
+    let mut object = pod("p");
+    object["spec"]["volumes"] = json!([{"name": "v", "persistentVolumeClaim": {"claimName": ""}}]);
+    let (_, message) = world.refused(world.create("pods", "ns", object.clone()));
+    assert!(message.ends_with("claimName: Required value"), "{message}");
+    object["spec"]["volumes"][0]["persistentVolumeClaim"]["claimName"] = json!("c");
+    assert!(
+        world.refused(world.create("pods", "ns", object)).1.contains("Berth has no volumes of this type")
+    );
 }

@@ -3,14 +3,13 @@
 use std::sync::Arc;
 
 use berth_api::{Reason, Status};
-use berth_pipeline::{Cluster, Identity, TokenClaims};
-use berth_state::{Key, State};
+use berth_pipeline::{Cluster, Identity};
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use rustls::pki_types::CertificateDer;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use crate::jwt::TokenKey;
+use crate::jwt::{ISSUER, TokenKey};
 
 const AUTHENTICATED: &str = "system:authenticated";
 
@@ -66,41 +65,13 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 }
 
 fn of_token(cluster: &Cluster, tokens: &TokenKey, token: &str) -> Result<Arc<Identity>, Status> {
-    let claims = tokens.verify(token, cluster.now()).map_err(|error| {
+    let claims = tokens.check(token, &[ISSUER], cluster.now()).map_err(|error| {
         tracing::debug!(%error, "a bearer token was refused");
         unauthorized()
     })?;
-    if !cluster.read(|state| still_there(state, &claims)) {
+    if !cluster.read(|state| claims.still_hold(state)) {
         tracing::debug!(account = claims.service_account, "a token outlived what it is bound to");
         return Err(unauthorized());
     }
-    Ok(Arc::new(of_claims(&claims)))
-}
-
-fn of_claims(claims: &TokenClaims) -> Identity {
-    let (namespace, account) = (&claims.namespace, &claims.service_account);
-    Identity {
-        user: format!("system:serviceaccount:{namespace}:{account}"),
-        uid: claims.service_account_uid.clone(),
-        groups: vec![
-            "system:serviceaccounts".to_owned(),
-            format!("system:serviceaccounts:{namespace}"),
-            AUTHENTICATED.to_owned(),
-        ],
-    }
-}
-
-/// Whether the account and all that the token is bound to are still the very same objects.
-fn still_there(state: &State, claims: &TokenClaims) -> bool {
-    let is = |resource: &str, namespace: &str, name: &str, uid: &str| {
-        state.get(&Key::new(resource, namespace, name)).is_some_and(|stored| *stored.meta().uid == *uid)
-    };
-    let namespace = claims.namespace.as_str();
-    let bound = |resource: &str, namespace: &str, to: &Option<(String, String)>| {
-        to.as_ref().is_none_or(|(name, uid)| is(resource, namespace, name, uid))
-    };
-    is("serviceaccounts", namespace, &claims.service_account, &claims.service_account_uid)
-        && bound("pods", namespace, &claims.pod)
-        && bound("secrets", namespace, &claims.secret)
-        && bound("nodes", "", &claims.node)
+    Ok(Arc::new(claims.identity()))
 }

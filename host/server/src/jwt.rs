@@ -73,7 +73,12 @@ impl TokenKey {
 
     /// Checks a token's signature, issuer, audience and times; whether what it is bound to still exists is another
     /// question.
-    pub(crate) fn verify(&self, token: &str, now: Timestamp) -> Result<TokenClaims, TokenError> {
+    pub(crate) fn check(
+        &self,
+        token: &str,
+        audiences: &[&str],
+        now: Timestamp,
+    ) -> Result<TokenClaims, TokenError> {
         if token.len() > TOKEN_BYTES_MAX {
             return Err(TokenError::Malformed);
         }
@@ -87,8 +92,12 @@ impl TokenKey {
         UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, self.pair.public_key().as_ref())
             .verify(signed.as_bytes(), &signature)
             .map_err(|_| TokenError::Signature)?;
-        let claims = read_claims(&decode(payload)?).ok_or(TokenError::Malformed)?;
-        check(&claims, now)?;
+        let mut claims = read_claims(&decode(payload)?).ok_or(TokenError::Malformed)?;
+        check_times(&claims, now)?;
+        claims.audiences.retain(|audience| audiences.contains(&audience.as_str()));
+        if claims.audiences.is_empty() {
+            return Err(TokenError::Foreign);
+        }
         Ok(claims)
     }
 }
@@ -97,6 +106,12 @@ impl TokenIssuer for TokenKey {
     fn issue(&self, claims: &TokenClaims) -> Result<String, Status> {
         self.sign(&write_claims(claims))
     }
+
+    fn verify(&self, token: &str, audiences: &[String], now: Timestamp) -> Result<TokenClaims, String> {
+        let named: Vec<&str> = audiences.iter().map(String::as_str).collect();
+        let audiences = if named.is_empty() { &[ISSUER][..] } else { &named };
+        self.check(token, audiences, now).map_err(|error| error.to_string())
+    }
 }
 
 fn decode(part: &str) -> Result<Value, TokenError> {
@@ -104,12 +119,10 @@ fn decode(part: &str) -> Result<Value, TokenError> {
     serde_json::from_slice(&bytes).map_err(|_| TokenError::Malformed)
 }
 
-fn check(claims: &TokenClaims, now: Timestamp) -> Result<(), TokenError> {
-    let skew = CLOCK_SKEW_SECONDS;
-    if claims.expires.seconds() + skew <= now.seconds() || claims.issued.seconds() - skew > now.seconds() {
-        return Err(TokenError::Time);
-    }
-    if claims.audiences.iter().any(|audience| audience == ISSUER) { Ok(()) } else { Err(TokenError::Foreign) }
+fn check_times(claims: &TokenClaims, now: Timestamp) -> Result<(), TokenError> {
+    let (skew, now) = (CLOCK_SKEW_SECONDS, now.seconds());
+    let is_good = claims.issued.seconds() - skew <= now && now < claims.expires.seconds() + skew;
+    if is_good { Ok(()) } else { Err(TokenError::Time) }
 }
 
 /// The claims as Kubernetes writes them (`kubernetes.io` holds what the token is bound to).
@@ -164,6 +177,8 @@ fn read_claims(value: &Value) -> Option<TokenClaims> {
 pub(crate) mod tests {
     use super::*;
 
+    const HERE: &[&str] = &[ISSUER];
+
     fn key() -> TokenKey {
         let der =
             EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new()).unwrap();
@@ -189,25 +204,26 @@ pub(crate) mod tests {
         let key = key();
         let token = key.issue(&claims()).unwrap();
         let expected = TokenClaims { audiences: vec![ISSUER.to_owned()], ..claims() };
-        assert_eq!(key.verify(&token, Timestamp::from_seconds(1500)), Ok(expected));
+        assert_eq!(key.check(&token, HERE, Timestamp::from_seconds(1500)), Ok(expected));
     }
 
     #[test]
     fn what_is_wrong_is_refused() {
         let key = key();
         let token = key.issue(&claims()).unwrap();
-        let at = |seconds| key.verify(&token, Timestamp::from_seconds(seconds)).map(drop);
+        let at = |seconds| key.check(&token, HERE, Timestamp::from_seconds(seconds)).map(drop);
         assert_eq!(at(2010), Err(TokenError::Time));
         assert_eq!(at(900), Err(TokenError::Time));
         assert_eq!(at(2009), Ok(()));
         let now = Timestamp::from_seconds(1500);
-        assert_eq!(self::key().verify(&token, now), Err(TokenError::Signature));
+        assert_eq!(self::key().check(&token, HERE, now), Err(TokenError::Signature));
         let other = key.issue(&TokenClaims { audiences: vec!["vault".to_owned()], ..claims() }).unwrap();
-        assert_eq!(key.verify(&other, now), Err(TokenError::Foreign));
+        assert_eq!(key.check(&other, HERE, now), Err(TokenError::Foreign));
+        assert_eq!(key.check(&other, &["vault", "x"], now).unwrap().audiences, ["vault"]);
         let (head, tail) = token.split_once('.').unwrap();
         let none = URL_SAFE_NO_PAD.encode(r#"{"alg":"none"}"#);
         for bad in ["", "a.b", "a.b.c", &format!("{none}.{tail}"), &format!("{head}.{tail}A")] {
-            assert!(key.verify(bad, now).is_err(), "{bad}");
+            assert!(key.check(bad, HERE, now).is_err(), "{bad}");
         }
     }
 }

@@ -129,7 +129,7 @@ enum Missing {
 impl Wanted {
     fn read(query: &Query, target: &Target) -> Result<Self, Status> {
         check_options(query)?;
-        let limit = query.integer("limit")?.filter(|limit| *limit > 0).map(|limit| limit as usize);
+        let limit = query.limit()?;
         let version = query.text("resourceVersion");
         let wanted = revision(version)
             .map_err(|status| Status::bad_request(format!("invalid resource version: {}", status.message)))?;
@@ -206,6 +206,23 @@ impl Wanted {
             items,
         }
     }
+}
+
+/// Where a delete of a collection goes on; `None` for one that begins.
+pub(crate) fn continued(query: &Query, target: &Target) -> Result<Option<Key>, Status> {
+    match query.text("continue") {
+        "" => Ok(None),
+        token => read_token(token, target).map(|(_, after)| Some(after)),
+    }
+}
+
+/// Says in a cut collection where to go on.
+pub(crate) fn add_continue(list: &mut Value, resource: &Resource) {
+    let Some(last) = list["items"].as_array().and_then(|items| items.last()) else { return };
+    let text = |key: &str| last["metadata"][key].as_str().unwrap_or_default();
+    let after = Key::new(resource.id.clone(), text("namespace"), text("name"));
+    let revision = list["metadata"]["resourceVersion"].as_str().and_then(|text| text.parse().ok());
+    list["metadata"]["continue"] = write_token(revision.map(Revision), &after).into();
 }
 
 /// A token that goes on after `after`: at that revision, or (after its loss) at whatever is current.
@@ -295,4 +312,28 @@ fn continue_too_old() -> Status {
          results. Continuing with the provided token results in an inconsistent list - objects that were created, \
          modified, or deleted between the time the first chunk was returned and now may show up in the list.",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::path::ObjectPath;
+
+    #[test]
+    fn a_cut_collection_says_where_it_goes_on() {
+        let catalogue = berth_api::kinds::catalogue();
+        let resource = catalogue.named("configmaps").unwrap().clone();
+        let mut list = json!({
+            "metadata": { "resourceVersion": "7" },
+            "items": [{ "metadata": { "name": "m", "namespace": "a" } }],
+        });
+        add_continue(&mut list, &resource);
+        let path = ObjectPath { namespace: "a".to_owned(), ..ObjectPath::default() };
+        let target = Target { resource, path, subresource: "" };
+        let token = list["metadata"]["continue"].as_str().unwrap();
+        let query = Query::parse(Some(&format!("continue={token}")));
+        let after = Key::new("configmaps", "a", "m");
+        assert_eq!(continued(&query, &target), Ok(Some(after.clone())));
+        assert_eq!(read_token(token, &target), Ok((At::Exactly(Revision(7)), after)));
+    }
 }

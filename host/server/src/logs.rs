@@ -77,15 +77,13 @@ fn read(query: &Query, pod: &str) -> Result<LogRequest, Status> {
 }
 
 fn invalid(pod: &str, problems: Problems) -> Status {
-    let lines: Vec<String> = problems.causes.iter().map(|c| format!("{}: {}", c.field, c.message)).collect();
-    let text = if lines.len() == 1 { lines[0].clone() } else { format!("[{}]", lines.join(", ")) };
+    let message = format!("PodLogOptions \"{pod}\" is invalid: {}", problems.text());
     let details = Details {
         name: pod.to_owned(),
         kind: "PodLogOptions".to_owned(),
         causes: problems.causes,
         ..Details::default()
     };
-    let message = format!("PodLogOptions \"{pod}\" is invalid: {text}");
     Status { details: Some(Box::new(details)), ..Status::new(Reason::Invalid, message) }
 }
 

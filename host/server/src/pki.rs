@@ -247,7 +247,7 @@ mod tests {
         }
         let claims = crate::jwt::tests::claims();
         let token = berth_pipeline::TokenIssuer::issue(first.tokens(), &claims).unwrap();
-        assert!(again.tokens().verify(&token, claims.issued).is_ok());
+        assert!(again.tokens().check(&token, &[crate::jwt::ISSUER], claims.issued).is_ok());
         std::fs::write(path.join("ca.key"), "nonsense").unwrap();
         let error = Pki::open(&path, NOW).err().unwrap().to_string();
         assert!(error.contains("ca.key cannot be used"), "{error}");

@@ -62,6 +62,12 @@ impl Query {
         }
     }
 
+    /// How many objects a list, or a delete of a collection, is about at most.
+    pub(crate) fn limit(&self) -> Result<Option<usize>, Status> {
+        let limit = self.integer("limit")?.and_then(|limit| usize::try_from(limit).ok());
+        Ok(limit.filter(|limit| *limit > 0))
+    }
+
     pub(crate) fn version_match(&self) -> Result<VersionMatch, Problems> {
         match self.text("resourceVersionMatch") {
             "" => Ok(VersionMatch::Unset),
@@ -99,6 +105,8 @@ impl Query {
             field_validation: field_validation.unwrap_or_default(),
             label_selector: self.text("labelSelector").to_owned(),
             field_selector: self.text("fieldSelector").to_owned(),
+            limit: self.limit()?,
+            after: None,
             propagation,
             grace_period_seconds: self.integer("gracePeriodSeconds")?,
         })
@@ -142,15 +150,13 @@ impl Query {
 
 /// 422 for options: `ListOptions.meta.k8s.io "" is invalid: …`.
 pub(crate) fn invalid_options(kind: &str, problems: Problems) -> Status {
-    let lines: Vec<String> = problems.causes.iter().map(|c| format!("{}: {}", c.field, c.message)).collect();
-    let text = if lines.len() == 1 { lines[0].clone() } else { format!("[{}]", lines.join(", ")) };
+    let message = format!("{kind}.meta.k8s.io \"\" is invalid: {}", problems.text());
     let details = Details {
         group: "meta.k8s.io".to_owned(),
         kind: kind.to_owned(),
         causes: problems.causes,
         ..Details::default()
     };
-    let message = format!("{kind}.meta.k8s.io \"\" is invalid: {text}");
     Status { details: Some(Box::new(details)), ..Status::new(Reason::Invalid, message) }
 }
 

@@ -61,18 +61,21 @@ pub(crate) fn stored(
     value(code, resource, &object.to_value(resource), form, context)
 }
 
-/// One object with kind and apiVersion; anything but the resource's own kind (a Status, a Scale) is not transformed.
+/// One object with kind and apiVersion; of other kinds only a Scale is transformed (a Status is not).
 pub(crate) fn value(code: u16, resource: &Resource, object: &Value, form: Form, context: Context) -> Handled {
     let own = object["kind"] == resource.kind.as_str();
+    let metadata = || match &object["metadata"]["resourceVersion"] {
+        Value::Null => json!({}),
+        revision => json!({ "resourceVersion": revision }),
+    };
     let shown = match form.transform {
+        Transform::Table(version) if object["kind"] == "Scale" => {
+            table::scale_table(object, metadata(), context.include, version.as_str(), context.now)
+        }
         _ if !own => return Ok(respond::value(code, form.encoding, object)),
         Transform::None => return Ok(respond::value(code, form.encoding, object)),
         Transform::Table(version) => {
-            let metadata = match &object["metadata"]["resourceVersion"] {
-                Value::Null => json!({}),
-                revision => json!({ "resourceVersion": revision }),
-            };
-            table::table(resource, [object], metadata, context.include, version.as_str(), context.now)
+            table::table(resource, [object], metadata(), context.include, version.as_str(), context.now)
         }
         Transform::Metadata(version) => table::partial_object_metadata(object, version.as_str()),
         Transform::MetadataList(_) => return Err(not_a_list(resource)),

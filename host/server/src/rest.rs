@@ -13,7 +13,7 @@ use crate::server::{Call, Handled, Inner, method_not_allowed, no_such_resource, 
 use crate::{component, list, logs, read, session, watch, write};
 
 /// Parts of a pod that Kubernetes has and Berth does not yet.
-const NOT_YET: [&str; 5] = ["portforward", "proxy", "eviction", "ephemeralcontainers", "resize"];
+const NOT_YET: [&str; 4] = ["portforward", "proxy", "ephemeralcontainers", "resize"];
 
 /// A request to a resource that is served.
 pub(crate) struct Target {
@@ -27,6 +27,9 @@ pub(crate) struct Target {
 pub(crate) async fn serve(server: Arc<Inner>, path: ObjectPath, call: Call, body: Body) -> Handled {
     let Some(target) = find(&server, path)? else { return Ok(respond::text(404, "404 page not found\n")) };
     let named = !target.path.name.is_empty();
+    if !target.resource.is_stored() && (named || call.parts.method != Method::POST) {
+        return Err(if named { no_such_resource() } else { method_not_allowed() });
+    }
     match (call.parts.method.clone(), named, target.subresource) {
         (Method::GET, false, _) | (Method::GET, true, "") if watched(&target, &call) => {
             watch::serve(server, target, call)

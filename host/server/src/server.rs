@@ -20,7 +20,7 @@ use crate::metrics::Metrics;
 use crate::negotiate::{self, Encoding};
 use crate::path::{self, Route};
 use crate::query::Query;
-use crate::{discovery, health, respond, rest};
+use crate::{discovery, health, impersonation, pretty, respond, rest};
 
 /// The API of one cluster. Clones share it.
 #[derive(Clone)]
@@ -72,7 +72,8 @@ impl Server {
     pub(crate) async fn handle(&self, request: Request<Body>, caller: Caller) -> Response<Body> {
         let started = Instant::now();
         let encoding = negotiate::error_encoding(request.headers());
-        let method = request.method().clone();
+        let (method, headers) = (request.method().clone(), request.headers().clone());
+        let pretty = pretty::wanted(request.uri().query(), &headers);
         let served = AssertUnwindSafe(self.inner.clone().serve(request, caller)).catch_unwind().await;
         let response = match served {
             Ok(Ok(response)) => response,
@@ -83,6 +84,8 @@ impl Server {
                 respond::failure(&Status::internal(message), Encoding::Json)
             }
         };
+        let response = if pretty { pretty::indent(response).await } else { response };
+        let response = respond::compress(response, &headers).await;
         self.inner.metrics.request(&method, response.status().as_u16(), started.elapsed());
         response
     }
@@ -100,11 +103,9 @@ impl Inner {
             Route::Health { probe, check } => return Ok(self.health.answer(probe, check, &query)),
             _ => {}
         }
-        let identity = known.ok_or_else(authentication::unauthorized)?;
-        let headers = parts.headers.clone();
-        let call = Call { parts, query, identity };
-        let response = self.route(route, call, body).await?;
-        Ok(respond::compress(response, &headers).await)
+        let caller = known.ok_or_else(authentication::unauthorized)?;
+        let identity = impersonation::effective(&self.cluster, caller, &parts.headers).await?;
+        self.route(route, Call { parts, query, identity }, body).await
     }
 
     async fn route(self: Arc<Self>, route: Route, call: Call, body: Body) -> Handled {

@@ -1,11 +1,12 @@
 //! POST, PUT, PATCH and DELETE: everything that the pipeline does.
 
 use berth_api::{PatchType, Status};
-use berth_pipeline::{Body, PatchKind, Request, Verb};
+use berth_pipeline::{Body, PatchKind, Request, Shown, Verb};
 use bytes::Bytes;
 use http::HeaderMap;
 use http::header::{CONTENT_TYPE, USER_AGENT};
 
+use crate::list;
 use crate::negotiate;
 use crate::render::{self, Context};
 use crate::respond::warn;
@@ -28,7 +29,11 @@ pub(crate) async fn serve(
     let form = negotiate::object_form(headers)?;
     let context = Context::read(&call.query, server.cluster.now())?;
     let patch = if verb == Verb::Patch { Some(patch_kind(header(headers, "content-type"))?) } else { None };
-    let options = call.query.options(options_kind(verb), header(headers, USER_AGENT.as_str()))?;
+    let mut options = call.query.options(options_kind(verb), header(headers, USER_AGENT.as_str()))?;
+    let limit = options.limit.filter(|_| verb == Verb::DeleteCollection);
+    if verb == Verb::DeleteCollection {
+        options.after = list::continued(&call.query, target)?;
+    }
     let bytes = crate::body::read(headers, sent, BODY_BYTES_MAX).await?;
     let request = Request {
         identity: call.identity,
@@ -40,7 +45,12 @@ pub(crate) async fn serve(
         body: body(headers, bytes, patch, verb),
         options,
     };
-    let answer = server.cluster.apply(request).await?;
+    let mut answer = server.cluster.apply(request).await?;
+    if let (Some(limit), Shown::Value(list)) = (limit, &mut answer.shown)
+        && list["items"].as_array().is_some_and(|items| items.len() == limit)
+    {
+        list::add_continue(list, &target.resource);
+    }
     let mut response = render::answer(&answer, &target.resource, form, context)?;
     warn(&mut response, &answer.warnings);
     Ok(response)

@@ -126,6 +126,7 @@ pub fn resource() -> Resource {
             fields: |object| vec![("spec.number", object["spec"]["number"].to_string())],
             columns: Vec::new,
             cells: |_, _| vec![],
+            row_conditions: |_| vec![],
         },
     }
 }

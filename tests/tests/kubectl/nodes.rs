@@ -31,3 +31,16 @@ fn a_cordoned_node_gets_no_pods() {
     let node = berth.kubectl(&["get", "pod", "waiting", "-o", "jsonpath={.spec.nodeName}"]).ok();
     assert_eq!(node, "simulated-00003");
 }
+
+#[test]
+fn a_drained_node_hands_its_pods_over() {
+    let berth = with_my_app();
+    let drained = berth.kubectl(&["drain", "simulated-00001", "--timeout=60s"]).ok();
+    contains(
+        &drained,
+        &["node/simulated-00001 cordoned", "evicting pod default/my-app-", "node/simulated-00001 drained"],
+    );
+    berth.kubectl(&["rollout", "status", "deployment/my-app", "--timeout=60s"]).ok();
+    let left = ["get", "pods", "-o", "name", "--field-selector", "spec.nodeName=simulated-00001"];
+    assert_eq!(berth.kubectl(&left).ok(), "");
+}

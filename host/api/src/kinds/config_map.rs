@@ -38,7 +38,8 @@ fn validate(object: &Value, problems: &mut Problems) {
         bytes += decoded_length(value.text());
     }
     if bytes > DATA_BYTES_MAX {
-        problems.too_long("", &too_long_detail());
+        // How the API server prints a path without a name.
+        problems.too_long("[]", &too_long_detail());
     }
 }
 

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::cursor::Cursor;
-use super::meta::reject;
+use super::meta::{reject, validate_meta_update};
 use super::view::{int_at, name, since, str_at};
 use super::{Names, column, names, plain};
 use crate::resource::{Behaviour, Column, Resource, Scope};
@@ -22,7 +22,8 @@ pub(super) fn resource() -> Resource {
     Resource { create_on_update: true, ..super::resource(&NAMES, Scope::Namespaced, behaviour) }
 }
 
-/// Events are validated more loosely than other objects: their metadata was never checked, and clients rely on it.
+/// Events are validated more loosely than other objects: on create their metadata was never checked, and clients rely
+/// on it.
 fn validate(object: &Value, problems: &mut Problems) {
     let namespace = str_at(object, "metadata.namespace");
     let involved = Cursor::top(object, "involvedObject");
@@ -69,7 +70,8 @@ fn limit_length(text: &Cursor<'_>, max: usize, problems: &mut Problems) {
     }
 }
 
-fn validate_update(new: &Value, _old: &Value, problems: &mut Problems) {
+fn validate_update(new: &Value, old: &Value, problems: &mut Problems) {
+    validate_meta_update(new, old, problems);
     validate(new, problems);
 }
 

@@ -18,6 +18,14 @@ const NAME_LABEL: &str = "kubernetes.io/metadata.name";
 /// Keeps a namespace until everything in it is gone.
 const FINALIZER: &str = "kubernetes";
 
+/// The labels by which Kubernetes holds the pods of a namespace against a Pod Security Standard.
+const SECURITY_LABELS: [&str; 3] = [
+    "pod-security.kubernetes.io/audit",
+    "pod-security.kubernetes.io/enforce",
+    "pod-security.kubernetes.io/warn",
+];
+const SECURITY_LEVELS: [&str; 3] = ["privileged", "baseline", "restricted"];
+
 pub(super) fn resource() -> Resource {
     let behaviour = Behaviour {
         default,
@@ -26,6 +34,7 @@ pub(super) fn resource() -> Resource {
         validate,
         validate_update,
         validate_status,
+        warnings,
         fields,
         columns,
         cells,
@@ -79,10 +88,40 @@ fn validate(object: &Value, problems: &mut Problems) {
         }
         validate_finalizer_known(&finalizers, finalizer, problems);
     }
+    validate_security_levels(object, &Value::Null, problems);
 }
 
 fn validate_update(new: &Value, old: &Value, problems: &mut Problems) {
     validate_meta_update(new, old, problems);
+    validate_security_levels(new, old, problems);
+}
+
+/// A namespace that has a wrong level already can still be changed otherwise.
+fn validate_security_levels(new: &Value, old: &Value, problems: &mut Problems) {
+    let (metadata, before) = (Cursor::top(new, "metadata"), Cursor::top(old, "metadata"));
+    let (labels, before) = (metadata.child("labels"), before.child("labels"));
+    for key in SECURITY_LABELS {
+        let level = labels.key(key);
+        if level.exists()
+            && level.value() != before.key(key).value()
+            && !SECURITY_LEVELS.contains(&level.text())
+        {
+            let detail = format!("must be one of {}", SECURITY_LEVELS.join(", "));
+            problems.invalid(level, level.value(), &detail);
+        }
+    }
+}
+
+/// Who asks for a level relies on it.
+fn warnings(object: &Value) -> Vec<String> {
+    let metadata = Cursor::top(object, "metadata");
+    let labels = metadata.child("labels");
+    let asked = SECURITY_LABELS
+        .into_iter()
+        .filter(|key| ["baseline", "restricted"].contains(&labels.key(key).text()));
+    let warn =
+        |key| format!("metadata.labels[{key}]: Berth does not hold pods against security standards yet");
+    asked.map(warn).collect()
 }
 
 fn validate_status(new: &Value, old: &Value, problems: &mut Problems) {

@@ -40,6 +40,7 @@ pub(super) fn resource() -> Resource {
         fields,
         columns: table::columns,
         cells: table::cells,
+        row_conditions: table::row_conditions,
         ..with_status()
     };
     Resource {
@@ -47,6 +48,7 @@ pub(super) fn resource() -> Resource {
         subresources: vec![
             Subresource { name: "attach", kind: ("", "v1", "PodAttachOptions"), verbs: &["create", "get"] },
             Subresource { name: "binding", kind: ("", "v1", "Binding"), verbs: &["create"] },
+            Subresource { name: "eviction", kind: ("policy", "v1", "Eviction"), verbs: &["create"] },
             Subresource { name: "exec", kind: ("", "v1", "PodExecOptions"), verbs: &["create", "get"] },
             Subresource { name: "log", kind: ("", "v1", "Pod"), verbs: &["get"] },
             status_of("", "v1", "Pod"),

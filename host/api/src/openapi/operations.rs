@@ -81,7 +81,9 @@ pub(super) fn add<'s>(
         paths.insert(path, item);
     };
     add_path(base.clone(), endpoint.item(&base, &COLLECTION_METHODS, has));
-    add_path(object.clone(), endpoint.item(&object, &OBJECT_METHODS, has));
+    if resource.is_stored() {
+        add_path(object.clone(), endpoint.item(&object, &OBJECT_METHODS, has));
+    }
     if resource.scope == Scope::Namespaced && has("list") {
         let everywhere = format!("{root}/{}", resource.plural);
         add_path(everywhere.clone(), endpoint.item(&everywhere, &COLLECTION_METHODS, |verb| verb == "list"));

@@ -1,15 +1,17 @@
 //! `pods/<name>/binding`: one pod, one node, over the API. The scheduler's own way is [`crate::binding`].
 
 use berth_api::Status;
+use berth_api::decode::Expected;
 use berth_api::kinds::view::{at, str_at};
 use berth_api::{Reason, Timestamp};
 use berth_state::Expect;
 use serde_json::{Value, json};
 
 use super::Plan;
-use super::context::{Context, Reply, success};
+use super::context::{Context, Reply, not_allowed, success};
 use super::metadata::metadata_of;
 use crate::binding::check_bindable;
+use crate::request::Request;
 
 /// Plans the binding of a pod.
 pub(super) fn plan(context: &mut Context<'_, '_>) -> Result<Plan, Status> {
@@ -36,6 +38,20 @@ pub(super) fn plan(context: &mut Context<'_, '_>) -> Result<Plan, Status> {
     let reply = Reply { code: 201, warnings, shown: None };
     let plan = context.write(old.key.clone(), Expect::At(old.revision), pod, None, reply)?;
     Ok(Plan::answering(plan.commit, plan.code, success(201, None), plan.warnings))
+}
+
+/// Plans the binding that is posted to the collection `bindings`: of the pod that has its name.
+pub(super) fn plan_by_name(context: &mut Context<'_, '_>) -> Result<Plan, Status> {
+    context.authorize()?;
+    let (binding, _) = context.decode_object(Expected::of(&context.request.resource))?;
+    let Some(pods) = context.env.catalogue.named("pods").cloned() else { return Err(not_allowed()) };
+    let request = Request {
+        resource: pods,
+        subresource: "binding",
+        name: str_at(&binding, "metadata.name").to_owned(),
+        ..context.request.clone()
+    };
+    plan(&mut Context { state: context.state, env: context.env, request: &request })
 }
 
 /// The API server answers these two with 500 and no reason; clients know the sentences.

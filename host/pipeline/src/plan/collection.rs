@@ -1,4 +1,4 @@
-//! DELETE of a collection: every object that the selectors pick, in one commit.
+//! DELETE of a collection: every object that the selectors pick, up to a limit, in one commit.
 
 use berth_api::{FieldSelector, Selector, Status};
 use berth_state::{Commit, Stored};
@@ -52,9 +52,11 @@ impl<'a> Context<'a, '_> {
         fields.check(&known).map_err(Status::bad_request)?;
         let all = self.state.list(&self.request.resource.id, &self.request.namespace);
         let picked = all.filter(|stored| {
-            labels.matches(&stored.meta().labels[..]) && fields.matches(|field| field_of(stored, field))
+            options.after.as_ref().is_none_or(|after| stored.key > *after)
+                && labels.matches(&stored.meta().labels[..])
+                && fields.matches(|field| field_of(stored, field))
         });
-        Ok(picked.map(AsRef::as_ref).collect())
+        Ok(picked.map(AsRef::as_ref).take(options.limit.unwrap_or(usize::MAX)).collect())
     }
 }
 

@@ -110,13 +110,17 @@ impl Context<'_, '_> {
         Ok(())
     }
 
-    /// Nothing that is accepted is silently ignored: what Berth does not do yet is a warning, or a refusal.
+    /// Nothing that is accepted is silently ignored: what Berth does not do yet is a warning, or a refusal. An object
+    /// that is wrong everywhere is told that alone.
     pub(super) fn refuse_unhonoured(
         &self,
         object: &Value,
         problems: &mut Problems,
         warnings: &mut Vec<String>,
     ) {
+        if !problems.is_empty() {
+            return;
+        }
         for unhonoured in honour::unhonoured(&self.request.resource, object) {
             match unhonoured.action {
                 Action::Warn => warnings.push(unhonoured.warning()),

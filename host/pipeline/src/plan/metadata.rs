@@ -1,8 +1,9 @@
 //! The part of `metadata` that is the server's.
 
+use berth_api::kinds::meta::validate_meta_update;
 use berth_api::kinds::view::{copy_field, int_at, list_at, str_at};
 use berth_api::status::Cause;
-use berth_api::{Reason, Status};
+use berth_api::{Problems, Reason, Status};
 use berth_state::{Revision, Stored};
 use serde_json::{Map, Value};
 
@@ -147,13 +148,34 @@ fn parse_version(text: &str) -> Result<Option<Revision>, Status> {
     }
 }
 
-/// What the server set on the old object stays; a client's words on it are dropped.
+/// What the server set on the old object stays: what a client says of it is dropped, or, where that would be to
+/// ignore a wish (another uid, a mark of deletion), is left for validation to refuse.
 pub(super) fn keep_servers_own(new: &mut Value, old: &Value) {
     metadata_of(new);
     let (Some(metadata), Some(before)) = (new.get_mut("metadata"), old.get("metadata")) else { return };
-    for key in SERVERS_OWN.into_iter().chain(["generation", "resourceVersion"]) {
+    for key in ["creationTimestamp", "generation", "resourceVersion", "selfLink"] {
         copy_field(metadata, before, key);
     }
+    if before.get("deletionTimestamp").is_some() {
+        copy_field(metadata, before, "deletionTimestamp");
+    }
+    for key in ["uid", "deletionGracePeriodSeconds"] {
+        if metadata.get(key).is_none_or(|value| value.is_null() || *value == "") {
+            copy_field(metadata, before, key);
+        }
+    }
+}
+
+/// The problems of a change: the API server checks the change of metadata before the kind checks the whole, metadata
+/// included, and so names each fault of the metadata twice.
+pub(super) fn with_metadata_first(new: &Value, old: &Value, problems: Problems) -> Problems {
+    if problems.is_empty() {
+        return problems;
+    }
+    let mut all = Problems::default();
+    validate_meta_update(new, old, &mut all);
+    all.causes.extend(problems.causes);
+    all
 }
 
 /// Counts a change of anything but metadata and status.

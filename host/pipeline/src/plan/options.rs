@@ -24,15 +24,19 @@ pub(super) struct DeleteOptions {
 impl Context<'_, '_> {
     /// The options of a delete: those in the body, and from the query what the body leaves open.
     pub(super) fn delete_options(&self) -> Result<DeleteOptions, Status> {
+        self.delete_options_of(&self.decode_delete_options()?)
+    }
+
+    /// The options in `body`, and from the query what they leave open.
+    pub(super) fn delete_options_of(&self, body: &Value) -> Result<DeleteOptions, Status> {
         let query = &self.request.options;
-        let body = self.decode_delete_options()?;
-        let dry_run = dry_run(&body)?;
+        let dry_run = dry_run(body)?;
         Ok(DeleteOptions {
             dry_run: query.dry_run || dry_run,
-            grace_seconds: int_at(&body, "gracePeriodSeconds").or(query.grace_period_seconds),
-            propagation: propagation(&body)?.or(query.propagation),
-            uid: str_at(&body, "preconditions.uid").to_owned(),
-            resource_version: str_at(&body, "preconditions.resourceVersion").to_owned(),
+            grace_seconds: int_at(body, "gracePeriodSeconds").or(query.grace_period_seconds),
+            propagation: propagation(body)?.or(query.propagation),
+            uid: str_at(body, "preconditions.uid").to_owned(),
+            resource_version: str_at(body, "preconditions.resourceVersion").to_owned(),
         })
     }
 

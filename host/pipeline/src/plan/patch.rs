@@ -26,7 +26,6 @@ pub(super) fn plan(context: &mut Context<'_, '_>) -> Result<Plan, Status> {
     {
         return Err(context.conflict(status::MODIFIED));
     }
-    context.check_uid(&new, old)?;
     update::replace(context, new, old, before, warnings)
 }
 
@@ -47,7 +46,10 @@ impl Context<'_, '_> {
         before: &Value,
     ) -> Result<(Value, Vec<String>), Status> {
         let patched = patch.apply(self.env.schema, expected.schema_type, before)?;
-        let checked = decode::check(self.env.schema, expected, patched);
+        let checked = decode::check(self.env.schema, expected, patched).map(|mut decoded| {
+            decoded.findings.splice(0..0, patch.findings().iter().cloned());
+            decoded
+        });
         checked
             .and_then(|decoded| decoded.enforce(self.request.options.field_validation))
             .map_err(|why| invalid_result(patch, &why))

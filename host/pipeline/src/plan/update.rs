@@ -8,7 +8,9 @@ use serde_json::Value;
 
 use super::context::{Context, Reply};
 use super::create::{create_by_update, refuse};
-use super::metadata::{clears_managers, is_released, keep_servers_own, raise_generation, same_but_managers};
+use super::metadata::{
+    clears_managers, is_released, keep_servers_own, raise_generation, same_but_managers, with_metadata_first,
+};
 use super::{Plan, allocate};
 use crate::identity::Verb;
 
@@ -62,7 +64,7 @@ pub(super) fn replace(
         }
     }
     let name = str_at(&before, "metadata.name");
-    refuse(context, name, problems)?;
+    refuse(context, name, with_metadata_first(&new, &before, problems))?;
     finish(context, new, old, &before, Reply { code: 200, warnings, shown: None })
 }
 

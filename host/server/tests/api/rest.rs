@@ -62,6 +62,20 @@ async fn pages_of_a_list_belong_together() {
 }
 
 #[tokio::test]
+async fn what_is_only_posted_cannot_be_read() {
+    let harness = Harness::start().await;
+    let client = harness.client();
+    for (path, expected) in [
+        ("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", 405),
+        ("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews?watch=true", 405),
+        ("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews/x", 404),
+        ("/api/v1/namespaces/default/bindings", 405),
+    ] {
+        assert_eq!(code(client.get_raw(path).await.unwrap_err()), expected, "{path}");
+    }
+}
+
+#[tokio::test]
 async fn a_watch_sees_what_enters_changes_and_leaves() {
     let harness = Harness::start().await;
     let client = harness.client();

@@ -1,6 +1,6 @@
 //! `kubectl get pods`.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::kinds::view::{age, at, int_at, list_at, name, since, str_at};
 use crate::kinds::{age_column, column, name_column};
@@ -41,6 +41,16 @@ pub(super) fn cells(pod: &Value, now: Timestamp) -> Vec<Value> {
         or_none(str_at(pod, "status.nominatedNodeName")).into(),
         gates(pod).into(),
     ]
+}
+
+/// Whether the pod has ended, and how.
+pub(super) fn row_conditions(pod: &Value) -> Vec<Value> {
+    let (reason, message) = match str_at(pod, "status.phase") {
+        "Succeeded" => ("Succeeded", "The pod has completed successfully."),
+        "Failed" => ("Failed", "The pod failed."),
+        _ => return Vec::new(),
+    };
+    vec![json!({"type": "Completed", "status": "True", "reason": reason, "message": message})]
 }
 
 /// What a row says about all containers together.
