@@ -174,6 +174,20 @@ fn restart_at(
     }
 }
 
+/// Whether a container that has ended is started again, but not yet.
+pub(crate) fn backs_off(
+    pod: &Pod,
+    observed: &Observed,
+    container: &str,
+    crash: Pauses,
+    now: Timestamp,
+) -> bool {
+    let record = observed.record(container);
+    let ends = end::reason(pod, observed, now).is_some();
+    let at = pod.container(container).and_then(|spec| restart_at(pod, spec, record, crash, now));
+    !ends && record.exited().is_some() && at.is_some_and(|at| at > now)
+}
+
 pub(crate) fn is_restarted(policy: RestartPolicy, termination: &Termination) -> bool {
     match policy {
         RestartPolicy::Always => true,

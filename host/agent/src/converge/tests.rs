@@ -145,6 +145,21 @@ fn a_crash_loop_waits() {
     observed.containers.get_mut("a").unwrap().backoff.step(T0, Pauses::KUBELET);
     assert_eq!(converge(&pod, &observed, Pauses::KUBELET, T0), Plan { ops: vec![], wake_at: Some(at(10)) });
     assert_eq!(ops(&pod, &observed, at(10)), "start:a");
+    let waits = |pod: &Pod, container: &str, now| backs_off(pod, &observed, container, Pauses::KUBELET, now);
+    assert!(waits(&pod, "a", T0) && !waits(&pod, "a", at(10)), "until its time has come");
+    assert!(!waits(&pod, "b", T0), "it runs");
+    assert!(!waits(&deleted(two(), 30), "a", T0), "the pod ends");
+}
+
+#[test]
+fn a_grace_period_below_zero_is_a_second() {
+    for (seconds, expected) in [(-5, "stop:a@1"), (0, "stop:a@1"), (7, "stop:a@7")] {
+        let pod = pod(json!({ "terminationGracePeriodSeconds": seconds, "containers": [{ "name": "a" }] }));
+        assert_eq!(pod.grace_seconds(), if seconds < 0 { 1 } else { seconds });
+        let mut observed = observed(&pod, Part::Ready, "a=started");
+        observed.failure = Some(end::deadline_exceeded(T0));
+        assert_eq!(ops(&pod, &observed, T0), expected, "{seconds}");
+    }
 }
 
 #[test]

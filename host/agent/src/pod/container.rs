@@ -59,6 +59,8 @@ pub(crate) struct Port {
     pub(crate) name: String,
     pub(crate) container_port: u16,
     pub(crate) host_port: u16,
+    #[serde(rename = "hostIP")]
+    pub(crate) host_ip: String,
     pub(crate) protocol: String,
 }
 

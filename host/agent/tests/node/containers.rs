@@ -36,13 +36,17 @@ pub(crate) async fn a_pod_runs_answers_and_goes() {
     assert!(page.starts_with("HTTP/1."), "{page}");
     assert_eq!(pod.exec("web", &["cat", "/app/version"]).await, (0, "v1\n".to_owned()));
     for event in [
-        "Pulled: Container image \"my-app:latest\" already present",
-        "Created: Created container",
-        "Started: Started container web",
+        "Normal spec.containers{web} Pulled: Container image \"my-app:latest\" already present on machine",
+        "Normal spec.containers{web} Created: Created container: web",
+        "Normal spec.containers{web} Started: Started container web",
+        "Warning - MissingClusterDNS: pod: \"web_default(",
     ] {
         pod.wait_event(event).await;
     }
     pod.delete().await;
+    pod.wait_event("Normal spec.containers{web} Killing: Stopping container web").await;
+    let missing = world.events("web").await.into_iter().filter(|event| event.contains("MissingClusterDNS"));
+    assert_eq!(missing.count(), 1);
     assert!(!world.data().join("pods").join(&pod.uid).exists(), "its directory is removed");
     assert!(!world.data().join("run/pods").join(&pod.uid).exists(), "its sandbox is removed");
 }

@@ -7,8 +7,10 @@
 
 mod containers;
 mod failures;
+mod images;
 mod latency;
 mod lifecycle;
+mod network;
 mod volumes;
 mod world;
 
@@ -43,9 +45,16 @@ fn all() -> Vec<Test> {
         failures::pods_that_end_are_counted_as_they_ended,
         failures::memory_limits_kill,
         lifecycle::probes_decide_over_readiness_and_restarts,
+        lifecycle::http_probes_follow_what_the_server_says,
         lifecycle::hooks_and_grace,
+        lifecycle::hooks_that_fail_are_told,
+        lifecycle::sidecars_end_after_the_containers_they_serve,
         lifecycle::a_restarted_agent_adopts_everything,
+        lifecycle::a_pod_whose_shim_does_not_answer_is_left_alone,
         lifecycle::pods_that_vanish_are_killed,
+        network::host_ports_lead_to_the_pod_as_long_as_it_is_there,
+        network::a_pod_may_use_the_nodes_network,
+        images::unused_images_go_when_the_disk_fills_up,
         latency::starting_a_pod_takes_milliseconds,
         lifecycle::the_node_registers_and_renews_its_lease,
     ]
