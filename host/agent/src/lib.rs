@@ -39,6 +39,7 @@ mod resources;
 mod serve;
 mod sources;
 mod status;
+mod storage;
 mod streams;
 mod termination;
 mod volumes;

@@ -16,7 +16,7 @@ use serde_json::Value;
 #[cfg(test)]
 pub(crate) use container::IntOrString;
 pub(crate) use container::{
-    Container, EnvSource, EnvVar, FieldRef, Handler, HttpGet, KeyRef, Port, Probe, Requirements,
+    Container, EnvSource, EnvVar, FieldRef, GrpcAction, Handler, HttpGet, KeyRef, Port, Probe, Requirements,
     ResourceFieldRef, TcpSocket, VolumeMount,
 };
 pub(crate) use security::{ContainerSecurity, PodSecurity};

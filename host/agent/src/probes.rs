@@ -1,6 +1,7 @@
 //! Probes: when to look, and what follows from what was seen.
 
 mod check;
+mod grpc;
 mod http;
 
 use std::time::Duration;

@@ -26,7 +26,8 @@ pub(super) fn reason(pod: &Pod, observed: &Observed, now: Timestamp) -> Option<E
         return Some(End { deadline, cleared: true });
     }
     if let Some(failure) = &observed.failure {
-        let deadline = plus_seconds(failure.since, pod.grace_seconds());
+        let grace_seconds = failure.grace_seconds.unwrap_or(pod.grace_seconds());
+        let deadline = plus_seconds(failure.since, grace_seconds);
         return Some(End { deadline, cleared: false });
     }
     is_finished(pod, observed).then(|| End { deadline: by_itself(), cleared: false })
@@ -143,6 +144,7 @@ pub(super) fn deadline_exceeded(now: Timestamp) -> PodFailure {
     PodFailure {
         reason: "DeadlineExceeded".to_owned(),
         message: "Pod was active on the node longer than the specified deadline".to_owned(),
+        grace_seconds: None,
         since: now,
     }
 }

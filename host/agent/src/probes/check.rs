@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use berth_runtime::PodHandle;
 
+use super::grpc;
 use super::http::{HttpTarget, dial, http_get};
 use crate::pod::{Container, Handler, TcpSocket};
 use crate::process;
@@ -32,6 +33,9 @@ pub(crate) async fn check(
     }
     if let Some(socket) = &handler.tcp_socket {
         return tcp_connect(socket, container, ip, timeout).await.map(|()| None);
+    }
+    if let Some(action) = &handler.grpc {
+        return grpc::check(action, ip, timeout).await.map(|()| None);
     }
     Err("probes of this type are not supported on this node".to_owned())
 }

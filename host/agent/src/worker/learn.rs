@@ -46,6 +46,7 @@ impl Worker {
             Message::PostStartDone { container_id, result } => self.post_start_done(&container_id, result),
             Message::PreStopDone { container_id } => self.pre_stop_done(&container_id),
             Message::Probed { container_id, kind, success } => self.probed(&container_id, kind, success),
+            Message::Overused(message) => self.evict(message, now),
             Message::RemainsRemoved(result) => {
                 self.observed.remains = match result {
                     Ok(()) if self.observed.vanished.is_some() => Remains::Done,

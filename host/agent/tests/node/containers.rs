@@ -140,6 +140,20 @@ pub(crate) async fn environment_and_command() {
     pod.delete().await;
 }
 
+pub(crate) async fn limits_are_the_cgroups() {
+    let world = World::new().await;
+    let mut container = shell("c", "sleep 1000");
+    container["resources"] = json!({ "limits": { "cpu": "250m", "memory": "48Mi" } });
+    let pod = world.run("limited", json!({ "containers": [container] })).await;
+    assert_eq!(pod.wait_ready().await["qosClass"], "Guaranteed");
+    // Version 1 or 2 of the hierarchy: of a quota with its period, only one of the files is there.
+    let script = "cd /sys/fs/cgroup; cat cpu/cpu.cfs_quota_us cpu/cpu.cfs_period_us cpu.max 2>/dev/null | xargs; \
+                  cat memory/memory.limit_in_bytes memory.max 2>/dev/null";
+    let (_, figures) = pod.exec("c", &["sh", "-c", script]).await;
+    assert_eq!(figures, "25000 100000\n50331648\n");
+    pod.delete().await;
+}
+
 pub(crate) async fn security_contexts_are_enforced() {
     let world = World::new().await;
     let mut container = shell("c", "sleep 1000");
