@@ -33,6 +33,8 @@ pub(crate) enum Op {
     Fail(PodFailure),
     /// Detach the network and end the shim.
     RemoveSandbox,
+    /// Remove the volumes of a pod that has ended: what it wrote must not fill the disk until somebody deletes it.
+    RemoveVolumes,
     /// Remove volumes, directories and logs.
     RemoveRemains,
     /// Tell the API that the pod is gone from here.

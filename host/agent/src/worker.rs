@@ -58,6 +58,7 @@ pub(crate) enum Message {
     SandboxMade(Result<(PodHandle, Option<Ipv4Addr>), String>),
     SandboxRemoved(Result<(), String>),
     VolumesMade(Result<Made, String>),
+    VolumesRemoved(Result<(), String>),
     ImageResolved {
         container: String,
         result: Result<Resolved, ImageFailure>,
@@ -105,6 +106,7 @@ impl Message {
             Message::SandboxMade(_) => "sandbox made",
             Message::SandboxRemoved(_) => "sandbox removed",
             Message::VolumesMade(_) => "volumes made",
+            Message::VolumesRemoved(_) => "volumes removed",
             Message::ImageResolved { .. } => "image resolved",
             Message::Started { .. } => "container started",
             Message::Settled { .. } => "container settled",

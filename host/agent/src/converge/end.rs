@@ -48,10 +48,25 @@ pub(super) fn end(plan: &mut Plan, pod: &Pod, observed: &Observed, end: End, now
             }
         }
         Part::Making | Part::Removing => {}
-        Part::Absent | Part::Failed { .. } if end.cleared && observed.volumes != Part::Making => {
+        Part::Absent | Part::Failed { .. }
+            if end.cleared && !matches!(observed.volumes, Part::Making | Part::Removing) =>
+        {
             clear(plan, observed, now);
         }
-        Part::Absent | Part::Failed { .. } => {}
+        Part::Absent | Part::Failed { .. } if end.cleared => {}
+        Part::Absent | Part::Failed { .. } => remove_volumes(plan, &observed.volumes, now),
+    }
+}
+
+fn remove_volumes(plan: &mut Plan, volumes: &Part, now: Timestamp) {
+    match volumes {
+        Part::Ready | Part::Failed { .. } => plan.ops.push(Op::RemoveVolumes),
+        Part::Broken { retry_at } => {
+            if plan.due(*retry_at, now) {
+                plan.ops.push(Op::RemoveVolumes);
+            }
+        }
+        Part::Absent | Part::Making | Part::Removing => {}
     }
 }
 

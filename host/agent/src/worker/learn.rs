@@ -38,6 +38,20 @@ impl Worker {
             Message::SandboxMade(result) => self.sandbox_made(result, now),
             Message::SandboxRemoved(result) => self.sandbox_removed(result, now),
             Message::VolumesMade(result) => self.volumes_made(result, now),
+            Message::VolumesRemoved(result) => {
+                self.observed.volumes = match result {
+                    Ok(()) => Part::Absent,
+                    Err(error) => {
+                        let pod = self.pod.display();
+                        tracing::warn!(
+                            pod,
+                            error,
+                            "the volumes of a pod that has ended could not be removed"
+                        );
+                        Part::Broken { retry_at: node_retry(now) }
+                    }
+                };
+            }
             Message::ImageResolved { container, result } => self.image_resolved(&container, result, now),
             Message::Started { container, result } => self.started(&container, result, now),
             Message::Settled { container, phase } => self.settled(&container, phase, now),

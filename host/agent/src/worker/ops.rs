@@ -43,6 +43,7 @@ impl Worker {
                 self.save(now);
             }
             Op::RemoveSandbox => self.remove_sandbox(),
+            Op::RemoveVolumes => self.remove_volumes(),
             Op::RemoveRemains => self.remove_remains(),
             Op::DeleteObject => self.delete_object(),
         }
@@ -259,6 +260,20 @@ impl Worker {
             }) {
                 tracing::warn!(pod, container_id, %error, "the files of a dead container could not be removed");
             }
+        });
+    }
+
+    fn remove_volumes(&mut self) {
+        if self.refreshing {
+            // It would make anew what is being removed; when it is done, this is asked for again.
+            return;
+        }
+        self.observed.volumes = Part::Removing;
+        self.refresh_at = None;
+        let (layout, uid) = (self.node.layout.clone(), self.pod.uid().to_owned());
+        self.background(async move {
+            let removed = tokio::task::spawn_blocking(move || sandbox::remove_volumes(&layout, &uid)).await;
+            Message::VolumesRemoved(removed.unwrap_or_else(|error| Err(error.to_string())))
         });
     }
 

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io;
 use std::net::Ipv4Addr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use berth_network::{HostPort, Protocol};
@@ -135,13 +135,25 @@ pub(super) async fn remove(
     removed.await.map_err(|error| error.to_string())?
 }
 
+/// Removes a pod's volumes; its logs stay.
+pub(super) fn remove_volumes(layout: &Layout, uid: &str) -> Result<(), String> {
+    let disk = layout.pod(uid).join("volumes");
+    volumes::unmount(&disk).map_err(|error| format!("unmount below {}: {error}", disk.display()))?;
+    remove_all(&[disk, layout.memory().join(uid)])
+}
+
 /// Removes a pod's volumes, directories and logs.
 pub(crate) fn remove_files(layout: &Layout, uid: &str, logs: &Path) -> Result<(), String> {
     let directory = layout.pod(uid);
     volumes::unmount(&directory)
         .map_err(|error| format!("unmount below {}: {error}", directory.display()))?;
-    for path in [directory, layout.memory().join(uid), logs.to_owned()] {
-        match fs::remove_dir_all(&path) {
+    remove_all(&[directory, layout.memory().join(uid), logs.to_owned()])
+}
+
+/// Removes directories; those that are not there are no error.
+fn remove_all(directories: &[PathBuf]) -> Result<(), String> {
+    for path in directories {
+        match fs::remove_dir_all(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 return Err(format!("remove {}: {error}", path.display()));
             }

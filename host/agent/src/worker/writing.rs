@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use berth_api::time::Timestamp;
 use tokio::task::AbortHandle;
 
 use super::{Message, View, Worker};
+use crate::converge::is_finished;
 use crate::events::Severity;
 use crate::node::Node;
 use crate::observed::PodFailure;
@@ -36,11 +38,9 @@ impl Worker {
     }
 
     /// The pod has written more than it may.
-    pub(super) fn evict(&mut self, message: String, now: berth_api::time::Timestamp) {
-        if self.observed.failure.is_some()
-            || self.observed.vanished.is_some()
-            || self.pod.deletion().is_some()
-        {
+    pub(super) fn evict(&mut self, message: String, now: Timestamp) {
+        let is_ending = self.observed.vanished.is_some() || self.pod.deletion().is_some();
+        if is_ending || self.observed.failure.is_some() || is_finished(&self.pod, &self.observed) {
             return;
         }
         self.node.events.pod(&self.pod, Severity::Warning, "Evicted", message.clone());

@@ -4,7 +4,7 @@ use berth_client::ApiResource;
 use serde_json::{Value, json};
 
 use crate::containers::shell;
-use crate::world::World;
+use crate::world::{World, until};
 
 fn waiting(status: &Value) -> &Value {
     &status["containerStatuses"][0]["state"]["waiting"]
@@ -130,6 +130,11 @@ pub(crate) async fn pods_that_end_are_counted_as_they_ended() {
     let status = again.wait_phase("Succeeded").await;
     assert_eq!(status["containerStatuses"][0]["restartCount"], 1, "{status}");
     assert_eq!(status["containerStatuses"][0]["lastState"]["terminated"]["exitCode"], 1);
+    let volumes = world.data().join("pods").join(&again.uid).join("volumes");
+    until("its volumes are removed", async || {
+        if volumes.exists() { Err("they are there".to_owned()) } else { Ok(()) }
+    })
+    .await;
     let good = end(&good.wait_phase("Succeeded").await);
     assert_eq!((&good["reason"], &good["message"]), (&json!("Completed"), &json!("bye\n")));
     let status = bad.wait_phase("Failed").await;

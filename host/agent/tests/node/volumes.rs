@@ -107,7 +107,7 @@ pub(crate) async fn a_volume_waits_for_its_source_and_says_so() {
         status["containerStatuses"][0]["state"]["waiting"]["reason"] == "ContainerCreating"
     })
     .await;
-    world.create(ApiResource::CONFIG_MAPS, "late", json!({ "data": { "k": "here" } })).await;
+    world.create(ApiResource::CONFIG_MAPS, "late", json!({ "data": { "k": "here\n" } })).await;
     pod.wait_ready().await;
     pod.wait_log("c", "here").await;
     pod.delete().await;
