@@ -5,11 +5,13 @@
 
 mod cluster;
 mod command;
+mod registry;
 mod skip;
 mod wait;
 
 pub use cluster::{Agent, Berth, Options};
 pub use command::{Background, Output, run};
+pub use registry::Registry;
 pub use skip::skip;
 pub use wait::{eventually, holds};
 
@@ -61,7 +63,8 @@ pub fn images() -> &'static Path {
     static IMAGES: std::sync::OnceLock<PathBuf> = std::sync::OnceLock::new();
     IMAGES.get_or_init(|| {
         let directory = repository().join("target/images");
-        if !directory.join("my-app-v2.tar").is_file() || !directory.join("busybox.tar").is_file() {
+        let archives = ["my-app-v1.tar", "my-app-v2.tar", "busybox.tar", "busybox-oci.tar"];
+        if !archives.iter().all(|archive| directory.join(archive).is_file()) {
             let script = repository().join("tests/images/build.sh");
             let output = std::process::Command::new(script).arg(&directory).output().unwrap();
             assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

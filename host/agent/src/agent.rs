@@ -1,32 +1,29 @@
-//! Starting an agent, and telling its workers what happens.
+//! Starting an agent, stopping it, and removing what it made.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
-use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
-use berth_client::{ApiResource, Followed, ListOptions};
 use berth_network::{ClusterId, Ipv4Cidr, Network};
-use berth_runtime::{Event, PodHandle, PodState, Runtime, ShimExecutable};
+use berth_runtime::{Recovered, Runtime, ShimExecutable};
 use nix::mount::{MsFlags, mount};
-use serde_json::Value;
 use tokio::io::unix::AsyncFd;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinHandle;
 
 use crate::config::{self, AgentConfig, Layout};
+use crate::dispatcher::Dispatcher;
 use crate::error::AgentError;
 use crate::events::Events;
+use crate::image_gc;
 use crate::images::Images;
 use crate::machine::Machine;
 use crate::node::{Node, Services};
 use crate::node_status;
-use crate::pod::Pod;
 use crate::sources::Sources;
-use crate::status::Fields;
-use crate::worker::{Desired, Message, Worker, WorkerHandle, remove_files};
+use crate::worker::WorkerHandle;
 
 /// Size of the file system for secrets and tokens, in bytes; it takes only what is in it. A secret has at most
 /// 1 MiB, a node 110 pods.
@@ -42,16 +39,26 @@ pub struct AgentHandle {
     tasks: Vec<JoinHandle<()>>,
 }
 
-/// What the runtime found at the start, by pod.
-type Recovered = HashMap<String, (PodHandle, PodState)>;
-
 /// The workers by pod uid.
 #[derive(Clone, Default)]
-pub(crate) struct Workers(Arc<Mutex<HashMap<String, WorkerHandle>>>);
+pub(crate) struct Workers {
+    by_uid: Arc<Mutex<HashMap<String, WorkerHandle>>>,
+    complete: Arc<AtomicBool>,
+}
 
 impl Workers {
     pub(crate) fn with<T>(&self, look: impl FnOnce(&mut HashMap<String, WorkerHandle>) -> T) -> T {
-        look(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        look(&mut self.by_uid.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Whether every pod that may have containers on this node has a worker: not before the API has said which pods
+    /// there are, and not as long as one of an earlier run cannot be asked.
+    pub(crate) fn are_complete(&self) -> bool {
+        self.complete.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn tell_complete(&self, complete: bool) {
+        self.complete.store(complete, Ordering::Release);
     }
 }
 
@@ -66,7 +73,7 @@ impl Agent {
             let config = config.clone();
             move || open(&config)
         });
-        let (machinery, recovered) = opened.await.map_err(|_| AgentError::Task("start"))??;
+        let (machinery, found) = opened.await.map_err(|_| AgentError::Task("start"))??;
         let Machinery { layout, machine, runtime, network, images } = machinery;
         let client = config.client.clone();
         let node = Arc::new(Node {
@@ -82,17 +89,11 @@ impl Agent {
         });
         let workers = Workers::default();
         let watcher = runtime_events(&node)?;
-        let dispatcher = Dispatcher {
-            node: Arc::clone(&node),
-            workers: workers.clone(),
-            recovered,
-            early: HashMap::new(),
-            cleared: false,
-            tasks: JoinSet::new(),
-        };
+        let dispatcher = Dispatcher::new(Arc::clone(&node), workers.clone(), found);
         let tasks = vec![
             tokio::spawn(node_status::keep(Arc::clone(&node))),
             tokio::spawn(node_status::renew_lease(Arc::clone(&node))),
+            tokio::spawn(image_gc::keep(Arc::clone(&node), workers.clone())),
             tokio::spawn(dispatcher.run(watcher)),
         ];
         Ok(AgentHandle { node, workers, tasks })
@@ -165,20 +166,11 @@ fn open(config: &AgentConfig) -> Result<(Machinery, Recovered), AgentError> {
         let network = scope.spawn(|| Network::open(config::network(data_dir, cluster_id, config.pod_cidr)));
         let images = scope.spawn(|| Images::open(layout.images(), Arc::clone(&config.registries)));
         let runtime = Runtime::new(config::runtime(data_dir, cluster_id, config.shim_executable.clone()))?;
-        let recovered = recover(&runtime)?;
+        let recovered = runtime.recover()?;
         let network = network.join().map_err(|_| AgentError::Task("network"))??;
         let images = images.join().map_err(|_| AgentError::Task("image store"))??;
         Ok((Machinery { layout: layout.clone(), machine, runtime, network, images }, recovered))
     })
-}
-
-fn recover(runtime: &Runtime) -> Result<Recovered, AgentError> {
-    let found = runtime.recover()?;
-    for (handle, error) in &found.unreachable {
-        // It is in the way of a new sandbox and is ended when the pod needs one, or when the pod is gone.
-        tracing::error!(pod = handle.id(), %error, "a pod of an earlier run cannot be asked and will be started anew");
-    }
-    Ok(found.pods.into_iter().map(|(handle, state)| (handle.id().to_owned(), (handle, state))).collect())
 }
 
 /// Secrets are kept in memory; the file system outlives the agent, as the pods that use it do.
@@ -198,171 +190,4 @@ fn runtime_events(node: &Node) -> Result<AsyncFd<OwnedFd>, AgentError> {
     let failed = AgentError::io("watch", &node.config.data_dir);
     let fd = node.runtime.events_fd().as_fd().try_clone_to_owned();
     fd.and_then(crate::process::register).map_err(failed)
-}
-
-struct Dispatcher {
-    node: Arc<Node>,
-    workers: Workers,
-    recovered: Recovered,
-    /// What happened in recovered pods before the API said whether they are still wanted.
-    early: HashMap<String, Vec<Message>>,
-    /// What earlier runs left has been gone through.
-    cleared: bool,
-    tasks: JoinSet<String>,
-}
-
-impl Dispatcher {
-    async fn run(mut self, watcher: AsyncFd<OwnedFd>) {
-        let options = ListOptions::fields(format!("spec.nodeName={}", self.node.config.node_name));
-        let mut follow = self.node.client().follow(ApiResource::PODS, "", options);
-        loop {
-            tokio::select! {
-                followed = follow.next() => self.followed(followed),
-                ready = watcher.readable() => match ready {
-                    Ok(mut ready) => {
-                        self.runtime_events().await;
-                        ready.clear_ready();
-                    }
-                    Err(error) => {
-                        tracing::error!(%error, "the runtime cannot be watched any more");
-                        return;
-                    }
-                },
-                Some(ended) = self.tasks.join_next() => self.ended(ended),
-            }
-        }
-    }
-
-    fn followed(&mut self, followed: Followed) {
-        match followed {
-            Followed::Replaced(pods) => self.replaced(pods),
-            Followed::Applied(pod) => self.applied(pod),
-            Followed::Deleted(pod) => self.vanished(pod["metadata"]["uid"].as_str().unwrap_or_default()),
-        }
-    }
-
-    fn replaced(&mut self, pods: Vec<Value>) {
-        let uid = |pod: &Value| pod["metadata"]["uid"].as_str().unwrap_or_default().to_owned();
-        let wanted: BTreeSet<String> = pods.iter().map(uid).collect();
-        pods.into_iter().for_each(|pod| self.applied(pod));
-        let known: Vec<String> = self.workers.with(|workers| workers.keys().cloned().collect());
-        known.iter().filter(|uid| !wanted.contains(*uid)).for_each(|uid| self.vanished(uid));
-        self.clear_orphans(&wanted);
-    }
-
-    fn applied(&mut self, value: Value) {
-        let status: Fields = value["status"].as_object().cloned().unwrap_or_default();
-        let pod = match Pod::from_value(value) {
-            Ok(pod) => Arc::new(pod),
-            Err(error) => {
-                tracing::error!(%error, "a pod cannot be understood by this node and is left alone");
-                return;
-            }
-        };
-        let uid = pod.uid().to_owned();
-        let desired = Desired { pod, status: Arc::new(status), vanished: false };
-        let is_known = self.workers.with(|workers| {
-            let worker = workers.get(&uid);
-            worker.map(|worker| drop(worker.desired.send_replace(desired.clone()))).is_some()
-        });
-        if !is_known {
-            let recovered = self.recovered.remove(&uid);
-            let worker = Worker::spawn(&self.node, desired, recovered, &mut self.tasks);
-            for message in self.early.remove(&uid).into_iter().flatten() {
-                // One message per container of the pod: fewer than an inbox holds.
-                drop(worker.inbox.try_send(message));
-            }
-            self.workers.with(|workers| workers.insert(uid, worker));
-        }
-    }
-
-    fn vanished(&mut self, uid: &str) {
-        self.workers.with(|workers| {
-            if let Some(worker) = workers.get(uid) {
-                worker.desired.send_modify(|desired| desired.vanished = true);
-            }
-        });
-    }
-
-    fn ended(&mut self, ended: Result<String, tokio::task::JoinError>) {
-        match ended {
-            Ok(uid) => _ = self.workers.with(|workers| workers.remove(&uid)),
-            Err(error) => tracing::error!(%error, "a pod's worker ended abnormally"),
-        }
-    }
-
-    /// Tells the workers what the runtime says.
-    async fn runtime_events(&mut self) {
-        let events = match self.node.runtime.wait_any(Some(Duration::ZERO)) {
-            Ok(events) => events,
-            Err(error) => {
-                tracing::error!(%error, "the runtime's events cannot be read");
-                return;
-            }
-        };
-        for event in events {
-            let (pod_id, message) = match event {
-                Event::Exited { pod_id, container_id, status } => {
-                    (pod_id, Message::Exited { container_id, status })
-                }
-                Event::ShimDied { pod_id } => (pod_id, Message::ShimDied),
-            };
-            let inbox = self.workers.with(|workers| workers.get(&pod_id).map(|worker| worker.inbox.clone()));
-            match inbox {
-                // A worker that has ended needs no news.
-                Some(inbox) => drop(inbox.send(message).await),
-                None if self.recovered.contains_key(&pod_id) => {
-                    self.early.entry(pod_id).or_default().push(message);
-                }
-                None => {}
-            }
-        }
-    }
-
-    /// Removes what belongs to pods that are no more: deleted while nobody looked. What that is, is decided here and
-    /// now: pods that come while it is being removed are not among it.
-    fn clear_orphans(&mut self, wanted: &BTreeSet<String>) {
-        if std::mem::replace(&mut self.cleared, true) {
-            return;
-        }
-        self.early.clear();
-        if let Err(error) = self.node.network.gc(wanted) {
-            tracing::warn!(%error, "networks of deleted pods could not be removed");
-        }
-        let orphans: Vec<PodHandle> = self.recovered.drain().map(|(_, (handle, _))| handle).collect();
-        let files = orphaned_files(&self.node.layout, wanted);
-        let layout = self.node.layout.clone();
-        tokio::task::spawn_blocking(move || {
-            for handle in orphans {
-                tracing::info!(
-                    pod = handle.id(),
-                    "removing what is left of a pod that was deleted meanwhile"
-                );
-                if let Err(error) = handle.remove() {
-                    tracing::warn!(pod = handle.id(), %error, "a pod that was deleted meanwhile could not be removed");
-                }
-            }
-            for (uid, log) in files {
-                if let Err(error) = remove_files(&layout, &uid, &log) {
-                    tracing::warn!(uid, error, "what is left of a deleted pod could not be removed");
-                }
-            }
-        });
-    }
-}
-
-/// Pods that have directories and are not wanted, with their log directories.
-fn orphaned_files(layout: &Layout, wanted: &BTreeSet<String>) -> Vec<(String, PathBuf)> {
-    let names = |directory| {
-        let entries = fs::read_dir(directory).into_iter().flatten();
-        entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-    };
-    let logs: Vec<String> = names(layout.logs()).collect();
-    let of_logs = logs.iter().filter_map(|name| name.rsplit_once('_')).map(|(_, uid)| uid.to_owned());
-    let uids: BTreeSet<String> = names(layout.pods()).chain(names(layout.memory())).chain(of_logs).collect();
-    let with_log = |uid: &String| {
-        let log = logs.iter().find(|name| name.ends_with(&format!("_{uid}")));
-        (uid.clone(), layout.logs().join(log.unwrap_or(uid)))
-    };
-    uids.difference(wanted).map(with_log).collect()
 }

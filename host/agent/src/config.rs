@@ -11,6 +11,7 @@ use berth_network::{ClusterId, Ipv4Cidr, NetworkConfig, SPARE_COUNT_DEFAULT};
 use berth_runtime::{RuntimeConfig, ShimExecutable};
 
 use crate::backoff::Pauses;
+use crate::image_gc::ImageGcPolicy;
 
 /// One node's agent.
 #[derive(Clone)]
@@ -39,6 +40,8 @@ pub struct AgentConfig {
     pub crash_pauses: Pauses,
     /// Pauses between failing pulls of an image.
     pub image_pauses: Pauses,
+    /// When unused images are removed.
+    pub image_gc: ImageGcPolicy,
     /// Berth's version, as the Node object shows it.
     pub version: String,
 }
@@ -65,6 +68,7 @@ impl AgentConfig {
             shim_executable: ShimExecutable::Current,
             crash_pauses: Pauses::KUBELET,
             image_pauses: Pauses::KUBELET,
+            image_gc: ImageGcPolicy::KUBELET,
             version: env!("CARGO_PKG_VERSION").to_owned(),
         }
     }

@@ -33,6 +33,8 @@ pub(crate) enum Op {
     Fail(PodFailure),
     /// Detach the network and end the shim.
     RemoveSandbox,
+    /// Remove the volumes of a pod that has ended: what it wrote must not fill the disk until somebody deletes it.
+    RemoveVolumes,
     /// Remove volumes, directories and logs.
     RemoveRemains,
     /// Tell the API that the pod is gone from here.
@@ -172,6 +174,20 @@ fn restart_at(
             again.then(|| record.backoff.retry_at(termination.finished_at, crash))
         }
     }
+}
+
+/// Whether a container that has ended is started again, but not yet.
+pub(crate) fn backs_off(
+    pod: &Pod,
+    observed: &Observed,
+    container: &str,
+    crash: Pauses,
+    now: Timestamp,
+) -> bool {
+    let record = observed.record(container);
+    let ends = end::reason(pod, observed, now).is_some();
+    let at = pod.container(container).and_then(|spec| restart_at(pod, spec, record, crash, now));
+    !ends && record.exited().is_some() && at.is_some_and(|at| at > now)
 }
 
 pub(crate) fn is_restarted(policy: RestartPolicy, termination: &Termination) -> bool {

@@ -13,8 +13,12 @@ use crate::pod::Pod;
 /// Events that wait to be sent. Starting a pod makes three or four; what does not fit is dropped, and said so in
 /// the log.
 const WAITING_MAX: usize = 1024;
-/// Events remembered for counting.
+/// Events remembered for counting, and objects remembered for the limit below.
 const REMEMBERED_MAX: usize = 1024;
+/// How many events about one object are recorded in a row, and after how long one more is: the kubelet's figures. What
+/// fails every second would otherwise be written to disk every second.
+const BURST_MAX: i64 = 25;
+const REFILL_MS: i64 = 300_000;
 
 /// Whether an event is a matter for concern.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -56,6 +60,7 @@ impl Events {
             node_name: node_name.to_owned(),
             known: HashMap::new(),
             order: VecDeque::new(),
+            limit: Limit::default(),
         };
         tokio::spawn(recorder.run(receiver));
         Events { sender }
@@ -129,11 +134,55 @@ struct Recorder {
     /// The event made for it, and how often it has happened.
     known: HashMap<Key, (String, u64)>,
     order: VecDeque<Key>,
+    limit: Limit,
+}
+
+/// How much has been said about each object: when its whole burst will be free again. Pure.
+#[derive(Debug, Default)]
+struct Limit {
+    free_at: HashMap<Subject, Timestamp>,
+}
+
+impl Limit {
+    /// Whether an event at this time is recorded.
+    fn admits(&mut self, subject: &Subject, at: Timestamp) -> bool {
+        // The parts of an object share its limit.
+        let subject = Subject { field_path: String::new(), ..subject.clone() };
+        if self.free_at.len() >= REMEMBERED_MAX && !self.free_at.contains_key(&subject) {
+            self.forget(at);
+        }
+        let free_at = self.free_at.entry(subject).or_insert(at);
+        let next = (*free_at).max(at).plus_millis(REFILL_MS);
+        let is_admitted = next.millis_since(at) <= BURST_MAX * REFILL_MS;
+        if is_admitted {
+            *free_at = next;
+        }
+        is_admitted
+    }
+
+    /// Makes room: those of whom nothing is held against, or at least the one of whom the least is.
+    fn forget(&mut self, at: Timestamp) {
+        self.free_at.retain(|_, free_at| *free_at > at);
+        if self.free_at.len() >= REMEMBERED_MAX
+            && let Some(least) = self.free_at.iter().min_by_key(|(_, free_at)| **free_at)
+        {
+            let least = least.0.clone();
+            self.free_at.remove(&least);
+        }
+    }
 }
 
 impl Recorder {
     async fn run(mut self, mut receiver: mpsc::Receiver<(Key, Timestamp)>) {
         while let Some((key, at)) = receiver.recv().await {
+            if !self.limit.admits(&key.subject, at) {
+                tracing::debug!(
+                    reason = key.reason,
+                    message = key.message,
+                    "one of too many events about an object"
+                );
+                continue;
+            }
             if let Err(error) = self.record(&key, at).await {
                 tracing::debug!(reason = key.reason, %error, "an event could not be recorded");
             }
@@ -206,4 +255,41 @@ impl Recorder {
 /// Events of what has no namespace are kept in `default`.
 fn namespace(key: &Key) -> &str {
     if key.subject.namespace.is_empty() { "default" } else { &key.subject.namespace }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn subject(name: &str, field_path: &str) -> Subject {
+        let (namespace, uid) = ("n".to_owned(), "u".to_owned());
+        Subject { kind: "Pod", namespace, name: name.to_owned(), uid, field_path: field_path.to_owned() }
+    }
+
+    #[test]
+    fn an_object_has_a_burst_and_then_an_event_every_five_minutes() {
+        let mut limit = Limit::default();
+        let at = Timestamp::from_seconds;
+        let (one, part, other) = (subject("a", ""), subject("a", "spec.containers{c}"), subject("b", ""));
+        for number in 0..25 {
+            assert!(limit.admits(if number % 2 == 0 { &one } else { &part }, at(1000)), "{number}");
+        }
+        assert!(!limit.admits(&one, at(1000)) && !limit.admits(&part, at(1299)));
+        assert!(limit.admits(&other, at(1000)), "each object for itself");
+        assert!(limit.admits(&part, at(1300)) && !limit.admits(&one, at(1300)));
+        let rested = at(1000 + 26 * 300);
+        assert!((0..25).all(|_| limit.admits(&one, rested)) && !limit.admits(&one, rested));
+    }
+
+    #[test]
+    fn only_so_many_objects_are_remembered() {
+        let mut limit = Limit::default();
+        let at = Timestamp::from_seconds;
+        for number in 0..REMEMBERED_MAX + 10 {
+            assert!(limit.admits(&subject(&number.to_string(), ""), at(1000)));
+        }
+        assert_eq!(limit.free_at.len(), REMEMBERED_MAX);
+        assert!(limit.admits(&subject("later", ""), at(9000)));
+        assert_eq!(limit.free_at.len(), 1, "the others' bursts are free again");
+    }
 }

@@ -1,14 +1,19 @@
 //! Where a container's image comes from.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use base64::Engine;
-use berth_image::{Credentials, Image, ImageError, ImageStore, PullOptions, Reference, RegistryConfig};
+use berth_api::time::Timestamp;
+use berth_image::{
+    Credentials, Digest, Image, ImageError, ImageStore, PullOptions, Reference, RegistryConfig,
+};
 use serde_json::Value;
 use tokio::sync::Semaphore;
+
+use crate::clock;
 
 /// Pulls at the same time: more only share the line, and a burst of pods must not fill the disk at once.
 const PULLS_MAX: usize = 3;
@@ -23,6 +28,8 @@ pub(crate) struct Images {
     /// Names that came from a registry, with what they meant then. All others were imported here.
     pulled: Mutex<BTreeMap<String, String>>,
     pulled_path: PathBuf,
+    /// When an image was last used, or first seen. Whoever removes one holds the lock while deciding and doing it.
+    used: Mutex<HashMap<Digest, Timestamp>>,
 }
 
 /// An image found for a container.
@@ -35,6 +42,16 @@ pub(crate) struct Resolved {
     pub(crate) id: String,
     /// Milliseconds that pulling took; `None` when it was here.
     pub(crate) pulled_ms: Option<u128>,
+}
+
+/// An image on this node, as one looks at it who wants to remove some.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Surveyed {
+    pub(crate) digest: Digest,
+    /// When it was last used, or first seen.
+    pub(crate) used_at: Timestamp,
+    /// It came from a registry under each of its names, and can come from there again.
+    pub(crate) replaceable: bool,
 }
 
 /// Why there is none.
@@ -57,6 +74,7 @@ impl Images {
             running: Mutex::default(),
             pulled: Mutex::new(pulled.unwrap_or_default()),
             pulled_path,
+            used: Mutex::default(),
         })
     }
 
@@ -89,6 +107,7 @@ impl Images {
         let _permit = self.pulls.acquire().await;
         let credentials = credentials_for(credentials, reference.registry());
         let image = self.store.pull(&reference, credentials.as_ref(), &self.options).await.map_err(failed)?;
+        self.used().insert(image.digest, clock::now());
         self.remember(&reference, &image);
         Ok(Resolved { pulled_ms: Some(begun.elapsed().as_millis()), ..found(&reference, image) })
     }
@@ -96,15 +115,58 @@ impl Images {
     /// The image on this node, if the policy lets it be used without asking its origin: a name that was imported here
     /// has this store as its origin.
     fn local(&self, reference: &Reference, policy: &str) -> Result<Option<Resolved>, ImageFailure> {
+        // Found and marked in one: it is not removed in between.
+        let mut used = self.used();
         let Some(image) = self.store.resolve(&reference.to_string()).map_err(failed)? else {
             return Ok(None);
         };
-        let from_registry = {
-            let pulled = self.pulled.lock().unwrap_or_else(PoisonError::into_inner);
-            pulled.get(&reference.to_string()).is_some_and(|digest| *digest == image.digest.to_string())
-        };
-        let ask_origin = policy == "Always" && from_registry;
+        used.insert(image.digest, clock::now());
+        drop(used);
+        let ask_origin = policy == "Always" && self.is_pulled(&reference.to_string(), image.digest);
         Ok((!ask_origin).then(|| found(reference, image)))
+    }
+
+    /// Whether a name means what a registry gave for it.
+    fn is_pulled(&self, name: &str, digest: Digest) -> bool {
+        let pulled = self.pulled.lock().unwrap_or_else(PoisonError::into_inner);
+        pulled.get(name).is_some_and(|known| *known == digest.to_string())
+    }
+
+    fn used(&self) -> MutexGuard<'_, HashMap<Digest, Timestamp>> {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// All images, those of `in_use` as used now, and those not seen before as well.
+    pub(crate) fn survey(
+        &self,
+        in_use: &BTreeSet<Digest>,
+        now: Timestamp,
+    ) -> Result<Vec<Surveyed>, ImageError> {
+        let images = self.store.list()?;
+        let mut used = self.used();
+        used.retain(|digest, _| images.iter().any(|image| image.digest == *digest));
+        let surveyed = images.into_iter().map(|image| {
+            let last = used.entry(image.digest).or_insert(now);
+            if in_use.contains(&image.digest) {
+                *last = now;
+            }
+            let pulled = image.names.iter().all(|name| self.is_pulled(name, image.digest));
+            Surveyed { digest: image.digest, used_at: *last, replaceable: pulled && !image.names.is_empty() }
+        });
+        Ok(surveyed.collect())
+    }
+
+    /// Takes away the names of an image, unless it has been used since it was surveyed; whether it did.
+    pub(crate) fn untag(&self, image: &Surveyed) -> Result<bool, ImageError> {
+        let used = self.used();
+        if used.get(&image.digest) != Some(&image.used_at) {
+            return Ok(false);
+        }
+        let names = self.store.list()?.into_iter().find(|known| known.digest == image.digest);
+        for name in names.map(|known| known.names).unwrap_or_default() {
+            self.store.remove(&name)?;
+        }
+        Ok(true)
     }
 
     fn gate(&self, reference: &Reference) -> Arc<tokio::sync::Mutex<()>> {

@@ -30,13 +30,20 @@ const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_s
 pub(crate) async fn keep(node: Arc<Node>) {
     let mut conditions = Conditions::default();
     conditions.look(Pressure::look(&node.config.data_dir), clock::now());
+    let known = known(&node).await;
+    conditions.take_over(&known);
     retrying("register the node", || register(&node, &conditions)).await;
     node.events.node(&node.config.node_name, Severity::Normal, "Starting", "Starting kubelet.");
     let mut sent = tokio::time::Instant::now();
     loop {
         tokio::time::sleep(LOOK_PERIOD).await;
-        let changed = conditions.look(Pressure::look(&node.config.data_dir), clock::now());
-        if changed || is_thought_dead(&node).await || sent.elapsed() >= STATUS_PERIOD {
+        let now = clock::now();
+        let changed = conditions.look(Pressure::look(&node.config.data_dir), now);
+        let is_thought_dead = is_thought_dead(&node).await;
+        if is_thought_dead {
+            conditions.ready_since = now;
+        }
+        if changed || is_thought_dead || sent.elapsed() >= STATUS_PERIOD {
             retrying("report the node's status", || report(&node, &conditions)).await;
             sent = tokio::time::Instant::now();
         }
@@ -56,6 +63,20 @@ async fn retrying<F: Future<Output = Result<(), ClientError>>>(what: &str, attem
     let mut pause = RETRY.0;
     while let Err(error) = attempt().await {
         tracing::debug!(%error, "cannot {what} yet");
+        tokio::time::sleep(pause).await;
+        pause = RETRY.1.min(pause * 2);
+    }
+}
+
+/// The node as the cluster knows it, or null.
+async fn known(node: &Node) -> Value {
+    let mut pause = RETRY.0;
+    loop {
+        match node.client().get(ApiResource::NODES, "", &node.config.node_name).await {
+            Ok(object) => return object,
+            Err(error) if error.is_not_found() => return Value::Null,
+            Err(error) => tracing::debug!(%error, "cannot ask for the node yet"),
+        }
         tokio::time::sleep(pause).await;
         pause = RETRY.1.min(pause * 2);
     }
@@ -188,6 +209,22 @@ impl Conditions {
         std::mem::replace(&mut self.pressure, pressure) != pressure
     }
 
+    /// Takes over the times of conditions that are now as an earlier run reported them: nothing has changed since.
+    fn take_over(&mut self, node: &Value) {
+        let reported = node["status"]["conditions"].as_array().map_or(&[][..], Vec::as_slice);
+        let since = |kind: &str, holds: bool| {
+            let status = if holds { "True" } else { "False" };
+            let same = |condition: &&Value| condition["type"] == kind && condition["status"] == status;
+            Timestamp::parse(reported.iter().find(same)?["lastTransitionTime"].as_str()?)
+        };
+        let Pressure { memory, disk, pids } = self.pressure;
+        let held = [("MemoryPressure", memory), ("DiskPressure", disk), ("PIDPressure", pids)];
+        for ((kind, holds), own) in held.into_iter().zip(&mut self.since) {
+            *own = since(kind, holds).unwrap_or(*own);
+        }
+        self.ready_since = since("Ready", true).unwrap_or(self.ready_since);
+    }
+
     fn to_value(&self, now: Timestamp) -> Value {
         let condition = |kind: &str, holds: bool, reason: &str, message: &str, since: Timestamp| {
             json!({
@@ -253,15 +290,9 @@ mod tests {
         assert!(!conditions.look(Pressure::default(), at(100)));
         assert!(conditions.look(Pressure { disk: true, ..Pressure::default() }, at(200)));
         assert!(!conditions.look(Pressure { disk: true, ..Pressure::default() }, at(300)));
-        let value = conditions.to_value(at(400));
-        let line = |condition: &Value| {
-            let text = |key: &str| condition[key].as_str().unwrap_or_default().to_owned();
-            format!("{} {} {}", text("type"), text("reason"), text("lastTransitionTime"))
-        };
-        let lines: Vec<_> = value.as_array().unwrap().iter().map(line).collect();
         let (first, second) = (at(100).rfc3339(), at(200).rfc3339());
         assert_eq!(
-            lines,
+            lines(&conditions.to_value(at(400))),
             [
                 format!("MemoryPressure KubeletHasSufficientMemory {first}"),
                 format!("DiskPressure KubeletHasDiskPressure {second}"),
@@ -269,5 +300,40 @@ mod tests {
                 format!("Ready KubeletReady {first}"),
             ]
         );
+    }
+
+    fn lines(conditions: &Value) -> Vec<String> {
+        let line = |condition: &Value| {
+            let text = |key: &str| condition[key].as_str().unwrap_or_default().to_owned();
+            format!("{} {} {}", text("type"), text("reason"), text("lastTransitionTime"))
+        };
+        conditions.as_array().unwrap().iter().map(line).collect()
+    }
+
+    #[test]
+    fn a_restart_changes_nothing_that_is_as_it_was() {
+        let at = Timestamp::from_seconds;
+        let mut conditions = Conditions::default();
+        conditions.look(Pressure { disk: true, ..Pressure::default() }, at(500));
+        let reported = |kind: &str, status: &str| json!({ "type": kind, "status": status, "lastTransitionTime": at(100).rfc3339() });
+        let node = |ready: &str| {
+            let all = [("MemoryPressure", "False"), ("DiskPressure", "False"), ("Ready", ready)];
+            json!({ "status": { "conditions": all.map(|(kind, status)| reported(kind, status)) } })
+        };
+        let (before, now) = (at(100).rfc3339(), at(500).rfc3339());
+        let expected = |ready: &str| {
+            [
+                format!("MemoryPressure KubeletHasSufficientMemory {before}"),
+                format!("DiskPressure KubeletHasDiskPressure {now}"),
+                format!("PIDPressure KubeletHasSufficientPID {now}"),
+                format!("Ready KubeletReady {ready}"),
+            ]
+        };
+        conditions.take_over(&node("Unknown"));
+        assert_eq!(lines(&conditions.to_value(at(600))), expected(&now), "it was not ready");
+        conditions.take_over(&node("True"));
+        assert_eq!(lines(&conditions.to_value(at(600))), expected(&before));
+        conditions.take_over(&Value::Null);
+        assert_eq!(lines(&conditions.to_value(at(600))), expected(&before), "a new node");
     }
 }

@@ -36,10 +36,13 @@ pub(crate) struct Observed {
 /// Why the node ends a pod.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct PodFailure {
-    /// `DeadlineExceeded`, `UnexpectedAdmissionError`, …
+    /// `DeadlineExceeded`, `Evicted`, …
     pub(crate) reason: String,
     /// One sentence.
     pub(crate) message: String,
+    /// Instead of the pod's grace period, in seconds.
+    #[serde(default)]
+    pub(crate) grace_seconds: Option<i64>,
     #[serde(with = "micros")]
     pub(crate) since: Timestamp,
 }

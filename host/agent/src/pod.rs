@@ -13,9 +13,11 @@ use berth_api::time::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
 
+#[cfg(test)]
+pub(crate) use container::IntOrString;
 pub(crate) use container::{
-    Container, EnvSource, EnvVar, FieldRef, Handler, HttpGet, KeyRef, Port, Probe, Requirements,
-    ResourceFieldRef, VolumeMount,
+    Container, EnvSource, EnvVar, FieldRef, GrpcAction, Handler, HttpGet, KeyRef, Port, Probe, Requirements,
+    ResourceFieldRef, TcpSocket, VolumeMount,
 };
 pub(crate) use security::{ContainerSecurity, PodSecurity};
 pub(crate) use volume::{DownwardItem, EmptyDir, KeyToPath, Projection, Volume};
@@ -184,9 +186,12 @@ impl Pod {
         self.spec.init_containers.iter().filter(|container| container.is_sidecar())
     }
 
-    /// How long its containers have to end when they are stopped, in seconds.
+    /// How long its containers have to end when they are stopped, in seconds. Less than none means one, as in the API.
     pub(crate) fn grace_seconds(&self) -> i64 {
-        self.spec.termination_grace_period_seconds.unwrap_or(GRACE_SECONDS_DEFAULT).max(0)
+        match self.spec.termination_grace_period_seconds {
+            Some(..0) => 1,
+            other => other.unwrap_or(GRACE_SECONDS_DEFAULT),
+        }
     }
 
     /// When its containers must be gone, if somebody has deleted it.

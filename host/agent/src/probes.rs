@@ -1,10 +1,12 @@
 //! Probes: when to look, and what follows from what was seen.
 
 mod check;
+mod grpc;
+mod http;
 
 use std::time::Duration;
 
-pub(crate) use check::check;
+pub(crate) use check::{Warning, check};
 
 use crate::pod::{Container, Probe};
 

@@ -10,6 +10,7 @@ mod probing;
 mod report;
 mod sandbox;
 mod start;
+mod writing;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -57,6 +58,7 @@ pub(crate) enum Message {
     SandboxMade(Result<(PodHandle, Option<Ipv4Addr>), String>),
     SandboxRemoved(Result<(), String>),
     VolumesMade(Result<Made, String>),
+    VolumesRemoved(Result<(), String>),
     ImageResolved {
         container: String,
         result: Result<Resolved, ImageFailure>,
@@ -87,6 +89,8 @@ pub(crate) enum Message {
         kind: ProbeKind,
         success: bool,
     },
+    /// It has written more to the node's disk than it may.
+    Overused(String),
     RemainsRemoved(Result<(), String>),
     ObjectDeleted(Result<(), ClientError>),
     Reported {
@@ -102,6 +106,7 @@ impl Message {
             Message::SandboxMade(_) => "sandbox made",
             Message::SandboxRemoved(_) => "sandbox removed",
             Message::VolumesMade(_) => "volumes made",
+            Message::VolumesRemoved(_) => "volumes removed",
             Message::ImageResolved { .. } => "image resolved",
             Message::Started { .. } => "container started",
             Message::Settled { .. } => "container settled",
@@ -110,6 +115,7 @@ impl Message {
             Message::PostStartDone { .. } => "postStart done",
             Message::PreStopDone { .. } => "preStop done",
             Message::Probed { .. } => "probe decided",
+            Message::Overused(_) => "storage overused",
             Message::RemainsRemoved(_) => "remains removed",
             Message::ObjectDeleted(_) => "object deleted",
             Message::Reported { .. } => "status reported",
@@ -162,6 +168,8 @@ pub(crate) struct Worker {
     early_exits: HashMap<String, ExitStatus>,
     /// Running probes, by container id.
     probes: HashMap<String, Vec<AbortHandle>>,
+    /// Measures what the pod writes, if it has limits.
+    writing: Option<AbortHandle>,
     report: report::Report,
     inbox: mpsc::Receiver<Message>,
     sender: mpsc::Sender<Message>,
@@ -209,6 +217,7 @@ impl Worker {
             stale: false,
             early_exits: HashMap::new(),
             probes: HashMap::new(),
+            writing: None,
             report,
             inbox,
             sender: sender.clone(),
@@ -217,6 +226,7 @@ impl Worker {
         };
         worker.find_images();
         worker.probe_adopted();
+        worker.writing = worker.watch_writing();
         tasks.spawn(async move {
             if adopted.settled {
                 worker.wait_for_deletion().await;
@@ -365,6 +375,6 @@ impl Worker {
 
 impl Drop for Worker {
     fn drop(&mut self) {
-        self.probes.values().flatten().for_each(AbortHandle::abort);
+        self.probes.values().flatten().chain(&self.writing).for_each(AbortHandle::abort);
     }
 }

@@ -190,12 +190,20 @@ fn heed(scheduler: &mut Scheduler, message: Message, now: Timestamp) {
         }
         Message::Install { profile, policy, mirror, done } => {
             let begun = std::time::Instant::now();
-            drop(scheduler.install(&profile, policy, *mirror));
+            let replaced = scheduler.install(&profile, policy, *mirror);
             let _ = done.send(begun.elapsed().as_micros());
+            drop_elsewhere(replaced);
         }
-        Message::Uninstall(profile) => drop(scheduler.uninstall(&profile)),
+        Message::Uninstall(profile) => drop_elsewhere(scheduler.uninstall(&profile)),
         Message::Failover(profile, failover) => scheduler.set_failover(&profile, failover),
         Message::Refused(pods) => pods.iter().for_each(|(pod, uid)| scheduler.refused(pod, uid, now)),
+    }
+}
+
+/// A sandbox's memory takes a while to unmap: decisions do not wait for it.
+fn drop_elsewhere(policy: Option<Box<dyn Policy>>) {
+    if policy.is_some() {
+        tokio::task::spawn_blocking(move || drop(policy));
     }
 }
 

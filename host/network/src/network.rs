@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use crate::addresses::Addresses;
 use crate::host::{self, Bridge, netlink_error};
 use crate::netlink::Socket;
-use crate::rules::{self, HostPorts};
+use crate::rules::{self, At, HostPorts};
 use crate::worker::{self, Pod, Shared, Spare, State};
 use crate::{Adoption, HostPort, MacAddress, NetworkConfig, NetworkError, PodNetwork, link, netns};
 
@@ -189,9 +189,7 @@ impl Network {
     fn set_ports(&self, uid: &str, ports: &[HostPort]) -> Result<bool, NetworkError> {
         let mut state = self.shared.lock();
         for port in ports {
-            let taken = |pod: &Pod| {
-                pod.ports.iter().any(|p| (p.protocol, p.host_port) == (port.protocol, port.host_port))
-            };
+            let taken = |pod: &Pod| pod.ports.iter().any(|other| other.clashes(port));
             if let Some((other, _)) = state.pods.iter().find(|(other, pod)| *other != uid && taken(pod)) {
                 let (port, protocol, uid) = (port.host_port, port.protocol, other.clone());
                 return Err(NetworkError::HostPortInUse { port, protocol, uid });
@@ -298,10 +296,11 @@ fn restore_rules(config: &NetworkConfig, pods: &mut BTreeMap<String, Pod>) -> Re
     let kept =
         kept.map_err(netlink_error(format!("read the host ports of nftables table ip {}", config.table())))?;
     let mut ports = HostPorts::new();
-    for ((protocol, host_port), (ip, pod_port)) in kept {
+    for (at, (ip, pod_port)) in kept {
         if let Some(pod) = pods.values_mut().find(|pod| pod.network.ip == ip) {
-            pod.ports.push(HostPort { protocol, host_port, pod_port });
-            ports.insert((protocol, host_port), (ip, pod_port));
+            let At { address, protocol, port: host_port } = at;
+            pod.ports.push(HostPort { protocol, address, host_port, pod_port });
+            ports.insert(at, (ip, pod_port));
         }
     }
     host::install_rules(config, &ports)

@@ -2,9 +2,10 @@
 //!
 //! ```text
 //! table ip berth-<id> {
-//!   map hostports { inet_proto . inet_service : ipv4_addr . inet_service }
+//!   map hostports    { inet_proto . inet_service : ipv4_addr . inet_service }               on any address
+//!   map hostports-at { ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service }   on one address
 //!   guard        raw:      from the bridge to 127.0.0.0/8: drop (route_localnet opens that door, see below)
-//!   prerouting   dstnat:   to a local address: dnat by hostports
+//!   prerouting   dstnat:   to a local address: dnat by hostports-at, else by hostports
 //!   output       dstnat:   the same for the node's own connections
 //!   postrouting  srcnat:   from a pod to elsewhere: masquerade
 //!                          from a pod by a host port to a pod, and from 127.0.0.1: masquerade, or answers go astray
@@ -19,11 +20,16 @@ use crate::netlink::{Message, Socket};
 use crate::nft::{self, Expression as E, Hook, Is, Reg};
 use crate::{HostPort, NetworkConfig, Protocol};
 
+/// Ports of all addresses.
 const MAP: &str = "hostports";
+/// Ports of one address each.
+const MAP_AT: &str = "hostports-at";
 /// `IPS_DST_NAT`: conntrack rewrote the destination.
 const STATUS_DST_NAT: u32 = 1 << 5;
-/// nft's type numbers, which only make its listings readable: inet_proto . inet_service, ipv4_addr . inet_service.
+/// nft's type numbers, which only make its listings readable: inet_proto . inet_service, the same behind an ipv4_addr,
+/// ipv4_addr . inet_service.
 const KEY_TYPE: u32 = 12 << 6 | 13;
+const KEY_AT_TYPE: u32 = 7 << 12 | KEY_TYPE;
 const VALUE_TYPE: u32 = 7 << 6 | 13;
 /// `NFT_SET_MAP`.
 const SET_IS_MAP: u32 = 8;
@@ -38,8 +44,17 @@ const MESSAGE_ELEMENTS_MAX: usize = 1000;
 const FOREIGN_TABLE: &str = "filter";
 const FOREIGN_CHAIN: &str = "FORWARD";
 
-/// Host ports by (protocol, port): the pod's address and port.
-pub(crate) type HostPorts = BTreeMap<(Protocol, u16), (Ipv4Addr, u16)>;
+/// Where a host port is reached.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) struct At {
+    /// On this address of the node; `None`: on all.
+    pub(crate) address: Option<Ipv4Addr>,
+    pub(crate) protocol: Protocol,
+    pub(crate) port: u16,
+}
+
+/// Host ports: the pod's address and port.
+pub(crate) type HostPorts = BTreeMap<At, (Ipv4Addr, u16)>;
 
 /// Replaces the table in one transaction; no packet sees half of it.
 pub(crate) fn install(socket: &Socket, config: &NetworkConfig, ports: &HostPorts) -> io::Result<()> {
@@ -50,7 +65,8 @@ pub(crate) fn install(socket: &Socket, config: &NetworkConfig, ports: &HostPorts
         named(nft::NEWTABLE, libc::NLM_F_CREATE),
         named(nft::DELTABLE, 0),
         named(nft::NEWTABLE, libc::NLM_F_CREATE),
-        map(table),
+        map(table, MAP, 1, KEY_TYPE),
+        map(table, MAP_AT, 2, KEY_AT_TYPE),
         nft::chain(table, "guard", "filter", Hook::Prerouting, PRIORITY_RAW),
         nft::chain(table, "prerouting", "nat", Hook::Prerouting, PRIORITY_DSTNAT),
         nft::chain(table, "output", "nat", Hook::Output, PRIORITY_DSTNAT),
@@ -61,10 +77,12 @@ pub(crate) fn install(socket: &Socket, config: &NetworkConfig, ports: &HostPorts
     nft::commit(socket, batch)
 }
 
-fn map(table: &str) -> Message {
+/// A map. `id` tells the sets of one transaction apart.
+fn map(table: &str, name: &str, id: u32, key_type: u32) -> Message {
+    let key_bytes = if key_type == KEY_TYPE { 8 } else { 12 };
     nft::message(nft::NEWSET, libc::NLM_F_CREATE, |attrs| {
-        attrs.str(1, table).str(2, MAP).be32(3, SET_IS_MAP).be32(4, KEY_TYPE).be32(5, 8);
-        attrs.be32(6, VALUE_TYPE).be32(7, 8).be32(10, 1);
+        attrs.str(1, table).str(2, name).be32(3, SET_IS_MAP).be32(4, key_type).be32(5, key_bytes);
+        attrs.be32(6, VALUE_TYPE).be32(7, 8).be32(10, id);
     })
 }
 
@@ -79,9 +97,18 @@ fn rules(config: &NetworkConfig) -> Vec<Message> {
     let chain = |name, parts: &[&[E]]| nft::rule(table, name, &parts.concat());
     let r = Reg;
 
-    let publish: &[E] = &[
+    let local: &[E] = &[
         E::DestinationType(r(0)),
         E::Compare(r(0), Is::Equal, u32::from(libc::RTN_LOCAL).to_ne_bytes().to_vec()),
+    ];
+    let publish_at: &[E] = &[
+        E::DestinationAddress(r(0)),
+        E::TransportProtocol(r(1)),
+        E::DestinationPort(r(2)),
+        E::Lookup(MAP_AT, r(0), r(3)),
+        E::DestinationNat(r(3), r(4)),
+    ];
+    let publish: &[E] = &[
         E::TransportProtocol(r(0)),
         E::DestinationPort(r(1)),
         E::Lookup(MAP, r(0), r(2)),
@@ -98,8 +125,10 @@ fn rules(config: &NetworkConfig) -> Vec<Message> {
     let destination: &[E] = &[E::DestinationAddress(r(0))];
     vec![
         chain("guard", &[from_bridge, destination, &loopback(r(0)), &[E::Verdict(NF_DROP)]]),
-        chain("prerouting", &[publish]),
-        chain("output", &[publish]),
+        chain("prerouting", &[local, publish_at]),
+        chain("prerouting", &[local, publish]),
+        chain("output", &[local, publish_at]),
+        chain("output", &[local, publish]),
         chain(
             "postrouting",
             &[
@@ -135,34 +164,63 @@ pub(crate) fn change_host_ports(
 ) -> io::Result<()> {
     let table = config.table();
     let mut batch = Vec::new();
-    if !gone.is_empty() {
-        let keys: Vec<_> = gone.keys().map(|key| (key_bytes(*key), None)).collect();
-        batch.push(nft::elements(nft::DELSETELEM, &table, MAP, &keys));
+    for name in [MAP, MAP_AT] {
+        let keys: Vec<_> = gone.keys().filter(|at| at.map() == name).map(|at| (at.key(), None)).collect();
+        if !keys.is_empty() {
+            batch.push(nft::elements(nft::DELSETELEM, &table, name, &keys));
+        }
     }
     batch.extend(add(&table, new));
     if batch.is_empty() { Ok(()) } else { nft::commit(socket, batch) }
 }
 
 fn add(table: &str, ports: &HostPorts) -> Vec<Message> {
-    let elements: Vec<_> =
-        ports.iter().map(|(key, pod)| (key_bytes(*key), Some(value_bytes(*pod)))).collect();
-    let message = |part| nft::elements(nft::NEWSETELEM, table, MAP, part);
-    elements.chunks(MESSAGE_ELEMENTS_MAX).map(message).collect()
+    let of_map = |name| {
+        let ports = ports.iter().filter(move |(at, _)| at.map() == name);
+        let elements: Vec<_> = ports.map(|(at, pod)| (at.key(), Some(value_bytes(*pod)))).collect();
+        let message = |part| nft::elements(nft::NEWSETELEM, table, name, part);
+        elements.chunks(MESSAGE_ELEMENTS_MAX).map(message).collect::<Vec<_>>()
+    };
+    [MAP, MAP_AT].into_iter().flat_map(of_map).collect()
 }
 
-/// What the kernel's map holds; empty when there is no table.
+/// What the kernel's maps hold; empty when there is no table.
 pub(crate) fn host_ports(socket: &Socket, config: &NetworkConfig) -> io::Result<HostPorts> {
     let table = config.table();
-    let replies = match nft::dump(socket, nft::GETSETELEM, |attrs| _ = attrs.str(1, &table).str(2, MAP)) {
-        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => return Ok(HostPorts::new()),
-        result => result?,
-    };
-    Ok(nft::read_elements(&replies).iter().filter_map(|(key, value)| parse(key, value)).collect())
+    let mut found = HostPorts::new();
+    for name in [MAP, MAP_AT] {
+        let replies = match nft::dump(socket, nft::GETSETELEM, |attrs| _ = attrs.str(1, &table).str(2, name))
+        {
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => continue,
+            result => result?,
+        };
+        found.extend(nft::read_elements(&replies).iter().filter_map(|(key, value)| parse(key, value)));
+    }
+    Ok(found)
 }
 
-fn key_bytes((protocol, port): (Protocol, u16)) -> Vec<u8> {
-    let [high, low] = port.to_be_bytes();
-    vec![protocol_number(protocol), 0, 0, 0, high, low, 0, 0]
+impl At {
+    fn map(&self) -> &'static str {
+        if self.address.is_some() { MAP_AT } else { MAP }
+    }
+
+    fn key(&self) -> Vec<u8> {
+        let [high, low] = self.port.to_be_bytes();
+        let mut key = self.address.map_or_else(Vec::new, |address| address.octets().to_vec());
+        key.extend([protocol_number(self.protocol), 0, 0, 0, high, low, 0, 0]);
+        key
+    }
+
+    fn parse(key: &[u8]) -> Option<At> {
+        let (address, rest) = match *key {
+            [a, b, c, d, ref rest @ ..] if key.len() == 12 => (Some(Ipv4Addr::new(a, b, c, d)), rest),
+            _ => (None, key),
+        };
+        let &[number, _, _, _, high, low, _, _] = rest else { return None };
+        let all = [Protocol::Tcp, Protocol::Udp, Protocol::Sctp];
+        let protocol = all.into_iter().find(|protocol| protocol_number(*protocol) == number)?;
+        Some(At { address, protocol, port: u16::from_be_bytes([high, low]) })
+    }
 }
 
 fn value_bytes((address, port): (Ipv4Addr, u16)) -> Vec<u8> {
@@ -170,14 +228,9 @@ fn value_bytes((address, port): (Ipv4Addr, u16)) -> Vec<u8> {
     vec![a, b, c, d, high, low, 0, 0]
 }
 
-fn parse(key: &[u8], value: &[u8]) -> Option<((Protocol, u16), (Ipv4Addr, u16))> {
-    let (&[number, _, _, _, high, low, _, _], &[a, b, c, d, to_high, to_low, _, _]) = (key, value) else {
-        return None;
-    };
-    let protocol =
-        [Protocol::Tcp, Protocol::Udp, Protocol::Sctp].into_iter().find(|p| protocol_number(*p) == number)?;
-    let pod = (Ipv4Addr::new(a, b, c, d), u16::from_be_bytes([to_high, to_low]));
-    Some(((protocol, u16::from_be_bytes([high, low])), pod))
+fn parse(key: &[u8], value: &[u8]) -> Option<(At, (Ipv4Addr, u16))> {
+    let &[a, b, c, d, high, low, _, _] = value else { return None };
+    Some((At::parse(key)?, (Ipv4Addr::new(a, b, c, d), u16::from_be_bytes([high, low]))))
 }
 
 fn protocol_number(protocol: Protocol) -> u8 {
@@ -190,7 +243,8 @@ fn protocol_number(protocol: Protocol) -> u8 {
 
 /// One pod's ports as map entries.
 pub(crate) fn entries(ip: Ipv4Addr, ports: &[HostPort]) -> HostPorts {
-    ports.iter().map(|port| ((port.protocol, port.host_port), (ip, port.pod_port))).collect()
+    let at = |port: &HostPort| At { address: port.address, protocol: port.protocol, port: port.host_port };
+    ports.iter().map(|port| (at(port), (ip, port.pod_port))).collect()
 }
 
 /// Lets pods through `ip filter FORWARD` where that chain drops by default, as Docker makes it: no other table can
@@ -247,9 +301,10 @@ mod tests {
     #[test]
     fn host_ports_survive_the_kernels_form() {
         let pod: Ipv4Addr = "10.42.0.9".parse().unwrap();
-        for protocol in [Protocol::Tcp, Protocol::Udp, Protocol::Sctp] {
-            let entry = ((protocol, 8080), (pod, 80));
-            assert_eq!(parse(&key_bytes(entry.0), &value_bytes(entry.1)), Some(entry));
+        let all = [Protocol::Tcp, Protocol::Udp, Protocol::Sctp];
+        for (protocol, address) in all.into_iter().flat_map(|one| [(one, None), (one, Some(pod))]) {
+            let at = At { address, protocol, port: 8080 };
+            assert_eq!(parse(&at.key(), &value_bytes((pod, 80))), Some((at, (pod, 80))));
         }
         assert_eq!(parse(&[1, 2], &[]), None);
     }

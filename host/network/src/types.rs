@@ -57,10 +57,21 @@ impl fmt::Display for Protocol {
 pub struct HostPort {
     /// The protocol.
     pub protocol: Protocol,
-    /// The node's port, on all of its addresses.
+    /// The node's address it is reached at; `None`: all of them.
+    pub address: Option<Ipv4Addr>,
+    /// The node's port.
     pub host_port: u16,
     /// The pod's port.
     pub pod_port: u16,
+}
+
+impl HostPort {
+    /// Whether the two cannot both lead somewhere: some packet is for either.
+    pub(crate) fn clashes(&self, other: &HostPort) -> bool {
+        let addresses = self.address.zip(other.address);
+        (self.protocol, self.host_port) == (other.protocol, other.host_port)
+            && addresses.is_none_or(|(one, other)| one == other)
+    }
 }
 
 /// A pod's network, ready: loopback, link, address and default route are up.

@@ -46,7 +46,7 @@ fn pods_leave_through_the_node_and_host_ports_lead_in() {
     let seen = inside(&a.netns_path, move || ask((outside.far, far.port)));
     assert_eq!(seen, outside.near.to_string(), "masqueraded");
 
-    let port = |host_port| HostPort { protocol: Protocol::Tcp, host_port, pod_port: 80 };
+    let port = |host_port| HostPort { protocol: Protocol::Tcp, address: None, host_port, pod_port: 80 };
     network.set_host_ports("pod-b", &[port(31801)]).unwrap();
     let _in_b = serve(Some(&b.netns_path), (Ipv4Addr::UNSPECIFIED, 80));
     assert_eq!(
@@ -77,6 +77,39 @@ fn pods_leave_through_the_node_and_host_ports_lead_in() {
     ));
     network.detach("pod-b").unwrap();
     network.set_host_ports("pod-a", &[port(31801)]).unwrap();
+}
+
+#[test]
+fn a_host_port_of_one_address_is_no_other_addresss() {
+    let fixture = Fixture::new("a213d", "10.213.13.0/24");
+    let network = fixture.open(1);
+    let outside = Outside::new("a213d", "10.213.113");
+    let (a, b) = (network.attach("pod-a").unwrap(), network.attach("pod-b").unwrap());
+    let port = |address, pod_port| HostPort { protocol: Protocol::Tcp, address, host_port: 31802, pod_port };
+    network.set_host_ports("pod-a", &[port(Some(outside.near), 80)]).unwrap();
+    network.set_host_ports("pod-b", &[port(Some(Ipv4Addr::LOCALHOST), 80)]).unwrap();
+    let taken = network.set_host_ports("pod-b", &[port(None, 80)]).unwrap_err();
+    assert!(matches!(&taken, NetworkError::HostPortInUse { uid, .. } if uid == "pod-a"), "{taken}");
+
+    // The servers say who asks; which of them it is, the pods' own ports tell.
+    let _in_a = serve(Some(&a.netns_path), (Ipv4Addr::UNSPECIFIED, 80));
+    let reached = |address: Ipv4Addr| {
+        let address = (address, 31802).into();
+        std::net::TcpStream::connect_timeout(&address, Duration::from_millis(700)).is_ok()
+    };
+    assert_eq!(inside(&outside.netns, move || ask((outside.near, 31802))), outside.far.to_string());
+    assert_eq!(ask((outside.near, 31802)), outside.near.to_string(), "from the node");
+    assert!(!reached(Ipv4Addr::LOCALHOST), "that is pod-b's, where nobody listens");
+    let _in_b = serve(Some(&b.netns_path), (Ipv4Addr::UNSPECIFIED, 80));
+    assert_eq!(ask((Ipv4Addr::LOCALHOST, 31802)), b.gateway.to_string());
+    assert!(!reached(b.gateway), "an address that nobody named");
+
+    drop(network);
+    let network = fixture.open(1);
+    assert_eq!(ask((Ipv4Addr::LOCALHOST, 31802)), b.gateway.to_string(), "still there after a restart");
+    network.detach("pod-b").unwrap();
+    assert!(!reached(Ipv4Addr::LOCALHOST));
+    assert!(reached(outside.near));
 }
 
 #[test]

@@ -2,10 +2,11 @@
 //! its answer is believed.
 
 use std::fmt::Write;
+use std::sync::LazyLock;
 
 use crate::class::Class;
 use crate::cluster::{Cluster, Node};
-use crate::parse::{Expression, Term};
+use crate::parse::{Expression, Taint, Term};
 use crate::quantities::PODS;
 
 /// Why a node does not do for a class, in kube-scheduler's words.
@@ -34,15 +35,17 @@ fn ports_free(class: &Class, node: &Node) -> bool {
 
 /// The toleration of `node.kubernetes.io/unschedulable` lets a pod onto a cordoned node.
 fn schedulable(class: &Class, node: &Node) -> bool {
-    let taint = crate::parse::Taint {
-        key: "node.kubernetes.io/unschedulable".into(),
-        value: "".into(),
-        effect: "NoSchedule".into(),
-    };
-    !node.unschedulable || class.tolerations.iter().any(|toleration| toleration.tolerates(&taint))
+    !node.unschedulable || class.tolerations.iter().any(|toleration| toleration.tolerates(&CORDONED))
 }
 
-fn untolerated_taint<'a>(class: &Class, node: &'a Node) -> Option<&'a crate::parse::Taint> {
+/// What a cordoned node is to a pod, whether or not it carries the taint yet.
+static CORDONED: LazyLock<Taint> = LazyLock::new(|| Taint {
+    key: "node.kubernetes.io/unschedulable".into(),
+    value: "".into(),
+    effect: "NoSchedule".into(),
+});
+
+fn untolerated_taint<'a>(class: &Class, node: &'a Node) -> Option<&'a Taint> {
     node.taints.iter().find(|taint| {
         matches!(&*taint.effect, "NoSchedule" | "NoExecute")
             && !class.tolerations.iter().any(|toleration| toleration.tolerates(taint))

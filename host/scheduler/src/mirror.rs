@@ -6,7 +6,7 @@ use crate::class::{Class, Classes, Keys};
 use crate::cluster::{Cluster, Node, Touched};
 use crate::pods::Pods;
 use crate::policy::{self, Class as ClassRow, Columns, Feed, Group, Manifest, Watches};
-use crate::quantities::{Rounding, for_policy};
+use crate::quantities::{Rounding, Unit};
 
 /// Columns with one value per candidate that this host computes.
 const CLASS_COLUMNS: [&str; 2] = ["affinity-weight", "taint-prefer-no-schedule"];
@@ -21,12 +21,11 @@ const SYMBOLS_MAX: usize = 1 << 16;
 #[derive(Debug)]
 pub struct Mirror {
     manifest: Manifest,
-    /// The cluster's number of each of the policy's dimensions; `None` where no node has it.
-    dimensions: Vec<Option<usize>>,
-    dimension_names: Vec<String>,
+    dimensions: Vec<Dimension>,
     cluster_dimensions: usize,
     symbols: HashMap<Box<str>, u32>,
-    nodes: HashSet<u32>,
+    /// By slot: whether the policy knows a node there.
+    nodes: Vec<bool>,
     classes: HashSet<u32>,
     forgotten: Vec<u32>,
     groups: BTreeSet<u32>,
@@ -36,6 +35,25 @@ pub struct Mirror {
     fed: bool,
     /// Where the scheduler was when the mirror was made.
     made_at: Moment,
+    rows: Rows,
+    changed: Vec<(u32, Touched)>,
+}
+
+/// One of the policy's dimensions.
+#[derive(Clone, Copy, Debug)]
+struct Dimension {
+    /// The cluster's number of it; `None` where no node has it.
+    number: Option<usize>,
+    unit: Unit,
+}
+
+/// Room for one node's values: a first feed is written between two decisions, and thousands of nodes must not cost three
+/// allocations each.
+#[derive(Debug, Default)]
+struct Rows {
+    allocatable: Vec<i32>,
+    requested: Vec<i32>,
+    labels: Vec<u32>,
 }
 
 /// What only the mirrors of installed policies follow: which scheduler it is, and where its pods and groups are.
@@ -63,10 +81,9 @@ impl Mirror {
         Self {
             manifest,
             dimensions: Vec::new(),
-            dimension_names: Vec::new(),
             cluster_dimensions: 0,
             symbols: HashMap::new(),
-            nodes: HashSet::new(),
+            nodes: Vec::new(),
             classes: HashSet::new(),
             forgotten: Vec::new(),
             groups: BTreeSet::new(),
@@ -75,6 +92,8 @@ impl Mirror {
             seq: 0,
             fed: false,
             made_at: Moment::default(),
+            rows: Rows::default(),
+            changed: Vec::new(),
         }
     }
 
@@ -149,16 +168,14 @@ impl Mirror {
         let touched = self.cursor.and_then(|cursor| known.cluster.touched_since(cursor));
         match touched {
             Some(touched) if !more_dimensions && self.symbols.len() < SYMBOLS_MAX => {
-                let mut changed = HashMap::new();
-                for (slot, what) in touched {
-                    let entry = changed.entry(slot).or_insert(what);
-                    if what == Touched::Node {
-                        *entry = what;
-                    }
-                }
-                let mut changed: Vec<_> = changed.into_iter().collect();
-                changed.sort_unstable_by_key(|(slot, _)| *slot);
+                let mut changed = std::mem::take(&mut self.changed);
+                changed.clear();
+                changed.extend(touched);
+                // Of a slot that stands there more than once the change of the node itself counts.
+                changed.sort_unstable_by_key(|(slot, what)| (*slot, *what != Touched::Node));
+                changed.dedup_by_key(|(slot, _)| *slot);
                 self.feed_nodes(known, &changed, feed);
+                self.changed = changed;
             }
             _ => self.start_over(known, feed),
         }
@@ -181,10 +198,11 @@ impl Mirror {
         if rest {
             names.extend(all.iter().map(|n| n.to_string()).filter(|n| !named.contains(n)));
         }
-        self.dimensions = names.iter().map(|name| known.cluster.dimensions.find(name)).collect();
+        let dimension =
+            |name: &String| Dimension { number: known.cluster.dimensions.find(name), unit: Unit::of(name) };
+        self.dimensions = names.iter().map(dimension).collect();
         self.cluster_dimensions = all.len();
-        feed.dimensions = Some(names.clone());
-        self.dimension_names = names;
+        feed.dimensions = Some(names);
         self.symbols.clear();
         self.nodes.clear();
         self.forgotten.clear();
@@ -201,39 +219,45 @@ impl Mirror {
     }
 
     fn feed_nodes(&mut self, known: Known<'_>, changed: &[(u32, Touched)], feed: &mut Feed) {
+        self.nodes.resize(known.cluster.slots() as usize, false);
+        let mut rows = std::mem::take(&mut self.rows);
         for (slot, what) in changed {
+            let is_fed = &mut self.nodes[*slot as usize];
             let Some(node) = known.cluster.node(*slot) else {
-                if self.nodes.remove(slot) {
+                if std::mem::replace(is_fed, false) {
                     feed.removed_nodes.push(*slot);
                 }
                 continue;
             };
-            let requested = self.row(|dimension| node.requested(dimension), Rounding::Up);
-            if *what == Touched::Requested && self.nodes.contains(slot) {
-                feed.update_requested(*slot, &requested);
+            let was_fed = std::mem::replace(is_fed, true);
+            self.fill_row(&mut rows.requested, |dimension| node.requested(dimension), Rounding::Up);
+            if *what == Touched::Requested && was_fed {
+                feed.update_requested(*slot, &rows.requested);
                 continue;
             }
-            let allocatable = self.row(|dimension| node.allocatable(dimension), Rounding::Down);
-            let labels = self.node_symbols(node, feed);
-            feed.upsert_node(*slot, &allocatable, &requested, &labels);
-            self.nodes.insert(*slot);
+            self.fill_row(&mut rows.allocatable, |dimension| node.allocatable(dimension), Rounding::Down);
+            self.fill_symbols(&mut rows.labels, node, feed);
+            feed.upsert_node(*slot, &rows.allocatable, &rows.requested, &rows.labels);
         }
+        self.rows = rows;
     }
 
-    fn row(&self, amount: impl Fn(usize) -> i64, rounding: Rounding) -> Vec<i32> {
-        let numbered = self.dimensions.iter().zip(&self.dimension_names);
-        numbered.map(|(number, name)| number.map_or(0, |n| for_policy(name, amount(n), rounding))).collect()
+    fn fill_row(&self, row: &mut Vec<i32>, amount: impl Fn(usize) -> i64, rounding: Rounding) {
+        let value = |dimension: &Dimension| {
+            dimension.number.map_or(0, |number| dimension.unit.for_policy(amount(number), rounding))
+        };
+        row.clear();
+        row.extend(self.dimensions.iter().map(value));
     }
 
-    fn node_symbols(&mut self, node: &Node, feed: &mut Feed) -> Vec<u32> {
+    fn fill_symbols(&mut self, row: &mut Vec<u32>, node: &Node, feed: &mut Feed) {
         let manifest = std::mem::take(&mut self.manifest);
         let labels = manifest.node_labels.iter().map(|key| node.labels.get(key.as_str()));
         let annotations = manifest.node_annotations.iter().map(|key| node.annotations.get(key.as_str()));
-        let symbols =
-            labels.chain(annotations).map(|text| text.map_or(policy::NO_SYMBOL, |t| self.symbol(t, feed)));
-        let symbols = symbols.collect();
+        let texts = labels.chain(annotations);
+        row.clear();
+        row.extend(texts.map(|text| text.map_or(policy::NO_SYMBOL, |text| self.symbol(text, feed))));
         self.manifest = manifest;
-        symbols
     }
 
     fn symbol(&mut self, text: &str, feed: &mut Feed) -> u32 {
@@ -254,9 +278,11 @@ impl Mirror {
         for id in wanted {
             if self.classes.insert(*id) {
                 let class = known.classes.get(*id).clone();
-                let requests = self.row(|dimension| class.request(dimension), Rounding::Up);
+                let mut requests = std::mem::take(&mut self.rows.requested);
+                self.fill_row(&mut requests, |dimension| class.request(dimension), Rounding::Up);
                 let attributes = self.class_symbols(&class, known.keys, feed);
                 feed.define_class(ClassRow { id: *id, requests: &requests, attributes: &attributes });
+                self.rows.requested = requests;
             }
         }
     }

@@ -60,17 +60,36 @@ impl Dimensions {
     }
 }
 
-/// How an amount travels to a policy: whole MiB for bytes, cut to an `i32`.
-///
-/// Requests are rounded up and what nodes have is rounded down, so that a policy never believes in room that is not there.
-pub(crate) fn for_policy(dimension: &str, amount: i64, rounding: Rounding) -> i32 {
-    let bytes = matches!(dimension, "memory" | "ephemeral-storage") || dimension.starts_with("hugepages-");
-    let scaled = match rounding {
-        _ if !bytes => amount,
-        Rounding::Down => amount.div_euclid(MEBIBYTE),
-        Rounding::Up => amount.saturating_add(MEBIBYTE - 1).div_euclid(MEBIBYTE),
-    };
-    scaled.clamp(i64::from(i32::MIN), i64::from(i32::MAX)) as i32
+/// In what a dimension is counted towards a policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unit {
+    /// As it is: millicores, pods, devices.
+    One,
+    /// Bytes as whole MiB.
+    Mebibyte,
+}
+
+impl Unit {
+    pub(crate) fn of(dimension: &str) -> Self {
+        match dimension {
+            "memory" | "ephemeral-storage" => Self::Mebibyte,
+            _ if dimension.starts_with("hugepages-") => Self::Mebibyte,
+            _ => Self::One,
+        }
+    }
+
+    /// How an amount travels to a policy, cut to an `i32`.
+    ///
+    /// Requests are rounded up and what nodes have is rounded down, so that a policy never believes in room that is not
+    /// there.
+    pub(crate) fn for_policy(self, amount: i64, rounding: Rounding) -> i32 {
+        let scaled = match (self, rounding) {
+            (Self::One, _) => amount,
+            (Self::Mebibyte, Rounding::Down) => amount.div_euclid(MEBIBYTE),
+            (Self::Mebibyte, Rounding::Up) => amount.saturating_add(MEBIBYTE - 1).div_euclid(MEBIBYTE),
+        };
+        scaled.clamp(i64::from(i32::MIN), i64::from(i32::MAX)) as i32
+    }
 }
 
 /// Which way an amount of bytes becomes MiB.
@@ -98,9 +117,9 @@ mod tests {
         for (amount, down, up) in
             [(0, 0, 0), (1, 0, 1), (MEBIBYTE, 1, 1), (MEBIBYTE + 1, 1, 2), (i64::MAX, i32::MAX, i32::MAX)]
         {
-            assert_eq!(for_policy("memory", amount, Rounding::Down), down);
-            assert_eq!(for_policy("memory", amount, Rounding::Up), up);
+            assert_eq!(Unit::of("memory").for_policy(amount, Rounding::Down), down);
+            assert_eq!(Unit::of("memory").for_policy(amount, Rounding::Up), up);
         }
-        assert_eq!(for_policy("cpu", 1500, Rounding::Down), 1500);
+        assert_eq!(Unit::of("cpu").for_policy(1500, Rounding::Down), 1500);
     }
 }

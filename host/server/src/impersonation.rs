@@ -24,8 +24,8 @@ pub(crate) async fn effective(
 ) -> Result<Arc<Identity>, Status> {
     let Some(wanted) = wanted(headers)? else { return Ok(caller) };
     check(cluster, &caller, "users", &wanted.user).await?;
-    for group in headers.get_all(GROUP) {
-        check(cluster, &caller, "groups", group.to_str().unwrap_or_default()).await?;
+    for group in texts(headers, GROUP)? {
+        check(cluster, &caller, "groups", group).await?;
     }
     if !wanted.uid.is_empty() {
         check(cluster, &caller, "uids", &wanted.uid).await?;
@@ -39,9 +39,8 @@ fn wanted(headers: &HeaderMap) -> Result<Option<Identity>, Status> {
             "{extra}: identities have no extra fields in berth; leave it out"
         )));
     }
-    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let groups: Vec<&str> = headers.get_all(GROUP).iter().filter_map(|value| value.to_str().ok()).collect();
-    let (user, uid) = (text(USER), text(UID));
+    let (users, groups, uids) = (texts(headers, USER)?, texts(headers, GROUP)?, texts(headers, UID)?);
+    let (user, uid) = (users.first().copied().unwrap_or_default(), uids.first().copied().unwrap_or_default());
     if user.is_empty() {
         if uid.is_empty() && groups.is_empty() {
             return Ok(None);
@@ -51,6 +50,13 @@ fn wanted(headers: &HeaderMap) -> Result<Option<Identity>, Status> {
     let mut groups: Vec<String> = groups.into_iter().map(str::to_owned).collect();
     groups.extend(own_groups(user, groups.is_empty()));
     Ok(Some(Identity { user: user.to_owned(), uid: uid.to_owned(), groups }))
+}
+
+/// The values of a header. One that is no text must not be passed over: the request would be taken as the caller's own.
+fn texts<'h>(headers: &'h HeaderMap, name: &str) -> Result<Vec<&'h str>, Status> {
+    let refused =
+        |_| Status::bad_request(format!("{name}: the header holds something else than printable ASCII"));
+    headers.get_all(name).iter().map(|value| value.to_str().map_err(refused)).collect()
 }
 
 /// The groups that come with a user's name, whatever else is said; those of a service account only when nothing is.
@@ -106,7 +112,7 @@ mod tests {
     fn read(pairs: &[(&'static str, &'static str)]) -> Result<Option<Identity>, Status> {
         let mut headers = HeaderMap::new();
         for (name, value) in pairs {
-            headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+            headers.append(HeaderName::from_static(name), HeaderValue::from_bytes(value.as_bytes()).unwrap());
         }
         wanted(&headers)
     }
@@ -122,6 +128,7 @@ mod tests {
         assert_eq!(groups(&[account, (GROUP, "a")]), ["a", "system:authenticated"]);
         assert_eq!(groups(&[(USER, "system:anonymous")]), ["system:unauthenticated"]);
         assert_eq!(read(&[(GROUP, "a")]).unwrap_err().code, 400);
+        assert_eq!(read(&[(USER, "j\u{f6}rg")]).unwrap_err().code, 400);
         assert_eq!(read(&[(USER, "u"), ("impersonate-extra-scopes", "x")]).unwrap_err().code, 400);
     }
 }

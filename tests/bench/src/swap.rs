@@ -47,14 +47,16 @@ fn between_decisions(policies: &Policies, state: &State, table: &mut Table) -> a
     for placed in 0..PODS {
         let mut touched = false;
         if placed % PODS_PER_SWAP == PODS_PER_SWAP / 2 && under_way.is_none() {
-            let policy = policies.start(Kind::Wasm)?; // made on another thread in berth
+            // Made on another thread in berth.
+            let policy = policies.start(Kind::Wasm)?;
             last = Instant::now();
             under_way = Some(prepare(&mut scheduler, policy));
             touched = true;
         }
         if let Some(fed) = under_way.as_ref().and_then(|swap| swap.policy.try_recv().ok()) {
             let Some(Preparing { mirror, .. }) = under_way.take() else { continue };
-            drop(scheduler.install("default-scheduler", fed.map_err(|why| anyhow!(why))?, mirror));
+            let replaced = scheduler.install("default-scheduler", fed.map_err(|why| anyhow!(why))?, mirror);
+            std::thread::spawn(move || drop(replaced)); // as in berth
             touched = true;
         }
         if scheduler.decide(now, 1).placements.is_empty() {

@@ -71,6 +71,11 @@ fn a_container_that_keeps_failing_waits_longer_each_time() {
         &berth.kubectl(&["describe", "pod", "crash"]).ok(),
         &["Last State:     Terminated", "Exit Code:    7", "Restart Count:"],
     );
+    eventually("it is told", SOON, || {
+        let described = berth.kubectl(&["describe", "pod", "crash"]).ok();
+        let told = "Back-off restarting failed container main in pod crash_default(";
+        holds(described.contains("Warning  BackOff") && described.contains(told), described)
+    });
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 mod adoption;
 mod failures;
+mod pulls;
 mod serving;
 mod streams;
 mod surroundings;

@@ -43,6 +43,18 @@ fn exec_with_a_terminal() {
 }
 
 #[test]
+fn attach_joins_a_container_that_runs() {
+    let Some(berth) = cluster("containers::attach_joins_a_container_that_runs") else { return };
+    let more = "    stdin: true\n    stdinOnce: true\n  restartPolicy: Never\n";
+    berth.apply(&busybox("echoes", "while read line; do echo got $line; done; exit 4", more));
+    ready(&berth, "echoes");
+    let output = berth.kubectl_with(&["attach", "-i", "echoes"], "one\ntwo\n");
+    contains(&output.stdout, &["got one\ngot two\n"]);
+    assert_eq!(output.code, 0, "{output:?}");
+    contains(&berth.kubectl(&["attach", "absent"]).fails(), &[r#"pods "absent" not found"#]);
+}
+
+#[test]
 fn run_removes_its_pod_and_ends_with_its_code() {
     let Some(berth) = cluster("containers::run_removes_its_pod_and_ends_with_its_code") else { return };
     let run = [

@@ -26,7 +26,8 @@ pub(super) fn reason(pod: &Pod, observed: &Observed, now: Timestamp) -> Option<E
         return Some(End { deadline, cleared: true });
     }
     if let Some(failure) = &observed.failure {
-        let deadline = plus_seconds(failure.since, pod.grace_seconds());
+        let grace_seconds = failure.grace_seconds.unwrap_or(pod.grace_seconds());
+        let deadline = plus_seconds(failure.since, grace_seconds);
         return Some(End { deadline, cleared: false });
     }
     is_finished(pod, observed).then(|| End { deadline: by_itself(), cleared: false })
@@ -47,10 +48,25 @@ pub(super) fn end(plan: &mut Plan, pod: &Pod, observed: &Observed, end: End, now
             }
         }
         Part::Making | Part::Removing => {}
-        Part::Absent | Part::Failed { .. } if end.cleared && observed.volumes != Part::Making => {
+        Part::Absent | Part::Failed { .. }
+            if end.cleared && !matches!(observed.volumes, Part::Making | Part::Removing) =>
+        {
             clear(plan, observed, now);
         }
-        Part::Absent | Part::Failed { .. } => {}
+        Part::Absent | Part::Failed { .. } if end.cleared => {}
+        Part::Absent | Part::Failed { .. } => remove_volumes(plan, &observed.volumes, now),
+    }
+}
+
+fn remove_volumes(plan: &mut Plan, volumes: &Part, now: Timestamp) {
+    match volumes {
+        Part::Ready | Part::Failed { .. } => plan.ops.push(Op::RemoveVolumes),
+        Part::Broken { retry_at } => {
+            if plan.due(*retry_at, now) {
+                plan.ops.push(Op::RemoveVolumes);
+            }
+        }
+        Part::Absent | Part::Making | Part::Removing => {}
     }
 }
 
@@ -143,6 +159,7 @@ pub(super) fn deadline_exceeded(now: Timestamp) -> PodFailure {
     PodFailure {
         reason: "DeadlineExceeded".to_owned(),
         message: "Pod was active on the node longer than the specified deadline".to_owned(),
+        grace_seconds: None,
         since: now,
     }
 }

@@ -71,6 +71,7 @@ fn ops(pod: &Pod, observed: &Observed, now: Timestamp) -> String {
         Op::Kill { container } => format!("kill:{container}"),
         Op::Fail(failure) => failure.reason.clone(),
         Op::RemoveSandbox => "remove-sandbox".to_owned(),
+        Op::RemoveVolumes => "remove-volumes".to_owned(),
         Op::RemoveRemains => "remove-remains".to_owned(),
         Op::DeleteObject => "delete".to_owned(),
     });
@@ -145,6 +146,21 @@ fn a_crash_loop_waits() {
     observed.containers.get_mut("a").unwrap().backoff.step(T0, Pauses::KUBELET);
     assert_eq!(converge(&pod, &observed, Pauses::KUBELET, T0), Plan { ops: vec![], wake_at: Some(at(10)) });
     assert_eq!(ops(&pod, &observed, at(10)), "start:a");
+    let waits = |pod: &Pod, container: &str, now| backs_off(pod, &observed, container, Pauses::KUBELET, now);
+    assert!(waits(&pod, "a", T0) && !waits(&pod, "a", at(10)), "until its time has come");
+    assert!(!waits(&pod, "b", T0), "it runs");
+    assert!(!waits(&deleted(two(), 30), "a", T0), "the pod ends");
+}
+
+#[test]
+fn a_grace_period_below_zero_is_a_second() {
+    for (seconds, expected) in [(-5, "stop:a@1"), (0, "stop:a@1"), (7, "stop:a@7")] {
+        let pod = pod(json!({ "terminationGracePeriodSeconds": seconds, "containers": [{ "name": "a" }] }));
+        assert_eq!(pod.grace_seconds(), if seconds < 0 { 1 } else { seconds });
+        let mut observed = observed(&pod, Part::Ready, "a=started");
+        observed.failure = Some(end::deadline_exceeded(T0));
+        assert_eq!(ops(&pod, &observed, T0), expected, "{seconds}");
+    }
 }
 
 #[test]
@@ -180,6 +196,26 @@ fn deletion_stops_containers_then_removes_sandbox_remains_and_object() {
     assert_eq!(ops(&pod, &observed, at(2)), "delete");
     observed.remains = Remains::Done;
     assert_eq!(ops(&pod, &observed, at(2)), "");
+}
+
+#[test]
+fn a_pod_that_has_ended_gives_its_volumes_back() {
+    let pod = pod(json!({ "restartPolicy": "Never", "containers": [{ "name": "c" }] }));
+    let mut observed = observed(&pod, Part::Ready, "c=exited:0");
+    assert_eq!(ops(&pod, &observed, T0), "remove-sandbox", "first what uses them");
+    observed.sandbox = Part::Absent;
+    assert_eq!(ops(&pod, &observed, T0), "remove-volumes");
+    observed.volumes = Part::Broken { retry_at: at(5) };
+    assert_eq!(
+        (ops(&pod, &observed, T0), ops(&pod, &observed, at(5))),
+        (String::new(), "remove-volumes".into())
+    );
+    observed.volumes = Part::Removing;
+    assert_eq!(ops(&pod, &observed, T0), "");
+    assert_eq!(ops(&deleted(pod.clone(), 1), &observed, T0), "", "one after the other");
+    observed.volumes = Part::Absent;
+    assert_eq!(ops(&pod, &observed, T0), "");
+    assert_eq!(ops(&deleted(pod, 1), &observed, T0), "remove-remains");
 }
 
 #[test]

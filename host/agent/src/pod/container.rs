@@ -59,6 +59,8 @@ pub(crate) struct Port {
     pub(crate) name: String,
     pub(crate) container_port: u16,
     pub(crate) host_port: u16,
+    #[serde(rename = "hostIP")]
+    pub(crate) host_ip: String,
     pub(crate) protocol: String,
 }
 
@@ -180,6 +182,7 @@ pub(crate) struct Handler {
     pub(crate) exec: Option<ExecAction>,
     pub(crate) http_get: Option<HttpGet>,
     pub(crate) tcp_socket: Option<TcpSocket>,
+    pub(crate) grpc: Option<GrpcAction>,
     pub(crate) sleep: Option<SleepAction>,
 }
 
@@ -211,6 +214,13 @@ pub(crate) struct HttpHeader {
 pub(crate) struct TcpSocket {
     pub(crate) port: IntOrString,
     pub(crate) host: String,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct GrpcAction {
+    pub(crate) port: u16,
+    pub(crate) service: String,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]

@@ -17,6 +17,9 @@ const SERVED_PERCENT: i64 = 80;
 /// A token is renewed after a day however long it lives, in milliseconds: again the kubelet's.
 const SERVED_MS_MAX: i64 = 24 * 3_600_000;
 
+/// How soon a token that could not be renewed, but still serves, is asked for again, in milliseconds.
+const RETRY_MS: i64 = 10_000;
+
 /// The tokens a pod has, by audience and lifetime.
 #[derive(Default)]
 pub(crate) struct Tokens {
@@ -26,6 +29,7 @@ pub(crate) struct Tokens {
 struct Token {
     text: String,
     renew_at: Timestamp,
+    expires_at: Timestamp,
 }
 
 impl Tokens {
@@ -66,7 +70,16 @@ impl Tokens {
         if let Some(token) = self.held.get(&key).filter(|token| token.renew_at > round.now) {
             return Ok(token.text.clone());
         }
-        let token = request(round, audience, seconds).await?;
+        let token = match (request(round, audience, seconds).await, self.held.get_mut(&key)) {
+            (Ok(token), _) => token,
+            // The pod goes on with the one it has.
+            (Err(error), Some(held)) if held.expires_at > round.now => {
+                tracing::warn!(pod = round.pod.display(), error, "a token could not be renewed yet");
+                held.renew_at = round.now.plus_millis(RETRY_MS);
+                return Ok(held.text.clone());
+            }
+            (Err(error), _) => return Err(error),
+        };
         let text = token.text.clone();
         self.held.insert(key, token);
         Ok(text)
@@ -87,7 +100,102 @@ async fn request(round: &Round<'_>, audience: &str, seconds: u64) -> Result<Toke
     let answer = answer.map_err(|error| format!("failed to fetch token: {error}"))?;
     let text = answer["status"]["token"].as_str().unwrap_or_default().to_owned();
     let expires = answer["status"]["expirationTimestamp"].as_str().and_then(Timestamp::parse);
-    let lifetime_ms = expires.map_or(0, |expires| expires.millis_since(round.now));
-    let served_ms = (lifetime_ms / 100 * SERVED_PERCENT).min(SERVED_MS_MAX);
-    Ok(Token { text, renew_at: round.now.plus_millis(served_ms) })
+    let expires_at = expires.unwrap_or(round.now);
+    let served_ms = (expires_at.millis_since(round.now) / 100 * SERVED_PERCENT).min(SERVED_MS_MAX);
+    Ok(Token { text, renew_at: round.now.plus_millis(served_ms), expires_at })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicI64, Ordering};
+    use std::sync::{Arc, Mutex};
+
+    use berth_client::{Body, BoxError, Client, ClientError, Transport};
+    use bytes::Bytes;
+    use futures_util::future::BoxFuture;
+    use http::{Request, Response};
+    use http_body_util::{BodyExt, Full};
+    use serde_json::Value;
+
+    use super::*;
+    use crate::fields::{Allocatable, Surroundings};
+    use crate::pod::Pod;
+    use crate::sources::{PodSources, Sources};
+    use crate::volumes::Volumes;
+
+    const T0: Timestamp = Timestamp::from_seconds(1_000_000);
+
+    /// Gives out numbered tokens that live for ten minutes, or refuses.
+    #[derive(Default)]
+    struct Issuer {
+        seconds: AtomicI64,
+        asked: Mutex<Vec<String>>,
+    }
+
+    struct Wire(Arc<Issuer>);
+
+    impl Transport for Wire {
+        fn send(&self, request: Request<Bytes>) -> BoxFuture<'_, Result<Response<Body>, ClientError>> {
+            let mut asked = self.0.asked.lock().unwrap();
+            asked.push(format!("{} {}", request.method(), request.uri().path()));
+            let seconds = self.0.seconds.load(Ordering::Relaxed);
+            let expires = T0.plus_millis(seconds * 1000).rfc3339();
+            let (code, answer) = match seconds {
+                0 => (500, json!({ "kind": "Status", "code": 500, "message": "no tokens today" })),
+                _ => (
+                    201,
+                    json!({ "status": { "token": asked.len().to_string(), "expirationTimestamp": expires } }),
+                ),
+            };
+            let body =
+                Full::new(Bytes::from(answer.to_string())).map_err(|never| -> BoxError { match never {} });
+            let response = Response::builder().status(code).body(body.boxed_unsync()).unwrap();
+            Box::pin(async { Ok(response) })
+        }
+    }
+
+    #[tokio::test]
+    async fn a_token_is_renewed_when_four_fifths_of_its_life_are_over() {
+        let issuer = Arc::new(Issuer::default());
+        let client = Client::new(Arc::new(Wire(Arc::clone(&issuer))), "test/1");
+        let sources = Sources::new(client.clone());
+        let directory = tempfile::tempdir().unwrap();
+        let token = json!({ "serviceAccountToken": { "path": "token", "expirationSeconds": 600 } });
+        let pod: Value = json!({
+            "metadata": { "name": "p", "namespace": "n", "uid": "u" },
+            "spec": { "serviceAccountName": "a", "volumes": [{ "name": "v", "projected": { "sources": [token] } }] },
+        });
+        let pod = Arc::new(Pod::from_value(pod).unwrap());
+        let volumes = Volumes {
+            directory: directory.path().join("disk"),
+            memory_directory: directory.path().join("memory"),
+            sources: Arc::new(PodSources::new("n")),
+            tokens: tokio::sync::Mutex::default(),
+        };
+        let allocatable = Allocatable { cpu_millis: 0, memory_bytes: 0, storage_bytes: 0 };
+        let around = Surroundings { host_ip: [127, 0, 0, 1].into(), pod_ip: None, allocatable };
+        // When the round is, until when new tokens live (0: there are none), the token, when it is due.
+        for (now, lives_until, expected, due) in [
+            (0, 600, "1", 480),
+            (479, 1079, "1", 480),
+            (480, 0, "1", 490),
+            (500, 0, "1", 510),
+            (510, 1110, "4", 990),
+        ] {
+            issuer.seconds.store(lives_until, Ordering::Relaxed);
+            let now = T0.plus_millis(now * 1000);
+            let round = Round { pod: &pod, client: &client, sources: &sources, around, now };
+            let made = volumes.make(&round).await.unwrap();
+            assert_eq!(made.refresh_at, Some(T0.plus_millis(due * 1000)), "{now:?}");
+            let text = std::fs::read_to_string(made.directories["v"].join("token")).unwrap();
+            assert_eq!(text, expected, "{now:?}");
+        }
+        issuer.seconds.store(0, Ordering::Relaxed);
+        let round =
+            Round { pod: &pod, client: &client, sources: &sources, around, now: T0.plus_millis(1_110_000) };
+        let error = volumes.make(&round).await.err().unwrap();
+        assert!(error.contains("failed to fetch token: ") && error.contains("no tokens today"), "{error}");
+        let asked = issuer.asked.lock().unwrap();
+        assert_eq!(asked[0], "POST /api/v1/namespaces/n/serviceaccounts/a/token");
+    }
 }

@@ -10,6 +10,7 @@ use super::{Message, StartFailure, Worker};
 use crate::backoff::Pauses;
 use crate::clock;
 use crate::container_spec::id;
+use crate::converge;
 use crate::events::Severity;
 use crate::images::{ImageFailure, Resolved};
 use crate::observed::{ImageState, Part, Phase, Remains, Running, StopStage, Unhealthy};
@@ -37,6 +38,20 @@ impl Worker {
             Message::SandboxMade(result) => self.sandbox_made(result, now),
             Message::SandboxRemoved(result) => self.sandbox_removed(result, now),
             Message::VolumesMade(result) => self.volumes_made(result, now),
+            Message::VolumesRemoved(result) => {
+                self.observed.volumes = match result {
+                    Ok(()) => Part::Absent,
+                    Err(error) => {
+                        let pod = self.pod.display();
+                        tracing::warn!(
+                            pod,
+                            error,
+                            "the volumes of a pod that has ended could not be removed"
+                        );
+                        Part::Broken { retry_at: node_retry(now) }
+                    }
+                };
+            }
             Message::ImageResolved { container, result } => self.image_resolved(&container, result, now),
             Message::Started { container, result } => self.started(&container, result, now),
             Message::Settled { container, phase } => self.settled(&container, phase, now),
@@ -45,6 +60,7 @@ impl Worker {
             Message::PostStartDone { container_id, result } => self.post_start_done(&container_id, result),
             Message::PreStopDone { container_id } => self.pre_stop_done(&container_id),
             Message::Probed { container_id, kind, success } => self.probed(&container_id, kind, success),
+            Message::Overused(message) => self.evict(message, now),
             Message::RemainsRemoved(result) => {
                 self.observed.remains = match result {
                     Ok(()) if self.observed.vanished.is_some() => Remains::Done,
@@ -148,21 +164,26 @@ impl Worker {
             Err(failure) => {
                 record.image_backoff.step(now, pauses);
                 let retry_at = record.image_backoff.retry_at(now, pauses);
-                let reason = match failure.reason {
+                let tell =
+                    |severity, reason, text| events.container(&self.pod, container, severity, reason, text);
+                match failure.reason {
                     "ErrImagePull" => {
                         let text = format!("Failed to pull image \"{}\": {}", spec.image, failure.message);
-                        events.container(&self.pod, container, Severity::Warning, "Failed", text);
-                        "Failed"
+                        tell(Severity::Warning, "Failed", text);
+                        tell(Severity::Warning, "Failed", "Error: ErrImagePull".to_owned());
+                        let text = format!("Back-off pulling image \"{}\"", spec.image);
+                        tell(Severity::Normal, "BackOff", text);
+                        tell(Severity::Warning, "Failed", "Error: ImagePullBackOff".to_owned());
                     }
-                    "InvalidImageName" => "InspectFailed",
-                    other => other,
-                };
-                let text = if reason == "Failed" {
-                    "Error: ErrImagePull".to_owned()
-                } else {
-                    failure.message.clone()
-                };
-                events.container(&self.pod, container, Severity::Warning, reason, text);
+                    "InvalidImageName" => {
+                        tell(Severity::Warning, "InspectFailed", failure.message.clone());
+                        tell(Severity::Warning, "Failed", "Error: InvalidImageName".to_owned());
+                    }
+                    reason => {
+                        tell(Severity::Warning, reason, failure.message.clone());
+                        tell(Severity::Warning, "Failed", format!("Error: {reason}"));
+                    }
+                }
                 let ImageFailure { reason, message } = failure;
                 record.image = ImageState::Failed { reason, message, failed_at: now, retry_at };
             }
@@ -243,6 +264,17 @@ impl Worker {
             }
         };
         events.container(&self.pod, container, Severity::Warning, "Failed", format!("Error: {message}"));
+        self.tell_back_off(container, now);
+    }
+
+    /// The event of a container that has to wait before it is started again.
+    fn tell_back_off(&self, container: &str, now: Timestamp) {
+        let crash = self.node.config.crash_pauses;
+        if !converge::backs_off(&self.pod, &self.observed, container, crash, now) {
+            return;
+        }
+        let text = format!("Back-off restarting failed container {container} in pod {}", self.pod.display());
+        self.node.events.container(&self.pod, container, Severity::Warning, "BackOff", text);
     }
 
     fn settled(&mut self, container: &str, phase: Option<ContainerPhase>, now: Timestamp) {
@@ -272,6 +304,7 @@ impl Worker {
         let Some(spec) = self.pod.container(&name) else { return };
         let paths = self.node.paths(&self.pod, &name, attempt);
         record.end(termination::of(spec, container_id, &status, &paths));
+        self.tell_back_off(&name, now);
         self.stop_probes(container_id);
         self.save(now);
         self.discard(container_id, paths.directory);
@@ -308,9 +341,11 @@ impl Worker {
         match result {
             Ok(()) => running.hooked = true,
             Err(message) => {
-                let text = format!("FailedPostStartHook: {message}");
+                // What the hook said may be secret: it is for the node's log, not for an event.
+                tracing::warn!(container_id, message, "a postStart hook failed");
                 running.unhealthy =
                     Some(Unhealthy { message: "FailedPostStartHook".to_owned(), grace_seconds: None });
+                let text = "PostStartHook failed";
                 self.node.events.container(&self.pod, &name, Severity::Warning, "FailedPostStartHook", text);
                 return;
             }

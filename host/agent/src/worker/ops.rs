@@ -43,6 +43,7 @@ impl Worker {
                 self.save(now);
             }
             Op::RemoveSandbox => self.remove_sandbox(),
+            Op::RemoveVolumes => self.remove_volumes(),
             Op::RemoveRemains => self.remove_remains(),
             Op::DeleteObject => self.delete_object(),
         }
@@ -109,11 +110,7 @@ impl Worker {
         let Some(spec) = self.pod.container(&container).cloned() else { return };
         if let Some(record) = self.observed.containers.get_mut(&container) {
             let failed = match std::mem::take(&mut record.image) {
-                ImageState::Failed { reason: "ErrImagePull", message, .. } => {
-                    let text = format!("Back-off pulling image \"{}\"", spec.image);
-                    self.node.events.container(&self.pod, &container, Severity::Normal, "BackOff", text);
-                    Some(message)
-                }
+                ImageState::Failed { reason: "ErrImagePull", message, .. } => Some(message),
                 _ => None,
             };
             record.image = ImageState::Resolving { failed };
@@ -221,13 +218,10 @@ impl Worker {
         let (events, pod, name) = (self.node.events.clone(), Arc::clone(&self.pod), spec.name.clone());
         self.background(async move {
             if let Err(error) = run.await {
-                events.container(
-                    &pod,
-                    &name,
-                    Severity::Warning,
-                    "FailedPreStopHook",
-                    format!("PreStopHook failed: {error}"),
-                );
+                // What the hook said may be secret: it is for the node's log, not for an event.
+                tracing::warn!(container_id, error, "a preStop hook failed");
+                let text = "PreStopHook failed";
+                events.container(&pod, &name, Severity::Warning, "FailedPreStopHook", text);
             }
             Message::PreStopDone { container_id }
         });
@@ -248,7 +242,7 @@ impl Worker {
                 return Ok(());
             }
             let Some(handle) = handle else { return Err("the pod has no sandbox".to_owned()) };
-            probes::check(&hook, &spec, &container_id, &handle, ip, limit).await
+            probes::check(&hook, &spec, &container_id, &handle, ip, limit).await.map(drop)
         }
     }
 
@@ -266,6 +260,20 @@ impl Worker {
             }) {
                 tracing::warn!(pod, container_id, %error, "the files of a dead container could not be removed");
             }
+        });
+    }
+
+    fn remove_volumes(&mut self) {
+        if self.refreshing {
+            // It would make anew what is being removed; when it is done, this is asked for again.
+            return;
+        }
+        self.observed.volumes = Part::Removing;
+        self.refresh_at = None;
+        let (layout, uid) = (self.node.layout.clone(), self.pod.uid().to_owned());
+        self.background(async move {
+            let removed = tokio::task::spawn_blocking(move || sandbox::remove_volumes(&layout, &uid)).await;
+            Message::VolumesRemoved(removed.unwrap_or_else(|error| Err(error.to_string())))
         });
     }
 

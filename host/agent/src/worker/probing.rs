@@ -9,7 +9,7 @@ use super::{Message, Worker};
 use crate::events::Severity;
 use crate::observed::Phase;
 use crate::pod::Container;
-use crate::probes::{self, ProbeKind, Rhythm, Tally};
+use crate::probes::{self, ProbeKind, Rhythm, Tally, Warning};
 
 impl Worker {
     /// Probes of the containers that were running before this run of the agent.
@@ -57,9 +57,14 @@ impl Worker {
                 let seen =
                     probes::check(&probe.handler, &container, &container_id, &handle, ip, rhythm.timeout)
                         .await;
-                if let Err(error) = &seen {
-                    let text = format!("{} probe failed: {error}", kind.word());
-                    events.container(&pod, &container.name, Severity::Warning, "Unhealthy", text);
+                let told_of = match &seen {
+                    Err(error) => Some(("Unhealthy", format!("{} probe failed: {error}", kind.word()))),
+                    Ok(warning) => warning.as_ref().map(|Warning(warning)| {
+                        ("ProbeWarning", format!("{} probe warning: {warning}", kind.word()))
+                    }),
+                };
+                if let Some((reason, text)) = told_of {
+                    events.container(&pod, &container.name, Severity::Warning, reason, text);
                 }
                 let verdict = tally.count(seen.is_ok(), &rhythm);
                 let Some(success) = verdict.filter(|_| verdict != told) else { continue };

@@ -3,16 +3,17 @@
 use std::fs;
 use std::io;
 use std::net::Ipv4Addr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use berth_network::{HostPort, Protocol};
 use berth_runtime::{IpcNamespace, NetworkNamespace, PidNamespace, PodHandle, PodSandboxSpec};
 
 use crate::config::Layout;
-use crate::etc::{self, EtcFiles};
+use crate::etc::{self, EtcFiles, Notice};
+use crate::events::Severity;
 use crate::node::Node;
-use crate::pod::Pod;
+use crate::pod::{Pod, Port};
 use crate::process::blocking;
 use crate::resources;
 use crate::volumes;
@@ -52,7 +53,7 @@ fn attach(node: &Node, pod: &Pod) -> Result<Option<Ipv4Addr>, String> {
         None
     } else {
         let network = node.network.attach(pod.uid()).map_err(|error| error.to_string())?;
-        let ports = host_ports(pod);
+        let ports = host_ports(pod)?;
         if !ports.is_empty() {
             node.network.set_host_ports(pod.uid(), &ports).map_err(|error| error.to_string())?;
         }
@@ -60,22 +61,40 @@ fn attach(node: &Node, pod: &Pod) -> Result<Option<Ipv4Addr>, String> {
     };
     let files = EtcFiles::of(&node.layout.pod(pod.uid()));
     let address = ip.map_or(node.machine.ip, Into::into);
-    files.write(pod, Some(address)).map_err(|error| format!("write {}: {error}", files.hosts.display()))?;
+    let notices = files
+        .write(pod, Some(address))
+        .map_err(|error| format!("write {}: {error}", files.hosts.display()))?;
+    for Notice { reason, message } in notices {
+        node.events.pod(pod, Severity::Warning, reason, message);
+    }
     Ok(ip)
 }
 
-fn host_ports(pod: &Pod) -> Vec<HostPort> {
+fn host_ports(pod: &Pod) -> Result<Vec<HostPort>, String> {
     let ports = pod.containers().flat_map(|container| &container.ports).filter(|port| port.host_port != 0);
-    let host_port = |port: &crate::pod::Port| HostPort {
+    ports.map(host_port).collect()
+}
+
+fn host_port(port: &Port) -> Result<HostPort, String> {
+    let address = match port.host_ip.as_str() {
+        "" => None,
+        text => Some(text.parse::<Ipv4Addr>().map_err(|_| {
+            format!(
+                "hostPort {}: hostIP {text:?} is no IPv4 address, and this node has no others",
+                port.host_port
+            )
+        })?),
+    };
+    Ok(HostPort {
         protocol: match port.protocol.as_str() {
             "UDP" => Protocol::Udp,
             "SCTP" => Protocol::Sctp,
             _ => Protocol::Tcp,
         },
+        address: address.filter(|address| !address.is_unspecified()),
         host_port: port.host_port,
         pod_port: port.container_port,
-    };
-    ports.map(host_port).collect()
+    })
 }
 
 fn spec(layout: &Layout, pod: &Pod) -> PodSandboxSpec {
@@ -116,13 +135,25 @@ pub(super) async fn remove(
     removed.await.map_err(|error| error.to_string())?
 }
 
+/// Removes a pod's volumes; its logs stay.
+pub(super) fn remove_volumes(layout: &Layout, uid: &str) -> Result<(), String> {
+    let disk = layout.pod(uid).join("volumes");
+    volumes::unmount(&disk).map_err(|error| format!("unmount below {}: {error}", disk.display()))?;
+    remove_all(&[disk, layout.memory().join(uid)])
+}
+
 /// Removes a pod's volumes, directories and logs.
 pub(crate) fn remove_files(layout: &Layout, uid: &str, logs: &Path) -> Result<(), String> {
     let directory = layout.pod(uid);
     volumes::unmount(&directory)
         .map_err(|error| format!("unmount below {}: {error}", directory.display()))?;
-    for path in [directory, layout.memory().join(uid), logs.to_owned()] {
-        match fs::remove_dir_all(&path) {
+    remove_all(&[directory, layout.memory().join(uid), logs.to_owned()])
+}
+
+/// Removes directories; those that are not there are no error.
+fn remove_all(directories: &[PathBuf]) -> Result<(), String> {
+    for path in directories {
+        match fs::remove_dir_all(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 return Err(format!("remove {}: {error}", path.display()));
             }
@@ -130,4 +161,23 @@ pub(crate) fn remove_files(layout: &Layout, uid: &str, logs: &Path) -> Result<()
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn host_ports_are_on_the_address_that_is_named() {
+        let of = |host_ip: &str| {
+            let port =
+                Port { host_port: 80, container_port: 8080, host_ip: host_ip.into(), ..Port::default() };
+            host_port(&port).map(|port| port.address)
+        };
+        assert_eq!(of(""), Ok(None));
+        assert_eq!(of("0.0.0.0"), Ok(None));
+        assert_eq!(of("192.0.2.7"), Ok(Some([192, 0, 2, 7].into())));
+        let refused = of("::1").unwrap_err();
+        assert_eq!(refused, "hostPort 80: hostIP \"::1\" is no IPv4 address, and this node has no others");
+    }
 }

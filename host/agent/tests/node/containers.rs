@@ -36,13 +36,17 @@ pub(crate) async fn a_pod_runs_answers_and_goes() {
     assert!(page.starts_with("HTTP/1."), "{page}");
     assert_eq!(pod.exec("web", &["cat", "/app/version"]).await, (0, "v1\n".to_owned()));
     for event in [
-        "Pulled: Container image \"my-app:latest\" already present",
-        "Created: Created container",
-        "Started: Started container web",
+        "Normal spec.containers{web} Pulled: Container image \"my-app:latest\" already present on machine",
+        "Normal spec.containers{web} Created: Created container: web",
+        "Normal spec.containers{web} Started: Started container web",
+        "Warning - MissingClusterDNS: pod: \"web_default(",
     ] {
         pod.wait_event(event).await;
     }
     pod.delete().await;
+    pod.wait_event("Normal spec.containers{web} Killing: Stopping container web").await;
+    let missing = world.events("web").await.into_iter().filter(|event| event.contains("MissingClusterDNS"));
+    assert_eq!(missing.count(), 1);
     assert!(!world.data().join("pods").join(&pod.uid).exists(), "its directory is removed");
     assert!(!world.data().join("run/pods").join(&pod.uid).exists(), "its sandbox is removed");
 }
@@ -133,6 +137,20 @@ pub(crate) async fn environment_and_command() {
     request.limit_bytes = None;
     request.since = Some(LogSince::Time("2999-01-01T00:00:00Z".to_owned()));
     assert_eq!(pod.log(request).await, "");
+    pod.delete().await;
+}
+
+pub(crate) async fn limits_are_the_cgroups() {
+    let world = World::new().await;
+    let mut container = shell("c", "sleep 1000");
+    container["resources"] = json!({ "limits": { "cpu": "250m", "memory": "48Mi" } });
+    let pod = world.run("limited", json!({ "containers": [container] })).await;
+    assert_eq!(pod.wait_ready().await["qosClass"], "Guaranteed");
+    // Version 1 or 2 of the hierarchy: of a quota with its period, only one of the files is there.
+    let script = "cd /sys/fs/cgroup; cat cpu/cpu.cfs_quota_us cpu/cpu.cfs_period_us cpu.max 2>/dev/null | xargs; \
+                  cat memory/memory.limit_in_bytes memory.max 2>/dev/null";
+    let (_, figures) = pod.exec("c", &["sh", "-c", script]).await;
+    assert_eq!(figures, "25000 100000\n50331648\n");
     pod.delete().await;
 }
 

@@ -4,7 +4,7 @@ use berth_client::ApiResource;
 use serde_json::{Value, json};
 
 use crate::containers::shell;
-use crate::world::World;
+use crate::world::{World, until};
 
 fn waiting(status: &Value) -> &Value {
     &status["containerStatuses"][0]["state"]["waiting"]
@@ -39,6 +39,15 @@ pub(crate) async fn what_cannot_start_says_why() {
 
     let pod = world.run("far", with(|c| c["image"] = json!("127.0.0.1:1/x"))).await;
     pod.wait("backs off", |status| waiting(status)["reason"] == "ImagePullBackOff").await;
+    for event in [
+        "Normal spec.containers{c} Pulling: Pulling image \"127.0.0.1:1/x\"",
+        "Warning spec.containers{c} Failed: Failed to pull image \"127.0.0.1:1/x\": ",
+        "Warning spec.containers{c} Failed: Error: ErrImagePull",
+        "Normal spec.containers{c} BackOff: Back-off pulling image \"127.0.0.1:1/x\"",
+        "Warning spec.containers{c} Failed: Error: ImagePullBackOff",
+    ] {
+        pod.wait_event(event).await;
+    }
     let refused = pod.log(pod.log_request("c")).await;
     assert_eq!(
         refused,
@@ -83,6 +92,8 @@ pub(crate) async fn crashes_are_restarted_with_growing_pauses() {
             && message.contains("restarting failed container=c pod=crash_default("),
         "{message}"
     );
+    let told = format!("Back-off restarting failed container c in pod crash_default({})", pod.uid);
+    pod.wait_event(&format!("Warning spec.containers{{c}} BackOff: {told}")).await;
     let status =
         pod.wait("was restarted", |s| s["containerStatuses"][0]["restartCount"].as_u64() >= Some(2)).await;
     let end = &status["containerStatuses"][0]["lastState"]["terminated"];
@@ -106,7 +117,24 @@ pub(crate) async fn pods_that_end_are_counted_as_they_ended() {
     let late = world
         .run("late", json!({ "activeDeadlineSeconds": 1, "containers": [shell("c", "sleep 1000")] }))
         .await;
+    let mut elsewhere = never("echo elsewhere >/tmp/why; echo not this");
+    elsewhere["containers"][0]["terminationMessagePath"] = json!("/tmp/why");
+    let elsewhere = world.run("elsewhere", elsewhere).await;
+    let mut mount = shell("c", "[ -e /work/again ] && exit 0; touch /work/again; exit 1");
+    mount["volumeMounts"] = json!([{ "name": "work", "mountPath": "/work" }]);
+    let volumes = json!([{ "name": "work", "emptyDir": {} }]);
+    let again = json!({ "restartPolicy": "OnFailure", "volumes": volumes, "containers": [mount] });
+    let again = world.run("again", again).await;
     let end = |status: &Value| status["containerStatuses"][0]["state"]["terminated"].clone();
+    assert_eq!(end(&elsewhere.wait_phase("Succeeded").await)["message"], "elsewhere\n");
+    let status = again.wait_phase("Succeeded").await;
+    assert_eq!(status["containerStatuses"][0]["restartCount"], 1, "{status}");
+    assert_eq!(status["containerStatuses"][0]["lastState"]["terminated"]["exitCode"], 1);
+    let volumes = world.data().join("pods").join(&again.uid).join("volumes");
+    until("its volumes are removed", async || {
+        if volumes.exists() { Err("they are there".to_owned()) } else { Ok(()) }
+    })
+    .await;
     let good = end(&good.wait_phase("Succeeded").await);
     assert_eq!((&good["reason"], &good["message"]), (&json!("Completed"), &json!("bye\n")));
     let status = bad.wait_phase("Failed").await;

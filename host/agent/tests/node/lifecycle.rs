@@ -59,6 +59,129 @@ pub(crate) async fn hooks_and_grace() {
     assert!(begun.elapsed() >= Duration::from_millis(900), "it had its second");
 }
 
+pub(crate) async fn http_probes_follow_what_the_server_says() {
+    let world = World::new().await;
+    let script = "mkdir -p /www/up; touch /www/healthz /www/up/index.html; exec httpd -f -p 8080 -h /www";
+    let mut container = shell("c", script);
+    container["ports"] = json!([{ "name": "web", "containerPort": 8080 }]);
+    let probe = |path: &str| {
+        let header = json!([{ "name": "X-Probe", "value": "yes" }]);
+        let get = json!({ "path": path, "port": "web", "httpHeaders": header });
+        json!({ "httpGet": get, "periodSeconds": 1, "failureThreshold": 1 })
+    };
+    container["readinessProbe"] = probe("/ready");
+    container["livenessProbe"] = probe("/healthz");
+    // A directory without a slash: httpd redirects.
+    container["startupProbe"] = probe("/up");
+    container["startupProbe"]["failureThreshold"] = json!(30);
+    let pod = world.run("served", json!({ "containers": [container] })).await;
+    pod.wait("is started", |status| status["containerStatuses"][0]["started"] == true).await;
+    pod.wait_event("Warning spec.containers{c} Unhealthy: Readiness probe failed: HTTP probe failed with statuscode: 404").await;
+    for round in ["once", "twice"] {
+        assert_eq!(pod.exec("c", &["touch", "/www/ready"]).await.0, 0);
+        pod.wait_ready().await;
+        assert_eq!(pod.exec("c", &["rm", "/www/ready"]).await.0, 0);
+        let unready = format!("is unready {round}");
+        pod.wait(&unready, |status| status["containerStatuses"][0]["ready"] == false).await;
+    }
+    assert_eq!(pod.status().await["containerStatuses"][0]["restartCount"], 0);
+    assert_eq!(pod.exec("c", &["rm", "/www/healthz"]).await.0, 0);
+    pod.wait("is restarted", |status| status["containerStatuses"][0]["restartCount"].as_u64() >= Some(1))
+        .await;
+    pod.wait_event("Normal spec.containers{c} Killing: Container c failed liveness probe, will be restarted")
+        .await;
+    pod.delete().await;
+}
+
+pub(crate) async fn hooks_that_fail_are_told() {
+    let world = World::new().await;
+    let failing = json!({ "exec": { "command": ["sh", "-c", "echo secret; exit 1"] } });
+    let mut container = shell("c", "sleep 1000");
+    container["lifecycle"] = json!({ "postStart": failing });
+    let pod = world.run("unhooked", json!({ "containers": [container] })).await;
+    pod.wait("is restarted", |status| status["containerStatuses"][0]["restartCount"].as_u64() >= Some(1))
+        .await;
+    pod.wait_event("Warning spec.containers{c} FailedPostStartHook: PostStartHook failed").await;
+    pod.wait_event("Normal spec.containers{c} Killing: FailedPostStartHook").await;
+    pod.delete().await;
+
+    let mut container = shell("c", "trap 'exit 0' TERM; while true; do sleep 0.05; done");
+    container["lifecycle"] = json!({ "preStop": failing });
+    let pod = world
+        .run("unstopped", json!({ "terminationGracePeriodSeconds": 20, "containers": [container] }))
+        .await;
+    pod.wait_ready().await;
+    pod.delete().await;
+    pod.wait_event("Warning spec.containers{c} FailedPreStopHook: PreStopHook failed").await;
+    let told = [world.events("unhooked").await, world.events("unstopped").await].concat();
+    assert!(!told.iter().any(|event| event.contains("secret")), "{told:#?}");
+}
+
+pub(crate) async fn sidecars_end_after_the_containers_they_serve() {
+    let world = World::new().await;
+    let host = world.data().join("order");
+    let ending = |name: &str, pause: &str| {
+        let script = format!(
+            "trap 'echo {name} is told >>/order/x; sleep {pause}; echo {name} ends >>/order/x; exit 0' TERM; \
+             while true; do sleep 0.05; done"
+        );
+        let mut container = shell(name, &script);
+        container["volumeMounts"] = json!([{ "name": "order", "mountPath": "/order" }]);
+        container
+    };
+    let sidecar = |name: &str| {
+        let mut container = ending(name, "0");
+        container["restartPolicy"] = json!("Always");
+        container
+    };
+    let volumes = json!([{ "name": "order", "hostPath": { "path": host, "type": "DirectoryOrCreate" } }]);
+    let spec = json!({
+        "terminationGracePeriodSeconds": 30, "volumes": volumes,
+        "initContainers": [sidecar("one"), sidecar("two")], "containers": [ending("main", "0.3")],
+    });
+    let pod = world.run("ordered", spec).await;
+    pod.wait_ready().await;
+    pod.delete().await;
+    let expected = "main is told\nmain ends\ntwo is told\ntwo ends\none is told\none ends\n";
+    assert_eq!(std::fs::read_to_string(host.join("x")).unwrap(), expected);
+}
+
+pub(crate) async fn a_pod_whose_shim_does_not_answer_is_left_alone() {
+    let mut world = World::new().await;
+    let spec = json!({ "containers": [shell("c", "sleep 1000")] });
+    let before = world.run("hangs", spec.clone()).await.wait_ready().await;
+    world.run("unwanted", spec.clone()).await.wait_ready().await;
+    let hanging = world.shim_pid(&world.pod("hangs").await);
+    let unwanted = world.shim_pid(&world.pod("unwanted").await);
+    let sandbox = world.data().join("run/pods").join(&world.pod("unwanted").await.uid);
+    let signal = |pid, signal| nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), signal).unwrap();
+    world.stop();
+    signal(hanging, nix::sys::signal::Signal::SIGSTOP);
+    signal(unwanted, nix::sys::signal::Signal::SIGSTOP);
+    world.start().await;
+    world.pod("hangs").await.wait_event("Warning - FailedSync: error determining status: ").await;
+    assert_eq!(world.pod("hangs").await.status().await, before, "nothing is done to it");
+
+    // What is to go does not have to answer.
+    world.pod("unwanted").await.delete().await;
+    assert!(!sandbox.exists(), "its sandbox is removed");
+
+    signal(hanging, nix::sys::signal::Signal::SIGCONT);
+    let pod = world.pod("hangs").await;
+    until("it is taken over", async || match pod.log(pod.log_request("c")).await.as_str() {
+        "" => Ok(()),
+        other => Err(other.to_owned()),
+    })
+    .await;
+    assert_eq!(pod.exec("c", &["echo", "x"]).await, (0, "x\n".to_owned()));
+    let after = pod.status().await;
+    assert_eq!(
+        after["containerStatuses"], before["containerStatuses"],
+        "the same container, not one restart"
+    );
+    pod.delete().await;
+}
+
 pub(crate) async fn a_restarted_agent_adopts_everything() {
     let mut world = World::new().await;
     let spec = json!({ "containers": [shell("c", "echo begin; sleep 1000")] });
@@ -122,7 +245,7 @@ pub(crate) async fn pods_that_vanish_are_killed() {
 }
 
 pub(crate) async fn the_node_registers_and_renews_its_lease() {
-    let world = World::new().await;
+    let mut world = World::new().await;
     let node = until("the node is ready", async || {
         world.admin.get(ApiResource::NODES, "", NODE).await.map_err(|error| error.to_string())
     })
@@ -139,14 +262,35 @@ pub(crate) async fn the_node_registers_and_renews_its_lease() {
             .map(|lease| assert_eq!(lease["spec"]["holderIdentity"], NODE))
     })
     .await;
-    // Somebody takes the node for dead: it says that it lives.
-    let unknown = json!({ "status": { "conditions": [{ "type": "Ready", "status": "Unknown" }] } });
-    world.admin.patch(ApiResource::NODES, "", NODE, "status", PatchKind::Strategic, &unknown).await.unwrap();
-    until("it is ready again", async || {
-        let node = world.admin.get(ApiResource::NODES, "", NODE).await.map_err(|error| error.to_string())?;
-        let conditions = node["status"]["conditions"].as_array().unwrap().clone();
-        let ready = conditions.iter().any(|c| c["type"] == "Ready" && c["status"] == "True");
-        if ready { Ok(()) } else { Err(node["status"]["conditions"].to_string()) }
+    // It is started anew: that changes nothing.
+    world.stop();
+    let long_ago = "2020-01-01T00:00:00Z";
+    let ready = json!([{ "type": "Ready", "status": "True", "lastTransitionTime": long_ago, "lastHeartbeatTime": long_ago }]);
+    set_conditions(&world, ready).await;
+    world.start().await;
+    until("it reports anew", async || {
+        let ready = ready_condition(&world).await;
+        if ready["lastHeartbeatTime"] == long_ago { Err(ready.to_string()) } else { Ok(()) }
     })
     .await;
+    assert_eq!(ready_condition(&world).await["lastTransitionTime"], long_ago, "it has been ready all along");
+    // Somebody takes the node for dead: it says that it lives, since now.
+    set_conditions(&world, json!([{ "type": "Ready", "status": "Unknown" }])).await;
+    until("it is ready again", async || {
+        let ready = ready_condition(&world).await;
+        if ready["status"] == "True" { Ok(()) } else { Err(ready.to_string()) }
+    })
+    .await;
+    assert_ne!(ready_condition(&world).await["lastTransitionTime"], long_ago);
+}
+
+async fn set_conditions(world: &World, conditions: serde_json::Value) {
+    let patch = json!({ "status": { "conditions": conditions } });
+    world.admin.patch(ApiResource::NODES, "", NODE, "status", PatchKind::Strategic, &patch).await.unwrap();
+}
+
+async fn ready_condition(world: &World) -> serde_json::Value {
+    let node = world.admin.get(ApiResource::NODES, "", NODE).await.unwrap();
+    let conditions = node["status"]["conditions"].as_array().unwrap();
+    conditions.iter().find(|condition| condition["type"] == "Ready").unwrap().clone()
 }

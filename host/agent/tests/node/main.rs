@@ -7,8 +7,10 @@
 
 mod containers;
 mod failures;
+mod images;
 mod latency;
 mod lifecycle;
+mod network;
 mod volumes;
 mod world;
 
@@ -33,19 +35,29 @@ fn all() -> Vec<Test> {
         containers::a_pod_runs_answers_and_goes,
         containers::init_containers_sidecars_and_shared_namespaces,
         containers::environment_and_command,
+        containers::limits_are_the_cgroups,
         containers::security_contexts_are_enforced,
         containers::hosts_dns_and_name,
         containers::exec_with_input_and_exit_codes,
         volumes::config_secret_and_token_files_follow_their_sources,
         volumes::empty_dirs_and_host_paths,
+        volumes::a_volume_waits_for_its_source_and_says_so,
+        volumes::a_pod_that_writes_more_than_it_may_is_evicted,
         failures::what_cannot_start_says_why,
         failures::crashes_are_restarted_with_growing_pauses,
         failures::pods_that_end_are_counted_as_they_ended,
         failures::memory_limits_kill,
         lifecycle::probes_decide_over_readiness_and_restarts,
+        lifecycle::http_probes_follow_what_the_server_says,
         lifecycle::hooks_and_grace,
+        lifecycle::hooks_that_fail_are_told,
+        lifecycle::sidecars_end_after_the_containers_they_serve,
         lifecycle::a_restarted_agent_adopts_everything,
+        lifecycle::a_pod_whose_shim_does_not_answer_is_left_alone,
         lifecycle::pods_that_vanish_are_killed,
+        network::host_ports_lead_to_the_pod_as_long_as_it_is_there,
+        network::a_pod_may_use_the_nodes_network,
+        images::unused_images_go_when_the_disk_fills_up,
         latency::starting_a_pod_takes_milliseconds,
         lifecycle::the_node_registers_and_renews_its_lease,
     ]

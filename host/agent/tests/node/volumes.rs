@@ -93,3 +93,55 @@ pub(crate) async fn empty_dirs_and_host_paths() {
         .await;
     pod.delete().await;
 }
+
+pub(crate) async fn a_volume_waits_for_its_source_and_says_so() {
+    let world = World::new().await;
+    let mut container = shell("c", "cat /late/k; sleep 1000");
+    container["volumeMounts"] = json!([{ "name": "late", "mountPath": "/late" }]);
+    let volumes = json!([{ "name": "late", "configMap": { "name": "late" } }]);
+    let pod = world.run("waits", json!({ "volumes": volumes, "containers": [container] })).await;
+    let told =
+        "Warning - FailedMount: MountVolume.SetUp failed for volume \"late\" : configmap \"late\" not found";
+    pod.wait_event(told).await;
+    pod.wait("waits", |status| {
+        status["containerStatuses"][0]["state"]["waiting"]["reason"] == "ContainerCreating"
+    })
+    .await;
+    world.create(ApiResource::CONFIG_MAPS, "late", json!({ "data": { "k": "here\n" } })).await;
+    pod.wait_ready().await;
+    pod.wait_log("c", "here").await;
+    pod.delete().await;
+}
+
+pub(crate) async fn a_pod_that_writes_more_than_it_may_is_evicted() {
+    let world = World::new().await;
+    let writer = |path: &str| {
+        let mut container = shell("c", &format!("dd if=/dev/zero of={path}/x bs=1M count=3; sleep 1000"));
+        container["volumeMounts"] = json!([{ "name": "scratch", "mountPath": "/scratch" }]);
+        container
+    };
+    let volume = |more: serde_json::Value| json!([{ "name": "scratch", "emptyDir": more }]);
+    let mut limited = writer("/root");
+    limited["resources"] = json!({ "limits": { "ephemeral-storage": "2Mi" } });
+    let spec =
+        json!({ "volumes": volume(json!({ "sizeLimit": "2Mi" })), "containers": [writer("/scratch")] });
+    let in_volume = world.run("volume", spec).await;
+    let spec =
+        json!({ "volumes": volume(json!({ "sizeLimit": "4Mi" })), "containers": [writer("/scratch")] });
+    let within = world.run("within", spec).await;
+    let spec = json!({ "volumes": volume(json!({})), "containers": [limited] });
+    let in_layer = world.run("layer", spec).await;
+
+    let total = "Pod ephemeral local storage usage exceeds the total limit of containers 2Mi. ";
+    let small = "Usage of EmptyDir volume \"scratch\" exceeds the limit \"2Mi\". ";
+    for (pod, message) in [(&in_volume, small), (&in_layer, total)] {
+        let status = pod.wait_phase("Failed").await;
+        assert_eq!((&status["reason"], &status["message"]), (&json!("Evicted"), &json!(message)));
+        pod.wait_event(&format!("Warning - Evicted: {message}")).await;
+        let ended =
+            |status: &serde_json::Value| !status["containerStatuses"][0]["state"]["terminated"].is_null();
+        pod.wait("is ended", ended).await;
+    }
+    assert_eq!(within.status().await["phase"], "Running");
+    in_layer.delete().await;
+}

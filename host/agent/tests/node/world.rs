@@ -1,5 +1,6 @@
 //! A cluster in memory with one real node: the server's own in-process transport on one side, containers on the other.
 
+use std::any::Any;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -30,6 +31,8 @@ pub(crate) struct World {
     pub(crate) admin: Client,
     pub(crate) config: AgentConfig,
     agent: Option<Arc<AgentHandle>>,
+    /// What must go after the agent and before the directory.
+    _held: Box<dyn Any>,
     directory: tempfile::TempDir,
 }
 
@@ -43,6 +46,11 @@ impl ComponentCheck for NoCheck {
 
 impl World {
     pub(crate) async fn new() -> World {
+        World::with(|_| {}).await
+    }
+
+    /// A world whose agent is configured differently, and something that must go after it.
+    pub(crate) async fn with<T: 'static>(change: impl FnOnce(&mut AgentConfig) -> T) -> World {
         let number = WORLDS.fetch_add(1, Ordering::Relaxed);
         let directory = tempfile::Builder::new().prefix("berth-agent-test-").tempdir().unwrap();
         let pki = Pki::open(&directory.path().join("pki"), SystemClock.now()).unwrap();
@@ -65,7 +73,8 @@ impl World {
         let mut config = AgentConfig::new(NODE, data, cluster_id, cidr, client);
         config.crash_pauses = Pauses { first_ms: 300, max_ms: 1_000 };
         config.image_pauses = Pauses { first_ms: 300, max_ms: 1_000 };
-        let mut world = World { admin, config, agent: None, directory };
+        let held = Box::new(change(&mut config));
+        let mut world = World { admin, config, agent: None, _held: held, directory };
         world.import();
         world.create_account().await;
         world.start().await;
@@ -131,14 +140,23 @@ impl World {
         self.admin.create(resource, "default", &object).await.unwrap();
     }
 
-    /// The events about an object, as `reason: message`.
+    /// The events about an object, as `type part-of-the-object reason: message`.
     pub(crate) async fn events(&self, name: &str) -> Vec<String> {
         let events = self.admin.list(ApiResource::EVENTS, "default", &Default::default()).await.unwrap();
         let of = |event: &&Value| event["involvedObject"]["name"] == name;
         let line = |event: &Value| {
-            format!("{}: {}", event["reason"].as_str().unwrap(), event["message"].as_str().unwrap())
+            let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
+            let path = text(&event["involvedObject"]["fieldPath"]);
+            format!("{} {path} {}: {}", text(&event["type"]), text(&event["reason"]), text(&event["message"]))
         };
         events.items.iter().filter(of).map(line).collect()
+    }
+
+    /// The id of the process that holds a pod's containers.
+    pub(crate) fn shim_pid(&self, pod: &Pod<'_>) -> i32 {
+        let record = self.data().join("run/pods").join(&pod.uid).join("shim.json");
+        let record: Value = serde_json::from_slice(&std::fs::read(record).unwrap()).unwrap();
+        record["process"]["pid"].as_i64().unwrap().try_into().unwrap()
     }
 
     pub(crate) fn data(&self) -> PathBuf {

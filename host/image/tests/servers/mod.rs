@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -30,15 +31,15 @@ impl Registry {
             root.display()
         );
         std::fs::write(&config, text).unwrap();
-        let process = Command::new("docker-registry")
+        // The one that the set-up keeps beside the other tools, or the system's.
+        let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/tools/docker-registry");
+        let process = Command::new(if kept.is_file() { kept } else { "docker-registry".into() })
             .arg("serve")
             .arg(&config)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
-            .unwrap_or_else(|error| {
-                panic!("docker-registry cannot be started ({error}): apt-get install docker-registry")
-            });
+            .unwrap_or_else(|error| panic!("docker-registry cannot be started ({error}): run `make setup`"));
         let registry = Registry { process, port, _dir: dir };
         let deadline = Instant::now() + START;
         while TcpStream::connect(("127.0.0.1", port)).is_err() {

@@ -23,6 +23,10 @@ use crate::{EXEC_START_MS_MAX, REPLY_MS_MAX, START_MS_MAX};
 /// Added to the shim's own limits when waiting for its answer, so that the shim's explanation comes first.
 const MARGIN_MS: u64 = 5_000;
 
+/// How long a shim may take to end its containers when its pod is removed; what it has not done then is done without
+/// it, as it is when the shim is dead.
+const SHUTDOWN_MS_MAX: u64 = 5_000;
+
 /// A pod. Cheap to clone; every method opens a connection of its own, so none waits for another.
 #[derive(Clone)]
 pub struct PodHandle {
@@ -182,13 +186,18 @@ impl PodHandle {
     /// # Errors
     /// [`Error::NotFound`] or [`Error::Io`] when its record is missing or cannot be read.
     pub fn state(&self) -> Result<PodState> {
+        self.state_within(REPLY_MS_MAX)
+    }
+
+    /// [`Self::state`], with a shorter patience.
+    pub(super) fn state_within(&self, ms_max: u64) -> Result<PodState> {
         let record: PodRecord = rundir::read_record(&self.directory.pod_record()).map_err(|error| {
             if error.kind() == io::ErrorKind::NotFound {
                 return Error::NotFound { what: "pod", id: self.id.clone() };
             }
             Error::Io { action: format!("read the record of pod {}", self.id), source: error }
         })?;
-        match self.ask(Request::List, Some(REPLY_MS_MAX)) {
+        match self.ask(Request::List, Some(ms_max)) {
             Ok((Reply::Containers(containers), _)) => {
                 Ok(PodState { spec: record.sandbox, shim: ShimState::Alive, containers })
             }
@@ -270,7 +279,7 @@ impl PodHandle {
     pub fn remove(&self) -> Result<()> {
         self.shared.watch.remove(&self.id);
         // A shim that is gone, or that cannot clean up itself, is no obstacle: the steps below do not need it.
-        match self.done(Request::Shutdown) {
+        match self.done_within(Request::Shutdown, SHUTDOWN_MS_MAX) {
             Ok(()) => self.shared.reap_shim(&self.id),
             Err(_) => self.end_processes()?,
         }
@@ -324,7 +333,11 @@ impl PodHandle {
     }
 
     fn done(&self, request: Request) -> Result<()> {
-        match self.ask(request, Some(REPLY_MS_MAX))?.0 {
+        self.done_within(request, REPLY_MS_MAX)
+    }
+
+    fn done_within(&self, request: Request, ms_max: u64) -> Result<()> {
+        match self.ask(request, Some(ms_max))?.0 {
             Reply::Done => Ok(()),
             other => Err(self.unexpected(&other)),
         }

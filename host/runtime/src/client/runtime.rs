@@ -14,7 +14,6 @@ use super::cleanup;
 use super::executable::SealedExecutable;
 use super::pod::PodHandle;
 use super::watch::Watch;
-use crate::SHIM_ARGUMENT;
 use crate::cgroups::{self, Cgroups, Group, Layout};
 use crate::error::{Error, Result};
 use crate::rundir::{self, PodDirectory, PodRecord};
@@ -23,6 +22,11 @@ use crate::spec::{ContainerSpec, IpcNamespace, NetworkNamespace, PodSandboxSpec,
 use crate::status::{Event, PodState, ShimState};
 use crate::sys;
 use crate::wire::VERSION;
+use crate::{REPLY_MS_MAX, SHIM_ARGUMENT};
+
+/// How long [`Runtime::recover`] waits for one shim, in milliseconds: they answer within one, and a shim that hangs must
+/// not keep the node from starting.
+const RECOVER_MS_MAX: u64 = 1_000;
 
 /// How a node's runtime is set up.
 #[derive(Debug, Clone)]
@@ -51,7 +55,8 @@ pub struct Recovered {
     /// Pods that can be worked with, or whose end is known.
     pub pods: Vec<(PodHandle, PodState)>,
     /// Pods that are there, and may well be running, but could not be asked, for example because their shim speaks
-    /// another version of the protocol. They are left alone; [`PodHandle::remove`] ends them.
+    /// another version of the protocol, or does not answer soon. They are left alone; [`Runtime::adopt`] asks again,
+    /// [`PodHandle::remove`] ends them.
     pub unreachable: Vec<(PodHandle, Error)>,
 }
 
@@ -197,12 +202,26 @@ impl Runtime {
                 handle.remove()?;
                 continue;
             }
-            match handle.state().and_then(|state| self.watch_if_alive(&handle, &state).map(|()| state)) {
+            match self.adopt_within(&handle, RECOVER_MS_MAX) {
                 Ok(state) => recovered.pods.push((handle, state)),
                 Err(error) => recovered.unreachable.push((handle, error)),
             }
         }
         Ok(recovered)
+    }
+
+    /// Asks a pod of [`Recovered::unreachable`] again, and subscribes to it if it answers now.
+    ///
+    /// # Errors
+    /// As [`PodHandle::state`].
+    pub fn adopt(&self, handle: &PodHandle) -> Result<PodState> {
+        self.adopt_within(handle, REPLY_MS_MAX)
+    }
+
+    fn adopt_within(&self, handle: &PodHandle, ms_max: u64) -> Result<PodState> {
+        let state = handle.state_within(ms_max)?;
+        self.watch_if_alive(handle, &state)?;
+        Ok(state)
     }
 
     fn watch_if_alive(&self, handle: &PodHandle, state: &PodState) -> Result<()> {

@@ -122,7 +122,8 @@ fn a_pod_whose_shim_speaks_another_version_is_left_alone() {
         client.write_all(text.as_bytes()).unwrap();
         impostor
     });
-    let recovered = node.second_runtime().recover().unwrap();
+    let second = node.second_runtime();
+    let recovered = second.recover().unwrap();
     drop(answer.join().unwrap());
     assert!(recovered.pods.is_empty());
     let (handle, error) = &recovered.unreachable[0];
@@ -130,6 +131,11 @@ fn a_pod_whose_shim_speaks_another_version_is_left_alone() {
     assert_eq!(error.to_string(), "the pod's shim speaks protocol version 9, berth speaks 1");
     assert!(std::path::Path::new(&format!("/proc/{}", started.pid)).exists(), "its container goes on");
     fs::rename(&hidden, &socket).unwrap();
+    let found = second.adopt(handle).unwrap();
+    assert_eq!(found.shim, ShimState::Alive);
+    assert!(
+        matches!(&found.containers[0].phase, ContainerPhase::Running(running) if running.pid == started.pid)
+    );
     assert_eq!(exec(&pod, &spec.id, &["true"]).0, 0);
 }
 
