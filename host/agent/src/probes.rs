@@ -3,6 +3,7 @@
 mod check;
 mod grpc;
 mod http;
+mod unverified;
 
 use std::time::Duration;
 

@@ -67,7 +67,7 @@ pub(crate) async fn http_probes_follow_what_the_server_says() {
     let probe = |path: &str| {
         let header = json!([{ "name": "X-Probe", "value": "yes" }]);
         let get = json!({ "path": path, "port": "web", "httpHeaders": header });
-        json!({ "httpGet": get, "periodSeconds": 1, "failureThreshold": 1 })
+        json!({ "httpGet": get, "periodSeconds": 1, "timeoutSeconds": 30, "failureThreshold": 1 })
     };
     container["readinessProbe"] = probe("/ready");
     container["livenessProbe"] = probe("/healthz");

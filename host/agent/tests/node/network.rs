@@ -20,18 +20,27 @@ fn reach(address: Ipv4Addr, port: u16) -> Result<(), String> {
 
 pub(crate) async fn host_ports_lead_to_the_pod_as_long_as_it_is_there() {
     let world = World::new().await;
-    let port = free_port();
+    let (port, own) = (free_port(), free_port());
     let mut container = shell("c", "while true; do nc -l -p 80 -e true; done");
-    container["ports"] = json!([{ "containerPort": 80, "hostPort": port }]);
+    container["ports"] = json!([{ "containerPort": 80, "hostPort": port }, { "containerPort": 80, "hostPort": own, "hostIP": "127.0.0.1" }]);
+    container["readinessProbe"] = json!({ "grpc": { "port": 81 }, "periodSeconds": 1 });
     let pod = world.run("published", json!({ "containers": [container] })).await;
-    let status = pod.wait_ready().await;
+    pod.wait_event("Readiness probe failed: error: failed to connect service at").await;
+    let status = pod.wait("runs", |status| status["phase"] == "Running").await;
     // The bridge's address is one of the node's, too.
     let [a, b, c, _] = Pod::ip(&status).octets();
     for address in [Ipv4Addr::LOCALHOST, Ipv4Addr::new(a, b, c, 1)] {
         until("it is reached", async || reach(address, port)).await;
     }
+    until("own", async || reach(Ipv4Addr::LOCALHOST, own)).await;
+    reach(Ipv4Addr::new(a, b, c, 1), own).unwrap_err();
     pod.delete().await;
     reach(Ipv4Addr::LOCALHOST, port).unwrap_err();
+    let mut container = shell("c", "sleep 1000");
+    container["ports"] = json!([{ "containerPort": 80, "hostPort": own, "hostIP": "::1" }]);
+    let pod = world.run("sixth", json!({ "containers": [container] })).await;
+    pod.wait_event("FailedCreatePodSandBox: Failed to create pod sandbox: hostPort").await;
+    pod.delete().await;
 }
 
 pub(crate) async fn a_pod_may_use_the_nodes_network() {
