@@ -8,12 +8,13 @@ use std::sync::Arc;
 use berth_state::{Change, Key, Record, Revision, StoreError};
 use bytes::Bytes;
 use futures_util::TryStreamExt;
-use sqlx::{AssertSqlSafe, Connection, Row, SqliteConnection};
+use sqlx::{AssertSqlSafe, Row, SqliteConnection};
 
 use crate::transform::Transform;
 
 /// Rows of one statement: beyond 64 nothing is won, and five parameters a row stay far below SQLite's 32,766.
-/// Fewer rows go in powers of two, so that only a handful of different statements is ever prepared.
+/// Fewer rows go in powers of two, so that what is prepared stays within the connection's cache of statements: one text
+/// for each number of rows below this, and a few more.
 const ROWS_MAX: usize = 64;
 
 /// What went wrong, before it is known where.
@@ -68,40 +69,73 @@ impl NetChanges {
     }
 }
 
-/// One transaction: all rows, and the revision of the last one.
+/// What begins a transaction; put before its first statement, since each trip to SQLite's thread and back costs a small
+/// commit as much time as its rows.
+const BEGIN: &str = "BEGIN IMMEDIATE;";
+
+/// One transaction: all rows, and the revision of the last one. A small one is a single trip to SQLite's thread.
 pub(crate) async fn write(
     connection: &mut SqliteConnection,
     net: NetChanges,
     revision: Revision,
 ) -> Result<(), RowError> {
-    let mut transaction = connection.begin().await?;
-    for chunk in chunks(&net.puts) {
-        put(&mut transaction, chunk).await?;
+    let written = write_all(connection, &net, revision).await;
+    if written.is_err() {
+        // It fails when SQLite has rolled back by itself, or nothing was begun.
+        let _ = sqlx::raw_sql("ROLLBACK").execute(connection).await;
     }
-    for chunk in chunks(&net.deletes) {
-        delete(&mut transaction, chunk).await?;
-    }
-    sqlx::query("UPDATE head SET revision = ?").bind(number(revision)).execute(&mut *transaction).await?;
-    Ok(transaction.commit().await?)
+    Ok(written?)
 }
 
-async fn put(connection: &mut SqliteConnection, rows: &[(Key, Revision, Bytes)]) -> Result<(), sqlx::Error> {
-    let mut sql = "INSERT INTO objects VALUES ".to_owned();
-    write_tuples(&mut sql, "(?,?,?,?,?)", rows.len());
-    sql.push_str(
-        " ON CONFLICT (resource, namespace, name) \
-         DO UPDATE SET revision = excluded.revision, value = excluded.value",
-    );
+async fn write_all(
+    connection: &mut SqliteConnection,
+    net: &NetChanges,
+    revision: Revision,
+) -> Result<(), sqlx::Error> {
+    let mut begin = BEGIN;
+    let (whole, rest) = net.puts.split_at(net.puts.len() - net.puts.len() % ROWS_MAX);
+    for rows in whole.chunks(ROWS_MAX) {
+        put(connection, std::mem::take(&mut begin), rows, None).await?;
+    }
+    for keys in chunks(&net.deletes) {
+        delete(connection, std::mem::take(&mut begin), keys).await?;
+    }
+    put(connection, begin, rest, Some(revision)).await
+}
+
+/// Writes rows and, with the revision of the last one, ends the transaction.
+async fn put(
+    connection: &mut SqliteConnection,
+    begin: &str,
+    rows: &[(Key, Revision, Bytes)],
+    last: Option<Revision>,
+) -> Result<(), sqlx::Error> {
+    let mut sql = begin.to_owned();
+    for chunk in chunks(rows) {
+        sql.push_str("INSERT INTO objects VALUES ");
+        write_tuples(&mut sql, "(?,?,?,?,?)", chunk.len());
+        sql.push_str(
+            " ON CONFLICT (resource, namespace, name) \
+             DO UPDATE SET revision = excluded.revision, value = excluded.value;",
+        );
+    }
+    if last.is_some() {
+        sql.push_str("UPDATE head SET revision = ?; COMMIT");
+    }
     let mut query = sqlx::query(AssertSqlSafe(sql));
     for (key, revision, value) in rows {
         query = query.bind(key.resource.clone()).bind(key.namespace.clone()).bind(key.name.clone());
         query = query.bind(number(*revision)).bind(&value[..]);
     }
+    if let Some(last) = last {
+        query = query.bind(number(last));
+    }
     query.execute(connection).await.map(drop)
 }
 
-async fn delete(connection: &mut SqliteConnection, keys: &[Key]) -> Result<(), sqlx::Error> {
-    let mut sql = "DELETE FROM objects WHERE (resource, namespace, name) IN (VALUES ".to_owned();
+async fn delete(connection: &mut SqliteConnection, begin: &str, keys: &[Key]) -> Result<(), sqlx::Error> {
+    let mut sql = begin.to_owned();
+    sql.push_str("DELETE FROM objects WHERE (resource, namespace, name) IN (VALUES ");
     write_tuples(&mut sql, "(?,?,?)", keys.len());
     sql.push(')');
     let mut query = sqlx::query(AssertSqlSafe(sql));
