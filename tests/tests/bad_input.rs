@@ -91,7 +91,8 @@ fn strangers_are_turned_away() {
         curl.args(["-sk", "--noproxy", "*", "-w", " %{http_code}"])
             .args(token.iter().flat_map(|t| ["-H", t]));
         let answer = run(curl.arg(format!("https://{}/api/v1/pods", berth.address())), "", SOON).ok();
-        contains(&answer, &[r#""reason":"Unauthorized""#]);
+        // Indented, as whoever reads curl's output wants it.
+        contains(&answer, &[r#""reason": "Unauthorized""#]);
         assert!(answer.ends_with(" 401"), "{answer}");
     }
 }
