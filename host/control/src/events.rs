@@ -55,6 +55,8 @@ pub struct Recorder {
     component: &'static str,
     seen: HashMap<EventNote, Seen>,
     order: VecDeque<EventNote>,
+    /// Different events so far: tells those of one microsecond apart.
+    recorded: u64,
 }
 
 struct Seen {
@@ -68,7 +70,7 @@ impl Recorder {
     /// A recorder for `component`, e.g. `deployment-controller`.
     pub fn new(component: &'static str, catalogue: std::sync::Arc<Catalogue>) -> Self {
         let writer = Writer::new(component, catalogue);
-        Self { writer, component, seen: HashMap::new(), order: VecDeque::new() }
+        Self { writer, component, seen: HashMap::new(), order: VecDeque::new(), recorded: 0 }
     }
 
     /// The write that records `note`; `None` when it repeats too often to be written again now.
@@ -77,7 +79,11 @@ impl Recorder {
             return seen.again(&self.writer, now);
         }
         let namespace = if note.about.namespace.is_empty() { "default" } else { &*note.about.namespace };
-        let name = format!("{}.{:x}", note.about.name, now.micros().wrapping_add(self.order.len() as i64));
+        // As client-go names them: by the nanosecond, so that events of one second are listed in the order in which they came,
+        // whoever recorded them.
+        let nanos = now.micros().unsigned_abs() * 1000 + self.recorded % 1000;
+        self.recorded += 1;
+        let name = format!("{}.{nanos:x}", note.about.name);
         let event = Key::new("events", namespace, name);
         let object = self.object(&note, &event, now);
         let request = self.writer.create("events", namespace, object);
