@@ -39,8 +39,16 @@ impl OnMiss {
     /// Whether a failure leaves nothing to do. One for another reason (a full disk, a full queue) never does: nothing but
     /// another attempt will mend it.
     pub fn accepts(self, error: &Status) -> bool {
-        self == Self::Accept && matches!(error.reason, Reason::NotFound | Reason::Conflict)
+        let is_miss = matches!(error.reason, Reason::NotFound | Reason::Conflict) || is_of_another(error);
+        self == Self::Accept && is_miss
     }
+}
+
+/// Whether a write named the uid of an object that has made way for another of its name: a patch that does is no conflict
+/// to the API server, but a change of what cannot change.
+fn is_of_another(error: &Status) -> bool {
+    let causes = error.details.iter().flat_map(|details| &details.causes);
+    error.reason == Reason::Invalid && causes.into_iter().any(|cause| cause.field == "metadata.uid")
 }
 
 impl Step {
@@ -80,5 +88,34 @@ impl Outcome {
     /// Asks to be called again at `moment`, or earlier if that was asked for already.
     pub fn look_again(&mut self, moment: Timestamp) {
         self.again_at = Some(self.again_at.map_or(moment, |at| at.min(moment)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use berth_api::Problems;
+    use berth_api::status::Details;
+    use serde_json::Value;
+
+    use super::*;
+
+    #[test]
+    fn another_object_of_the_name_is_a_miss() {
+        let invalid = |field: &str| {
+            let mut problems = Problems::default();
+            problems.invalid(field, &Value::from("u"), "field is immutable");
+            let details = Details { causes: problems.causes, ..Details::default() };
+            Status { details: Some(Box::new(details)), ..Status::new(Reason::Invalid, "") }
+        };
+        for (error, accepted) in [
+            (invalid("metadata.uid"), true),
+            (invalid("metadata.name"), false),
+            (Status::new(Reason::Conflict, ""), true),
+            (Status::new(Reason::NotFound, ""), true),
+            (Status::new(Reason::ServiceUnavailable, ""), false),
+        ] {
+            assert_eq!(OnMiss::Accept.accepts(&error), accepted, "{error:?}");
+            assert!(!OnMiss::Retry.accepts(&error));
+        }
     }
 }
