@@ -112,9 +112,9 @@ fn quote(text: &str) -> String {
 }
 
 /// Compresses a large answer for a client that wants it.
-pub(crate) async fn compress(response: Response<Body>, request: &HeaderMap) -> Response<Body> {
+pub(crate) async fn compress(response: Response<Body>, is_wanted: bool) -> Response<Body> {
     let size = http_body::Body::size_hint(response.body()).exact().unwrap_or(0);
-    if size < COMPRESS_BYTES_MIN as u64 || !accepts_gzip(request) {
+    if size < COMPRESS_BYTES_MIN as u64 || !is_wanted {
         return response;
     }
     let (mut head, body) = response.into_parts();
@@ -132,7 +132,8 @@ pub(crate) async fn compress(response: Response<Body>, request: &HeaderMap) -> R
     }
 }
 
-fn accepts_gzip(request: &HeaderMap) -> bool {
+/// Whether the client that sent these headers takes compressed answers.
+pub(crate) fn accepts_gzip(request: &HeaderMap) -> bool {
     let values = request.get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split(',')).any(|coding| coding.trim().split(';').next() == Some("gzip"))
 }
@@ -160,11 +161,12 @@ mod tests {
     async fn only_large_answers_are_compressed() {
         let mut request = HeaderMap::new();
         request.insert(ACCEPT_ENCODING, HeaderValue::from_static("br, gzip;q=0.5"));
-        let small = compress(text(200, "small"), &request).await;
+        let small = compress(text(200, "small"), accepts_gzip(&request)).await;
         assert_eq!(small.headers().get(CONTENT_ENCODING), None);
-        let large = compress(text(200, "x".repeat(COMPRESS_BYTES_MIN)), &request).await;
+        let large = compress(text(200, "x".repeat(COMPRESS_BYTES_MIN)), accepts_gzip(&request)).await;
         assert_eq!(large.headers()[CONTENT_ENCODING], "gzip");
-        let large = compress(text(200, "x".repeat(COMPRESS_BYTES_MIN)), &HeaderMap::new()).await;
+        let large =
+            compress(text(200, "x".repeat(COMPRESS_BYTES_MIN)), accepts_gzip(&HeaderMap::new())).await;
         assert_eq!(large.headers().get(CONTENT_ENCODING), None);
     }
 }

@@ -72,8 +72,9 @@ impl Server {
     pub(crate) async fn handle(&self, request: Request<Body>, caller: Caller) -> Response<Body> {
         let started = Instant::now();
         let encoding = negotiate::error_encoding(request.headers());
-        let (method, headers) = (request.method().clone(), request.headers().clone());
-        let pretty = pretty::wanted(request.uri().query(), &headers);
+        let method = request.method().clone();
+        let pretty = pretty::wanted(request.uri().query(), request.headers());
+        let gzip = respond::accepts_gzip(request.headers());
         let served = AssertUnwindSafe(self.inner.clone().serve(request, caller)).catch_unwind().await;
         let response = match served {
             Ok(Ok(response)) => response,
@@ -85,7 +86,7 @@ impl Server {
             }
         };
         let response = if pretty { pretty::indent(response).await } else { response };
-        let response = respond::compress(response, &headers).await;
+        let response = respond::compress(response, gzip).await;
         self.inner.metrics.request(&method, response.status().as_u16(), started.elapsed());
         response
     }
