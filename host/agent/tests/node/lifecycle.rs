@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use berth_client::{ApiResource, DeleteOptions, PatchKind};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::containers::shell;
-use crate::world::{NODE, World, until};
+use crate::world::{NODE, Pod, World, until};
 
 pub(crate) async fn probes_decide_over_readiness_and_restarts() {
     let world = World::new().await;
@@ -168,9 +168,15 @@ pub(crate) async fn a_pod_whose_shim_does_not_answer_is_left_alone() {
 
     signal(hanging, nix::sys::signal::Signal::SIGCONT);
     let pod = world.pod("hangs").await;
-    until("it is taken over", async || match pod.log(pod.log_request("c")).await.as_str() {
-        "" => Ok(()),
-        other => Err(other.to_owned()),
+    is_adopted(&pod, "", &before).await;
+    pod.delete().await;
+}
+
+/// Waits until the agent knows a pod of an earlier run with this log; it must be as it was. Its status.
+async fn is_adopted(pod: &Pod<'_>, log: &str, before: &Value) -> Value {
+    until("it is taken over", async || match pod.log(pod.log_request("c")).await {
+        text if text == log => Ok(()),
+        other => Err(other),
     })
     .await;
     assert_eq!(pod.exec("c", &["echo", "x"]).await, (0, "x\n".to_owned()));
@@ -179,7 +185,7 @@ pub(crate) async fn a_pod_whose_shim_does_not_answer_is_left_alone() {
         after["containerStatuses"], before["containerStatuses"],
         "the same container, not one restart"
     );
-    pod.delete().await;
+    after
 }
 
 pub(crate) async fn a_restarted_agent_adopts_everything() {
@@ -206,17 +212,7 @@ pub(crate) async fn a_restarted_agent_adopts_everything() {
     })
     .await;
     let pod = world.pod("stays").await;
-    until("the agent knows the pod", async || match pod.log(pod.log_request("c")).await.as_str() {
-        "begin\n" => Ok(()),
-        other => Err(other.to_owned()),
-    })
-    .await;
-    assert_eq!(pod.exec("c", &["echo", "x"]).await, (0, "x\n".to_owned()));
-    let after = pod.status().await;
-    assert_eq!(
-        after["containerStatuses"], before["containerStatuses"],
-        "the same container, not one restart"
-    );
+    let after = is_adopted(&pod, "begin\n", &before).await;
     assert_eq!(after["podIP"], before["podIP"]);
     let pod = world.pod("ends").await;
     assert_eq!(pod.exec("c", &["touch", "/dev/shm/end"]).await.0, 0);
@@ -284,12 +280,12 @@ pub(crate) async fn the_node_registers_and_renews_its_lease() {
     assert_ne!(ready_condition(&world).await["lastTransitionTime"], long_ago);
 }
 
-async fn set_conditions(world: &World, conditions: serde_json::Value) {
+async fn set_conditions(world: &World, conditions: Value) {
     let patch = json!({ "status": { "conditions": conditions } });
     world.admin.patch(ApiResource::NODES, "", NODE, "status", PatchKind::Strategic, &patch).await.unwrap();
 }
 
-async fn ready_condition(world: &World) -> serde_json::Value {
+async fn ready_condition(world: &World) -> Value {
     let node = world.admin.get(ApiResource::NODES, "", NODE).await.unwrap();
     let conditions = node["status"]["conditions"].as_array().unwrap();
     conditions.iter().find(|condition| condition["type"] == "Ready").unwrap().clone()
