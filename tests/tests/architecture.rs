@@ -10,21 +10,33 @@ use std::sync::OnceLock;
 
 /// The arrows of `host/ARCHITECTURE.md`: each crate and the crates of this workspace that it knows, in any but a test.
 const ARROWS: &[(&str, &[&str])] = &[
-    ("berth-api", &[]),
-    ("berth-state", &["berth-api"]),
+    ("berth-json", &[]),
+    ("berth-api", &["berth-json"]),
+    ("berth-state", &["berth-api", "berth-json"]),
     ("berth-store", &["berth-state"]),
-    ("berth-pipeline", &["berth-api", "berth-state"]),
-    ("berth-control", &["berth-api", "berth-pipeline", "berth-state"]),
+    ("berth-pipeline", &["berth-api", "berth-json", "berth-state"]),
+    ("berth-control", &["berth-api", "berth-json", "berth-pipeline", "berth-state"]),
     ("berth-scheduler", &["berth-api", "berth-state"]),
     ("berth-policy", &["berth-scheduler"]),
     ("berth-native", &["berth-scheduler", "berth-sdk"]),
     (
         "berth-drive",
-        &["berth-api", "berth-control", "berth-pipeline", "berth-policy", "berth-scheduler", "berth-state"],
+        &[
+            "berth-api",
+            "berth-control",
+            "berth-json",
+            "berth-pipeline",
+            "berth-policy",
+            "berth-scheduler",
+            "berth-state",
+        ],
     ),
-    ("berth-sim", &["berth-api", "berth-control", "berth-pipeline", "berth-scheduler", "berth-state"]),
+    (
+        "berth-sim",
+        &["berth-api", "berth-control", "berth-json", "berth-pipeline", "berth-scheduler", "berth-state"],
+    ),
     ("berth-client", &["berth-api"]),
-    ("berth-server", &["berth-api", "berth-client", "berth-pipeline", "berth-state"]),
+    ("berth-server", &["berth-api", "berth-client", "berth-json", "berth-pipeline", "berth-state"]),
     ("berth-image", &[]),
     ("berth-network", &[]),
     ("berth-runtime", &[]),
@@ -40,8 +52,9 @@ const ARROWS: &[(&str, &[&str])] = &[
 const TOP: &str = "berth";
 
 /// Crates that are functions of their arguments, and all that they may depend on beside each other.
-const PURE: [&str; 4] = ["berth-api", "berth-state", "berth-control", "berth-scheduler"];
-const PURE_DEPENDENCIES: [&str; 6] = ["base64", "bytes", "granit-parser", "serde", "serde_json", "thiserror"];
+const PURE: [&str; 5] = ["berth-json", "berth-api", "berth-state", "berth-control", "berth-scheduler"];
+const PURE_DEPENDENCIES: [&str; 7] =
+    ["base64", "bytes", "compact_str", "granit-parser", "serde", "serde_json", "thiserror"];
 /// What `berth-control` gets from `berth-pipeline`: the types of a request, not its shell.
 const PURE_ARROWS_OUT: [(&str, &str); 1] = [("berth-control", "berth-pipeline")];
 /// What no source of theirs may name: time, chance, input and output, threads.

@@ -1,4 +1,4 @@
-//! From bytes to a checked object: JSON, YAML or protobuf in, a [`serde_json::Value`] of a schema type out.
+//! From bytes to a checked object: JSON, YAML or protobuf in, a [`berth_json::Value`] of a schema type out.
 //!
 //! The value holds only what was said: unknown fields, nulls and empty values of optional fields are gone, quantities
 //! and times are canonical. [`complete`] adds what Go's encoder prints besides, once defaults are in.
@@ -14,7 +14,7 @@ mod tests;
 pub(crate) mod walk;
 pub(crate) mod yaml;
 
-use serde_json::Value;
+use berth_json::Value;
 
 pub use complete::complete;
 use expected::unrecognised;
@@ -106,7 +106,7 @@ pub fn decode(
 pub fn check(schema: &Schema, expected: Expected<'_>, value: Value) -> Result<Decoded, String> {
     let meta = type_meta_of(&value);
     expected.admits(schema, &meta)?;
-    let (value, outcome) = walk::object(schema, expected.root(schema), value);
+    let (value, outcome) = walk::object(schema, expected.root(schema), &value);
     match (value, outcome.error) {
         (Ok(value), None) => Ok(expected.decoded(value, outcome.findings)),
         (_, Some(error)) => Err(error),

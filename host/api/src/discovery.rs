@@ -1,6 +1,6 @@
 //! Discovery documents, made from the catalogue.
 
-use serde_json::{Map, Value, json};
+use berth_json::{Map, Value, json};
 
 use crate::resource::{Catalogue, Resource, Scope, Subresource};
 
@@ -182,8 +182,8 @@ fn add_names(resource: &Resource, entry: &mut Value) {
     let lists: [(&str, &Vec<String>); 2] =
         [("shortNames", &resource.short_names), ("categories", &resource.categories)];
     let present = lists.into_iter().filter(|(_, names)| !names.is_empty());
-    let additions: Map<String, Value> =
-        present.map(|(key, names)| (key.to_owned(), names.iter().map(String::as_str).collect())).collect();
+    let additions: Map =
+        present.map(|(key, names)| (key, names.iter().map(String::as_str).collect::<Value>())).collect();
     if let Value::Object(fields) = entry {
         fields.extend(additions);
     }
@@ -191,7 +191,7 @@ fn add_names(resource: &Resource, entry: &mut Value) {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use berth_json::{Value, json};
 
     use super::{aggregated_core, aggregated_groups, core_versions, group, groups, resources};
     use crate::kinds;

@@ -7,8 +7,8 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
+use berth_json::Value;
 use serde::Deserialize;
-use serde_json::Value;
 
 use crate::decode::path::Path;
 use crate::resource::Resource;
@@ -163,7 +163,7 @@ fn inner(field: &Field) -> Option<TypeId> {
 mod tests {
     use std::collections::HashSet;
 
-    use serde_json::{Value, json};
+    use berth_json::{Value, json};
 
     use super::{Action, RULES, inner, unhonoured};
     use crate::kinds;

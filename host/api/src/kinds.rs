@@ -22,7 +22,7 @@ mod service_account;
 pub mod view;
 mod workload;
 
-use serde_json::Value;
+use berth_json::Value;
 
 use crate::resource::{Behaviour, Catalogue, Column, Resource, Scope, Subresource};
 use crate::status::Problems;

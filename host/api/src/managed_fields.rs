@@ -8,8 +8,8 @@ mod compare;
 mod created;
 mod set;
 
+use berth_json::Value;
 use serde::Serialize;
-use serde_json::Value;
 
 use crate::schema::{Schema, Type};
 use crate::time::Timestamp;

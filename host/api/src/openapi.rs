@@ -11,7 +11,7 @@ mod schemas;
 use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use serde_json::{Map, Value, json};
+use berth_json::{Map, Value, json};
 
 use crate::resource::{Catalogue, Resource};
 use crate::schema::Schema;
@@ -63,7 +63,7 @@ fn root_path(group: &str, version: &str) -> String {
 mod tests {
     use std::collections::HashSet;
 
-    use serde_json::{Value, json};
+    use berth_json::{Value, json};
 
     use super::{document, index};
     use crate::kinds;
@@ -82,8 +82,12 @@ mod tests {
             pod["patch"]["x-kubernetes-group-version-kind"],
             json!({"group": "", "version": "v1", "kind": "Pod"})
         );
-        let accepts: Vec<&String> =
-            pod["patch"]["requestBody"]["content"].as_object().unwrap().keys().collect();
+        let accepts: Vec<&str> = pod["patch"]["requestBody"]["content"]
+            .as_object()
+            .unwrap()
+            .keys()
+            .map(|key| key.as_str())
+            .collect();
         assert_eq!(
             accepts,
             [

@@ -4,7 +4,7 @@ mod json;
 mod lists;
 mod strategic;
 
-use serde_json::{Map, Value};
+use berth_json::{Map, Value};
 
 use crate::decode::scalar::go_kind;
 use crate::decode::{Finding, walk};
@@ -161,7 +161,7 @@ fn merge(target: &mut Value, patch: &Value) {
         if value.is_null() {
             target.remove(key);
         } else {
-            merge(target.entry(key).or_insert(Value::Null), value);
+            merge(target.entry(key.as_str()).or_insert(Value::Null), value);
         }
     }
 }
@@ -180,7 +180,7 @@ fn bare(status: Status) -> Status {
 /// [`crate::decode::Decoded::enforce`] said in `why`.
 pub fn invalid_result(patch: &Patch, why: &str) -> Status {
     let text = match patch.kind {
-        PatchType::Json => serde_json::json!({ "patch": patch.body }).to_string(),
+        PatchType::Json => berth_json::json!({ "patch": patch.body }).to_string(),
         _ => patch.body.to_string(),
     };
     let quoted = Value::from(text.chars().take(QUOTED_CHARS_MAX).collect::<String>());

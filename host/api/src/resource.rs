@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-use serde_json::Value;
+use berth_json::Value;
 
 use crate::status::{Details, Problems};
 use crate::time::Timestamp;

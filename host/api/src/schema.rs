@@ -88,7 +88,7 @@ pub struct Field {
     /// The allowed values, when the type is an enumeration.
     pub values: Vec<Box<str>>,
     /// The declared default of the OpenAPI document (not what defaulting does).
-    pub default: Option<serde_json::Value>,
+    pub default: Option<berth_json::Value>,
 }
 
 /// What a single value is.

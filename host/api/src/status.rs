@@ -1,6 +1,6 @@
 //! `meta/v1.Status`: every error a client sees, worded and coded as the Kubernetes API server does.
 
-use serde_json::{Value, json};
+use berth_json::{Value, json};
 
 use crate::resource::Resource;
 
@@ -261,7 +261,7 @@ impl Status {
 
 impl Details {
     fn to_value(&self) -> Value {
-        let mut body = serde_json::Map::new();
+        let mut body = berth_json::Map::new();
         let texts = [("name", &self.name), ("group", &self.group), ("kind", &self.kind), ("uid", &self.uid)];
         for (key, text) in texts.into_iter().filter(|(_, text)| !text.is_empty()) {
             body.insert(key.to_owned(), text.as_str().into());

@@ -1,6 +1,6 @@
 //! `meta.k8s.io` Table and PartialObjectMetadata: the answers kubectl and metadata clients ask for with `Accept`.
 
-use serde_json::{Value, json};
+use berth_json::{Value, json};
 
 use crate::kinds::{self, view};
 use crate::resource::{Column, Resource};
@@ -180,7 +180,7 @@ fn two(large: i64, large_unit: &str, small: i64, small_unit: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use berth_json::json;
 
     use super::{IncludeObject, age, human_duration, partial_object_metadata_list, scale_table, table};
     use crate::time::Timestamp;

@@ -11,7 +11,7 @@ use std::path::Path;
 use berth_api::decode::{Expected, check, complete};
 use berth_api::kinds::catalogue;
 use berth_api::{Catalogue, Problems, Resource, Schema, Timestamp};
-use serde_json::{Map, Value, json};
+use berth_json::{Map, Value, json};
 
 /// When the rows of tables are shown; objects are created five minutes before.
 const NOW: &str = "2026-01-01T00:05:00Z";

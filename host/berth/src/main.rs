@@ -15,6 +15,11 @@ use clap::Parser;
 
 use cli::{Cli, Command};
 
+/// A server makes and drops small objects on all cores at once, for months: an allocator made for that does it with less
+/// time than the C library's, and gives memory back.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     // A shim is this program once more; it must be single-threaded, so this comes before anything else.
     berth_runtime::shim_main_if_asked();

@@ -3,9 +3,9 @@
 use std::collections::{HashMap, VecDeque};
 
 use berth_api::{Catalogue, Timestamp};
+use berth_json::{Value, json};
 use berth_pipeline::Request;
 use berth_state::{Key, Stored};
-use serde_json::{Value, json};
 
 use crate::outcome::{Outcome, Step};
 use crate::requests::Writer;

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use berth_api::Timestamp;
+use berth_json::Value;
 use berth_state::{Key, State, Stored};
-use serde_json::Value;
 
 use crate::events::{EventKind, EventNote};
 use crate::outcome::{Outcome, Step};
@@ -67,7 +67,7 @@ fn tolerates(toleration: &Toleration, taint: &Value) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use berth_json::json;
 
     #[test]
     fn until_when_a_pod_may_stay() {
@@ -87,7 +87,7 @@ mod tests {
                 in_seconds(20),
             ),
         ] {
-            let parsed: Vec<Toleration> = serde_json::from_value(tolerations.clone()).unwrap();
+            let parsed: Vec<Toleration> = berth_json::from_value(&tolerations).unwrap();
             assert_eq!(eviction_time(std::slice::from_ref(&taint), &parsed, now), expected, "{tolerations}");
         }
     }

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use berth_json::json;
 use berth_state::{Owner, State, Stored};
-use serde_json::json;
 
 use crate::outcome::{Outcome, Step};
 use crate::requests::Writer;

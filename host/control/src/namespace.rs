@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use berth_api::Scope;
+use berth_json::{Value, json};
 use berth_state::{Key, State, Stored};
-use serde_json::{Value, json};
 
 use crate::manager::Config;
 use crate::outcome::{Outcome, Step};

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use berth_api::Timestamp;
+use berth_json::{Value, json};
 use berth_state::{Key, State, Stored};
-use serde_json::{Value, json};
 
 use crate::events::{EventKind, EventNote};
 use crate::outcome::{Outcome, Step};

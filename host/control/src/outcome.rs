@@ -95,7 +95,7 @@ impl Outcome {
 mod tests {
     use berth_api::Problems;
     use berth_api::status::Details;
-    use serde_json::Value;
+    use berth_json::Value;
 
     use super::*;
 

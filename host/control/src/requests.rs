@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use berth_api::{Catalogue, Resource};
+use berth_json::{Value, json};
 use berth_pipeline::{Body, Identity, Options, PatchKind, Request, Verb};
 use berth_state::{Key, Stored};
-use serde_json::{Value, json};
 
 /// Makes requests in the name of one controller.
 #[derive(Clone)]

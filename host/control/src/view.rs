@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use berth_api::Timestamp;
+use berth_json::Value;
 use berth_state::Stored;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 
 /// Reads a view of a stored object; `None` when a stored object does not have the kind's form, which the pipeline's
 /// validation rules out.
@@ -176,6 +176,6 @@ impl Condition {
             ("lastUpdateTime", &self.last_update_time),
         ];
         let given = texts.into_iter().filter(|(_, text)| !text.is_empty());
-        Value::Object(given.map(|(key, text)| (key.to_owned(), text.as_str().into())).collect())
+        Value::Object(given.map(|(key, text)| (key.to_owned(), text.as_str())).collect())
     }
 }

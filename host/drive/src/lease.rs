@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use berth_api::{Reason, Status, Timestamp};
 use berth_control::Writer;
+use berth_json::{Value, json};
 use berth_pipeline::Cluster;
 use berth_state::{Fence, Key, Stored};
-use serde_json::{Value, json};
 
 use crate::control::until;
 

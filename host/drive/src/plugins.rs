@@ -301,11 +301,11 @@ impl Manager {
         self.write(stored, status).await;
     }
 
-    async fn write(&self, stored: &Arc<Stored>, status: serde_json::Value) {
+    async fn write(&self, stored: &Arc<Stored>, status: berth_json::Value) {
         if self.writer.value(stored)["status"] == status {
             return;
         }
-        let mut patch = serde_json::json!({"metadata": {"uid": &*stored.meta().uid}, "status": status});
+        let mut patch = berth_json::json!({"metadata": {"uid": &*stored.meta().uid}, "status": status});
         status::remove_absent(&self.writer.value(stored)["status"], &mut patch["status"]);
         if let Err(error) = self.cluster.apply(self.writer.merge(&stored.key, "status", &patch)).await {
             tracing::warn!(object = %stored.key, "its status was not written: {error}");

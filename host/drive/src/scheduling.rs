@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use berth_api::Timestamp;
 use berth_control::{EventKind, EventNote, Writer};
+use berth_json::json;
 use berth_pipeline::binding::Binding;
 use berth_pipeline::cluster::{Atomicity, Cluster};
 use berth_scheduler::policy::{Feed, Manifest, Policy};
 use berth_scheduler::{Decisions, Failover, Mirror, Placement, PolicyFailure, Scheduler, Unplaced};
 use berth_state::{Fence, Key, Stored};
-use serde_json::json;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::control::until;
@@ -302,7 +302,7 @@ impl Hands {
         self.tell(&pod, &uid, EventKind::Warning, "FailedScheduling", message);
     }
 
-    async fn patch_status(&self, pod: &Key, uid: &str, mut patch: serde_json::Value) {
+    async fn patch_status(&self, pod: &Key, uid: &str, mut patch: berth_json::Value) {
         patch["metadata"] = json!({"uid": uid});
         let request = self.writer.merge(pod, "status", &patch);
         if let Err(error) = self.cluster.apply(request).await {
@@ -326,7 +326,7 @@ impl Hands {
 }
 
 /// The pod's conditions with PodScheduled false; its transition time stays when it was false before.
-fn with_unschedulable(conditions: &serde_json::Value, message: &str, now: &str) -> Vec<serde_json::Value> {
+fn with_unschedulable(conditions: &berth_json::Value, message: &str, now: &str) -> Vec<berth_json::Value> {
     let mut kept = conditions.as_array().cloned().unwrap_or_default();
     let before = kept.iter().find(|c| c["type"] == "PodScheduled" && c["status"] == "False");
     let since = before.and_then(|c| c["lastTransitionTime"].as_str()).unwrap_or(now).to_owned();

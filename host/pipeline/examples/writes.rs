@@ -8,13 +8,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use berth_api::{Schema, kinds};
+use berth_json::{Value, json};
 use berth_pipeline::{
     Atomicity, Binding, Body, Clock, Cluster, Config, Env, Identity, NoTokens, NodePorts, Options, RandomIds,
     Request, RoleAuthorizer, ServiceCidr, SystemClock, Verb, plan_bindings,
 };
 use berth_state::Key;
 use berth_store::SqliteStore;
-use serde_json::{Value, json};
 
 const SECONDS: u64 = 3;
 const PLANS: u32 = 20_000;

@@ -6,8 +6,8 @@ mod pod;
 mod service_account;
 
 use berth_api::{Resource, Status, Timestamp};
+use berth_json::Value;
 use berth_state::State;
-use serde_json::Value;
 
 use crate::identity::{Identity, Verb};
 

@@ -4,10 +4,10 @@ use std::collections::HashSet;
 
 use berth_api::status::Details;
 use berth_api::{Reason, Status, Timestamp};
+use berth_json::Value;
 use berth_state::{Action, Draft, Expect, Key, Op, State, Stored};
 use bytes::Bytes;
 use serde::Deserialize;
-use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::plan::set_scheduled;

@@ -1,7 +1,7 @@
 //! What every cluster has from its first second on.
 
 use berth_api::Catalogue;
-use serde_json::{Value, json};
+use berth_json::{Value, json};
 
 use crate::identity::{Identity, Verb};
 use crate::ranges::ServiceCidr;

@@ -19,8 +19,8 @@ mod update;
 use std::sync::Arc;
 
 use berth_api::{Catalogue, Resource, Schema, Status, Timestamp};
+use berth_json::Value;
 use berth_state::{Change, Commit, State};
-use serde_json::Value;
 
 use crate::admission::Admission;
 use crate::identity::{Authorizer, Verb};

@@ -6,9 +6,9 @@ use std::sync::Arc;
 pub use berth_api::FieldValidation;
 use berth_api::kinds::view::str_at;
 use berth_api::{PatchType, Resource};
+use berth_json::Value;
 use berth_state::{Key, Stored};
 use bytes::Bytes;
-use serde_json::Value;
 
 use crate::identity::{Identity, Verb};
 

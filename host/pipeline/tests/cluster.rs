@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use berth_api::{Reason, Timestamp, kinds};
+use berth_json::{Value, json};
 use berth_pipeline::{
     Atomicity, Binding, Body, Clock, Cluster, Config, Identity, NoTokens, NodePorts, Options, PatchKind,
     Request, RoleAuthorizer, ServiceCidr, Verb,
 };
 use berth_state::{Change, Fence, Key, MemoryStore, Revision, State};
 use bytes::Bytes;
-use serde_json::{Value, json};
 
 /// Nothing here takes a second unless something is broken.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -133,7 +133,7 @@ async fn every_acknowledged_write_is_there_once_and_seen_once_in_order() {
                 for round in 0..ROUNDS {
                     let name = format!("w{writer}-{round}");
                     cluster.apply(config_map(&cluster, &name)).await.unwrap();
-                    let patch = json!({"data": {format!("w{writer}"): round.to_string()}});
+                    let patch = json!({"data": {(format!("w{writer}")): round.to_string()}});
                     while let Err(status) = cluster.apply(merge(&cluster, "shared", &patch)).await {
                         assert_eq!(status.reason, Reason::Conflict, "{status}");
                     }

@@ -3,10 +3,10 @@
 
 mod common;
 
+use berth_json::{Value, json};
 use berth_pipeline::{Body, Verb};
 use berth_state::Key;
 use common::{World, at, config_map, pod};
-use serde_json::{Value, json};
 
 #[test]
 fn an_object_goes_and_a_status_comes() {

@@ -6,10 +6,10 @@ mod common;
 use std::sync::Arc;
 
 use berth_api::{Reason, Status};
+use berth_json::{Value, json};
 use berth_pipeline::{Admission, Binding, Body, Request, Review, Verb, plan_bindings};
 use berth_state::{Action, Commit, Draft, Expect, Key, Ledger, Op};
 use common::{World, at, pod};
-use serde_json::{Value, json};
 
 fn binding(world: &World, name: &str, target: Value) -> Request {
     let body = Body::Object(json!({"metadata": {"name": name}, "target": target}));
@@ -151,9 +151,8 @@ fn binding_in_batches_writes_what_binding_over_the_api_writes() {
     changes.into_iter().for_each(|change| world.state.publish(change));
     let essence = |name: &str| {
         let mut object = world.get("pods", name).unwrap();
-        let spec = object["spec"].as_object_mut().unwrap();
-        spec.remove("volumes");
-        spec["containers"][0]["volumeMounts"].take();
+        object["spec"].as_object_mut().unwrap().remove("volumes");
+        object["spec"]["containers"][0]["volumeMounts"].take();
         (object["spec"].take(), object["status"].take())
     };
     assert_eq!(essence("fast"), essence("api"));

@@ -5,9 +5,9 @@ mod common;
 
 use std::sync::Arc;
 
+use berth_json::{Value, json};
 use berth_pipeline::Identity;
 use common::{World, admin};
-use serde_json::{Value, json};
 
 const ACCESS: &str = "selfsubjectaccessreviews.authorization.k8s.io";
 

@@ -6,9 +6,9 @@ mod common;
 use std::sync::Arc;
 
 use Verb::{Create, Delete, Get, List, Patch, Update, Watch};
+use berth_json::json;
 use berth_pipeline::{Attributes, Authorizer, Body, Decision, Identity, RoleAuthorizer, Verb};
 use common::{World, at, config_map, node, pod};
-use serde_json::json;
 
 /// A pod `mine` on node n1 that uses the secret `s`, the config map `c` and the account `runner`; `theirs` is on n2.
 fn world() -> World {

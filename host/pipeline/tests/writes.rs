@@ -3,9 +3,9 @@
 
 mod common;
 
+use berth_json::{Value, json};
 use berth_pipeline::{Body, FieldValidation, PatchKind, Verb};
 use common::{World, at, config_map, deployment, pod};
-use serde_json::{Value, json};
 
 #[test]
 fn a_created_object_has_what_the_server_sets() {
@@ -150,7 +150,7 @@ fn a_put_checks_the_version_it_names() {
     ];
     for (key, value, code, message) in cases {
         let mut object = second.clone();
-        object["metadata"][key] = value.clone();
+        object["metadata"][*key] = value.clone();
         let refused = world.refused(world.update("configmaps", "m", object));
         assert!(refused.0 == *code && refused.1.contains(message), "{key}: {refused:?}");
     }

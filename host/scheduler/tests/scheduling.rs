@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use berth_api::{Catalogue, Timestamp, kinds};
+use berth_json::{Value, json};
 use berth_scheduler::policy::{
     Action, Ctx, Feed, Manifest, NO_SLOT, PlanQuestion, Policy, PolicyError, ScoreQuestion, Scores, Verb,
 };
 use berth_scheduler::{Failover, LeastAllocated, Scheduler};
 use berth_state::{Change, Draft, Key, Revision, State, Stored};
-use serde_json::{Value, json};
 
 /// A scheduler and a small world that answers it.
 struct World {

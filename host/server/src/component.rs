@@ -1,12 +1,12 @@
 //! `…/plugins/<name>/component`: a plugin's bytes, uploaded and read back.
 
 use berth_api::{Problems, Reason, Status};
+use berth_json::{Value, json};
 use berth_pipeline::{Body, PatchKind, Request, Verb};
 use berth_state::Key;
 use bytes::Bytes;
 use http::Method;
 use http::header::CONTENT_TYPE;
-use serde_json::{Value, json};
 
 use crate::negotiate;
 use crate::render::{self, Context};

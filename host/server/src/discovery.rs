@@ -5,11 +5,11 @@ use std::sync::OnceLock;
 
 use berth_api::{Catalogue, Schema, discovery, openapi};
 use berth_client::Body;
+use berth_json::{Value, json};
 use bytes::Bytes;
 use http::header::{ACCEPT, CACHE_CONTROL, ETAG, HOST, IF_NONE_MATCH, VARY};
 use http::request::Parts;
 use http::{HeaderValue, Response, StatusCode};
-use serde_json::{Value, json};
 
 use crate::negotiate::{self, Encoding};
 use crate::path::Route;

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use berth_api::status::Details;
 use berth_api::{Reason, Status};
+use berth_json::json;
 use berth_pipeline::{Body, Cluster, Identity, Options, Request, Verb};
 use http::HeaderMap;
-use serde_json::json;
 
 const USER: &str = "impersonate-user";
 const GROUP: &str = "impersonate-group";

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use berth_api::{Status, Timestamp};
+use berth_json::{Value, json};
 use berth_pipeline::{TokenClaims, TokenIssuer};
 use ring::rand::SystemRandom;
 use ring::signature::{
     ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair, UnparsedPublicKey,
 };
-use serde_json::{Value, json};
 
 /// Who issues tokens, and for whom they are when nobody else is named.
 pub const ISSUER: &str = "https://kubernetes.default.svc";

@@ -6,9 +6,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use base64::{DecodeError, Engine};
 use berth_api::status::Details;
 use berth_api::{Cause, FieldSelector, Problems, Reason, Resource, Selector, Status};
+use berth_json::{Value, json};
 use berth_pipeline::Verb;
 use berth_state::{Key, Revision, State, Stored};
-use serde_json::{Value, json};
 
 use crate::negotiate;
 use crate::query::{Query, VersionMatch, invalid_options};

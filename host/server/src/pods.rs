@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use berth_api::{Reason, Status};
 use berth_client::{NodeApi, NodeError};
+use berth_json::Value;
 use berth_state::Key;
-use serde_json::Value;
 
 use crate::rest::Target;
 use crate::server::Inner;
@@ -86,7 +86,7 @@ fn container<'a>(pod: &'a Value, wanted: &str) -> Result<&'a Value, Status> {
 #[cfg(test)]
 mod tests {
     use super::container;
-    use serde_json::json;
+    use berth_json::json;
 
     #[test]
     fn a_container_is_chosen_or_named() {

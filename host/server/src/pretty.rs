@@ -93,7 +93,7 @@ mod tests {
 
     #[test]
     fn lines_are_those_of_any_other_printer() {
-        let value = serde_json::json!({"a": [], "b": {}, "c": [1, {"d": "x\\\"{,:"}, [null]], "e": "\\"});
+        let value = berth_json::json!({"a": [], "b": {}, "c": [1, {"d": "x\\\"{,:"}, [null]], "e": "\\"});
         let lines = String::from_utf8(indented(value.to_string().as_bytes())).unwrap();
         assert_eq!(lines, serde_json::to_string_pretty(&value).unwrap());
     }

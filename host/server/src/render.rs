@@ -3,10 +3,10 @@
 use berth_api::table::{self, IncludeObject};
 use berth_api::{Reason, Resource, Status, Timestamp};
 use berth_client::Body;
+use berth_json::{Value, json};
 use berth_pipeline::{Answer, Shown};
 use berth_state::Stored;
 use http::Response;
-use serde_json::{Value, json};
 use std::sync::Arc;
 
 use crate::negotiate::{Encoding, Form, Transform};

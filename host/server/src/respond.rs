@@ -4,6 +4,7 @@ use std::io::Write;
 
 use berth_api::{Schema, Status, encode};
 use berth_client::Body;
+use berth_json::Value;
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -12,7 +13,6 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
-use serde_json::Value;
 
 use crate::negotiate::Encoding;
 

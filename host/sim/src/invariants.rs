@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use berth_api::Quantity;
+use berth_json::Value;
 use berth_state::{Change, Key, Stored};
-use serde_json::Value;
 
 /// CPU in thousandths, memory in bytes, number of pods.
 pub(crate) type Amounts = [i64; 3];

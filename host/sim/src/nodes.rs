@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use berth_api::{Catalogue, Timestamp};
 use berth_control::{LEASE_NAMESPACE, Writer};
+use berth_json::{Value, json};
 use berth_pipeline::Request;
 use berth_state::{Change, Key, State, Stored};
-use serde_json::{Value, json};
 
 /// How often a simulated node renews its lease: often enough for the node controller's 40 s, seldom enough that
 /// thousands of them leave the store to others.

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use berth_api::Status;
 use berth_control::Writer;
+use berth_json::{Value, json};
 use berth_state::{Key, State, Stored};
-use serde_json::{Value, json};
 
 use crate::faults::Fault;
 pub use crate::policy::Style;

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use berth_api::{Catalogue, Timestamp};
 use berth_control::Writer;
+use berth_json::{Value, json};
 use berth_pipeline::Binding;
 use berth_scheduler::policy::{Feed, Manifest, Policy};
 use berth_scheduler::{Decisions, Mirror, Placement, PolicyFailure, Scheduler, Unplaced};
 use berth_state::{Key, Revision, State};
-use serde_json::{Value, json};
 
 use crate::call::{Ask, Caller};
 use crate::controllers::Calls;

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use berth_json::Value;
 use berth_state::{State, Stored};
-use serde_json::Value;
 
 use crate::invariants::{Amounts, allocatable, is_finished, requests, value};
 

@@ -257,7 +257,7 @@ impl World {
     ///
     /// # Errors
     /// What the server answers; 504 when it does not answer.
-    pub fn write(&mut self, request: Request) -> Result<serde_json::Value, Status> {
+    pub fn write(&mut self, request: Request) -> Result<berth_json::Value, Status> {
         let ticket = self.call(Caller::Script, Ask::Write(Box::new(request)));
         while !self.script.contains_key(&ticket) && self.step() {}
         let timeout = || Status::new(berth_api::Reason::Timeout, "no answer in time");

@@ -1,9 +1,9 @@
 //! What clients write: deployments that roll, pods, config maps, namespaces, nodes to cordon.
 
 use berth_control::Writer;
+use berth_json::{Value, json};
 use berth_pipeline::Request;
 use berth_state::{Key, State, Stored};
-use serde_json::{Value, json};
 
 use crate::oracle::HOLD;
 use crate::randomness::Random;

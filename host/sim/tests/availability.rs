@@ -1,9 +1,9 @@
 //! What a rolling update promises while nothing fails: never too few pods available, never too many wanted.
 #![allow(clippy::unwrap_used)] // a test may
 
+use berth_json::{Value, json};
 use berth_sim::{World, ready};
 use berth_state::State;
-use serde_json::{Value, json};
 
 /// Pods that the ReplicaSets of `web` are told to have altogether.
 fn wanted(state: &State) -> i64 {

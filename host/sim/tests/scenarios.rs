@@ -1,9 +1,9 @@
 //! Faults by name: what must happen when a node, the server, the disk or a policy fails.
 #![allow(clippy::unwrap_used)] // a test may
 
+use berth_json::{Value, json};
 use berth_sim::{Style, World, ready};
 use berth_state::{Key, State};
-use serde_json::{Value, json};
 
 fn rolling(surge: Value, unavailable: Value) -> Value {
     json!({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": surge, "maxUnavailable": unavailable}})

@@ -3,8 +3,8 @@
 use std::future::Future;
 use std::sync::Arc;
 
+use berth_json::{Value, json};
 use bytes::Bytes;
-use serde_json::{Value, json};
 
 use berth_api::{Behaviour, Resource, Scope};
 

@@ -2,7 +2,7 @@
 
 use berth_api::Timestamp;
 use berth_api::select::Labels;
-use serde_json::{Map, Value};
+use berth_json::{Map, Value};
 
 use crate::EncodeError;
 
@@ -47,7 +47,7 @@ impl Meta {
     ///
     /// # Errors
     /// When a field has the wrong type.
-    pub fn read(metadata: &Map<String, Value>) -> Result<Self, EncodeError> {
+    pub fn read(metadata: &Map) -> Result<Self, EncodeError> {
         let labels = match present(metadata, "labels") {
             None => vec![],
             // A map's entries stand sorted by key.
@@ -71,7 +71,7 @@ impl Meta {
 }
 
 impl Owner {
-    fn read(owner: &Map<String, Value>) -> Result<Self, EncodeError> {
+    fn read(owner: &Map) -> Result<Self, EncodeError> {
         let flag = |name| present(owner, name).and_then(Value::as_bool).unwrap_or_default();
         Ok(Self {
             api_version: text(owner, "apiVersion")?,
@@ -90,24 +90,24 @@ impl Labels for Meta {
     }
 }
 
-fn present<'v>(fields: &'v Map<String, Value>, name: &str) -> Option<&'v Value> {
+fn present<'v>(fields: &'v Map, name: &str) -> Option<&'v Value> {
     fields.get(name).filter(|value| !value.is_null())
 }
 
-fn text(fields: &Map<String, Value>, name: &'static str) -> Result<Box<str>, EncodeError> {
+fn text(fields: &Map, name: &'static str) -> Result<Box<str>, EncodeError> {
     match present(fields, name) {
         None => Ok(Box::default()),
         Some(value) => value.as_str().map(Box::from).ok_or(EncodeError::Metadata(name)),
     }
 }
 
-fn timestamp(fields: &Map<String, Value>, name: &'static str) -> Result<Option<Timestamp>, EncodeError> {
+fn timestamp(fields: &Map, name: &'static str) -> Result<Option<Timestamp>, EncodeError> {
     let Some(value) = present(fields, name) else { return Ok(None) };
     value.as_str().and_then(Timestamp::parse).map(Some).ok_or(EncodeError::Metadata(name))
 }
 
 fn list<T>(
-    fields: &Map<String, Value>,
+    fields: &Map,
     name: &'static str,
     read: impl Fn(&Value) -> Option<T>,
 ) -> Result<Vec<T>, EncodeError> {
@@ -116,6 +116,6 @@ fn list<T>(
     items.ok_or(EncodeError::Metadata(name))
 }
 
-fn pairs(entries: &Map<String, Value>) -> Option<Vec<(Box<str>, Box<str>)>> {
+fn pairs(entries: &Map) -> Option<Vec<(Box<str>, Box<str>)>> {
     entries.iter().map(|(key, value)| Some((key.as_str().into(), value.as_str()?.into()))).collect()
 }

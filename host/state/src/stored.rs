@@ -1,19 +1,26 @@
 //! An object at rest: its encoded bytes plus the little that is asked of it all the time.
 //!
-//! A 4 KB pod costs 44 KB as a `serde_json::Value`, so Values live only inside a request.
+//! A pod of 4 KB takes several times as much as a `berth_json::Value`, so Values live only inside a request.
+
+use std::cell::RefCell;
 
 use berth_api::Resource;
 use berth_api::select::Labels;
+use berth_json::{Map, Value};
 use bytes::Bytes;
-use serde_json::{Map, Value};
 
 use crate::{Key, Meta, Owner, Revision};
 
 /// What every encoding begins with: metadata stands first, so that the resourceVersion can be put in without parsing.
 const HEAD: &[u8] = b"{\"metadata\":{";
 
-/// What is set aside for an encoding before its size is known: most objects need no more.
-const ENCODED_BYTES_USUAL: usize = 4096;
+/// How much room for encoding a thread keeps: some objects are a hundred times larger than the others.
+const SCRATCH_BYTES_MAX: usize = 64 * 1024;
+
+thread_local! {
+    /// Where an object is encoded before its size is known, so that what is kept is allocated once, in its size.
+    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
 
 /// An object that is about to be written: all of [`Stored`] but the revision, which the commit gives.
 #[derive(Clone, Debug, PartialEq)]
@@ -60,25 +67,14 @@ impl Draft {
         if !metadata.get("name").is_some_and(Value::is_string) {
             return Err(EncodeError::NoName);
         }
-        let mut bytes = Vec::with_capacity(ENCODED_BYTES_USUAL);
-        bytes.extend_from_slice(HEAD);
-        match managers {
-            None => write_fields(&mut bytes, metadata, &["resourceVersion"], false)?,
-            Some(managers) => {
-                write_fields(&mut bytes, metadata, &["resourceVersion", "managedFields"], false)?;
-                bytes.extend_from_slice(b",\"managedFields\":");
-                bytes.extend_from_slice(managers.as_bytes());
-            }
-        }
-        bytes.push(b'}');
-        if let Some(object) = object.as_object() {
-            write_fields(&mut bytes, object, &["metadata", "kind", "apiVersion"], true)?;
-        }
-        bytes.push(b'}');
-        let meta = Meta::read(metadata)?;
-        // Without the room that was left over: an object lives longer than its encoding takes.
-        let bytes = Bytes::from(bytes.into_boxed_slice());
-        Ok(Self { bytes, meta, fields: fields_of(resource, object) })
+        let bytes = SCRATCH.with_borrow_mut(|scratch| {
+            scratch.clear();
+            let written = write_object(scratch, object, metadata, managers);
+            let bytes = written.map(|()| Bytes::copy_from_slice(scratch));
+            scratch.shrink_to(SCRATCH_BYTES_MAX);
+            bytes
+        })?;
+        Ok(Self { bytes, meta: Meta::read(metadata)?, fields: fields_of(resource, object) })
     }
 
     /// Reads back what [`Draft::encode`] made, as a store returns it.
@@ -181,9 +177,33 @@ fn fields_of(resource: &Resource, object: &Value) -> Vec<(&'static str, Box<str>
     (resource.behaviour.fields)(object).into_iter().map(|(name, value)| (name, value.into())).collect()
 }
 
+/// The whole encoding: metadata first.
+fn write_object(
+    out: &mut Vec<u8>,
+    object: &Value,
+    metadata: &Map,
+    managers: Option<&str>,
+) -> Result<(), EncodeError> {
+    out.extend_from_slice(HEAD);
+    match managers {
+        None => write_fields(out, metadata, &["resourceVersion"], false)?,
+        Some(managers) => {
+            write_fields(out, metadata, &["resourceVersion", "managedFields"], false)?;
+            out.extend_from_slice(b",\"managedFields\":");
+            out.extend_from_slice(managers.as_bytes());
+        }
+    }
+    out.push(b'}');
+    if let Some(object) = object.as_object() {
+        write_fields(out, object, &["metadata", "kind", "apiVersion"], true)?;
+    }
+    out.push(b'}');
+    Ok(())
+}
+
 fn write_fields(
     out: &mut Vec<u8>,
-    object: &Map<String, Value>,
+    object: &Map,
     without: &[&str],
     mut comma: bool,
 ) -> Result<(), EncodeError> {

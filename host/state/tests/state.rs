@@ -4,11 +4,11 @@
 use std::future::Future;
 use std::sync::Arc;
 
+use berth_json::json;
 use berth_state::conformance::{apply, resource};
 use berth_state::{
     Action, Commit, CommitError, Draft, Expect, Fence, Key, Ledger, MemoryStore, Need, Op, Revision, State,
 };
-use serde_json::json;
 
 fn key(name: &str) -> Key {
     Key::new("things.example.com", "default", name)
@@ -41,7 +41,7 @@ fn served_with_kind_and_resource_version() {
     let stored = state.get(&key("a")).unwrap();
     let mut text = vec![];
     stored.write_json(&mut text, Some(&resource()));
-    let parsed: serde_json::Value = serde_json::from_slice(&text).unwrap();
+    let parsed: berth_json::Value = serde_json::from_slice(&text).unwrap();
     assert_eq!(parsed, stored.to_value(&resource()));
     assert_eq!(parsed["metadata"]["resourceVersion"], "1");
     assert_eq!(parsed["kind"], "Thing");

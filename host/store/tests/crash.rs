@@ -7,9 +7,9 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
+use berth_json::json;
 use berth_state::{Change, Draft, Key, Revision, Store, Stored, conformance};
 use berth_store::SqliteStore;
-use serde_json::json;
 
 const KILLS: u64 = 8;
 const OBJECTS: u64 = 300;

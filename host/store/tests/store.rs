@@ -6,10 +6,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
+use berth_json::json;
 use berth_state::{Change, Draft, Key, Revision, Store, Stored, conformance};
 use berth_store::{SqliteStore, Transform};
 use bytes::Bytes;
-use serde_json::json;
 
 async fn open(path: &Path) -> SqliteStore {
     SqliteStore::open(&format!("sqlite:{}", path.display())).await.unwrap()

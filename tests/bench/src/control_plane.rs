@@ -8,13 +8,13 @@ use anyhow::{Context, bail};
 use berth_api::{Status, kinds};
 use berth_control::Writer;
 use berth_drive::{Follower, News, ScheduleHandle, start_scheduler, take_lead};
+use berth_json::{Value, json};
 use berth_pipeline::{
     Body, Cluster, Config, NoTokens, NodePorts, Request, RoleAuthorizer, ServiceCidr, SystemClock,
 };
 use berth_scheduler::PolicyFailure;
 use berth_state::Change;
 use berth_store::SqliteStore;
-use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::path::Path;
 
 use anyhow::Context;
-use serde_json::{Value, json};
+use berth_json::{Value, json};
 
 use crate::Options;
 

@@ -21,6 +21,10 @@ use std::process::ExitCode;
 use clap::{Parser, ValueEnum};
 use table::Table;
 
+/// The one that berth has: some parts run its control plane in this process.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// Where the parts find what they need.
 #[derive(Parser)]
 struct Options {

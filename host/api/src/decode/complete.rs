@@ -1,6 +1,6 @@
 //! What Go's encoder prints though nobody set it.
 
-use serde_json::{Map, Value};
+use berth_json::{Map, Value};
 
 use super::scalar;
 use super::walk::is_omitted;
@@ -16,7 +16,7 @@ pub fn complete(schema: &Schema, schema_type: &str, object: &mut Value) {
     }
 }
 
-fn structure(schema: &Schema, parent: &Type, fields: &mut Map<String, Value>) {
+fn structure(schema: &Schema, parent: &Type, fields: &mut Map) {
     fields.retain(|name, value| match schema.field(parent, name) {
         Some(field) if is_omitted(field, value) => false,
         Some(field) => {
@@ -26,7 +26,7 @@ fn structure(schema: &Schema, parent: &Type, fields: &mut Map<String, Value>) {
         None => true,
     });
     for field in schema.printed_unset(parent) {
-        if !fields.contains_key(&*field.name) {
+        if !fields.contains_key(&field.name) {
             fields.insert(field.name.to_string(), unset(schema, field));
         }
     }

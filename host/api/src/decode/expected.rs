@@ -1,6 +1,6 @@
 //! What an endpoint takes, and what a body of another kind is told.
 
-use serde_json::Value;
+use berth_json::Value;
 
 use super::{Decoded, Finding};
 use crate::resource::Resource;

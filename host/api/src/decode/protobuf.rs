@@ -5,7 +5,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::{Map, Number, Value};
+use berth_json::{Map, Number, Value};
 
 use super::{DEPTH_MAX, TypeMeta};
 use crate::schema::{Field, Kind, Schema, Shape, Type};
@@ -68,7 +68,7 @@ pub(super) fn envelope(body: &[u8]) -> Result<(TypeMeta, &[u8]), ProtoError> {
 }
 
 /// The message `raw` of type `root` as a JSON object.
-pub(super) fn object(schema: &Schema, root: &Type, raw: &[u8]) -> Result<Map<String, Value>, ProtoError> {
+pub(super) fn object(schema: &Schema, root: &Type, raw: &[u8]) -> Result<Map, ProtoError> {
     let mut fields = Map::new();
     message(schema, root, raw, 0, &mut fields)?;
     Ok(fields)
@@ -149,7 +149,7 @@ fn message(
     parent: &Type,
     raw: &[u8],
     depth: usize,
-    fields: &mut Map<String, Value>,
+    fields: &mut Map,
 ) -> Result<(), ProtoError> {
     if depth > DEPTH_MAX {
         return Err(ProtoError::Depth);
@@ -175,7 +175,7 @@ fn add(
     field: &Field,
     wire: Wire<'_>,
     depth: usize,
-    fields: &mut Map<String, Value>,
+    fields: &mut Map,
 ) -> Result<(), ProtoError> {
     let name = &*field.name;
     match field.shape {

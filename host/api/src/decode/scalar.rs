@@ -2,7 +2,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::{Map, Value};
+use berth_json::{Map, Text, Value};
 
 use crate::quantity::Quantity;
 use crate::schema::Kind;
@@ -15,28 +15,29 @@ const TIME_LAYOUT: &str = "2006-01-02T15:04:05Z07:00";
 const MICRO_TIME_LAYOUT: &str = "2006-01-02T15:04:05.000000Z07:00";
 
 /// The canonical form of a quantity.
-pub(super) fn quantity(text: &str) -> Result<String, ScalarError> {
+pub(super) fn quantity(text: &str) -> Result<Text, ScalarError> {
     let quantity = Quantity::parse(text.trim()).map_err(|error| ScalarError(error.to_string()))?;
-    Ok(quantity.to_string())
+    Ok(quantity.to_string().into())
 }
 
 /// A time with whole seconds in UTC.
-pub(super) fn time(text: &str) -> Result<String, ScalarError> {
+pub(super) fn time(text: &str) -> Result<Text, ScalarError> {
     let parsed = Timestamp::parse(text);
-    parsed.map(Timestamp::rfc3339).ok_or_else(|| bad_time(text, TIME_LAYOUT, false))
+    parsed.map(|time| time.rfc3339().into()).ok_or_else(|| bad_time(text, TIME_LAYOUT, false))
 }
 
 /// A time with exactly six decimals in UTC.
-pub(super) fn micro_time(text: &str) -> Result<String, ScalarError> {
+pub(super) fn micro_time(text: &str) -> Result<Text, ScalarError> {
     let decimals = text.get(19..).map_or("", |rest| rest.trim_end_matches(['Z', 'z']));
     let decimals = decimals.split(['+', '-']).next().unwrap_or_default();
     let parsed = (decimals.len() == 7).then(|| Timestamp::parse(text)).flatten();
-    parsed.map(Timestamp::rfc3339_micro).ok_or_else(|| bad_time(text, MICRO_TIME_LAYOUT, true))
+    parsed.map(|time| time.rfc3339_micro().into()).ok_or_else(|| bad_time(text, MICRO_TIME_LAYOUT, true))
 }
 
 /// Standard base64; line breaks are skipped, as Go does.
-pub(super) fn base64(text: String) -> Result<String, ScalarError> {
-    let text = if text.contains(['\n', '\r']) { text.replace(['\n', '\r'], "") } else { text };
+pub(super) fn base64(text: &str) -> Result<Text, ScalarError> {
+    let is_break = |c| matches!(c, '\n' | '\r');
+    let text: Text = if text.contains(is_break) { text.split(is_break).collect() } else { text.into() };
     match STANDARD.decode(&text) {
         Ok(_) => Ok(text),
         Err(base64::DecodeError::InvalidByte(at, _) | base64::DecodeError::InvalidLastSymbol(at, _)) => {
@@ -47,9 +48,9 @@ pub(super) fn base64(text: String) -> Result<String, ScalarError> {
 }
 
 /// A Go duration. No kind that is served computes with one, so its text is kept.
-pub(super) fn duration(text: String) -> Result<String, ScalarError> {
-    match duration_nanos(&text) {
-        Some(_) => Ok(text),
+pub(super) fn duration(text: &str) -> Result<Text, ScalarError> {
+    match duration_nanos(text) {
+        Some(_) => Ok(text.into()),
         None => Err(ScalarError(format!("time: invalid duration {}", Value::from(text)))),
     }
 }

@@ -2,8 +2,8 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use berth_json::{Value, json};
 use proptest::prelude::*;
-use serde_json::{Value, json};
 
 use super::{Decoded, Expected, FieldValidation, MediaType, check, complete, decode};
 use crate::schema::Schema;

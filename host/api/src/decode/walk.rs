@@ -5,8 +5,8 @@
 use std::cell::RefCell;
 use std::fmt;
 
+use berth_json::{Map, Number, Text, Value};
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
-use serde_json::{Map, Number, Value};
 
 use super::path::Path;
 use super::scalar::{self, ScalarError};
@@ -202,19 +202,15 @@ impl<'de> Visitor<'de> for Place<'_, '_> {
     }
 
     fn visit_str<E: Error>(self, value: &str) -> Result<Value, E> {
-        self.visit_string(value.to_owned())
-    }
-
-    fn visit_string<E: Error>(self, value: String) -> Result<Value, E> {
         if self.shape != Shape::Single {
             return Err(self.mismatch("string"));
         }
         let normal = match self.kind {
-            Kind::String | Kind::IntOrString | Kind::Any | Kind::AnyObject => Ok(value),
-            Kind::Quantity => return self.quantity(&value),
+            Kind::String | Kind::IntOrString | Kind::Any | Kind::AnyObject => Ok(value.into()),
+            Kind::Quantity => return self.quantity(value),
             Kind::Bytes => scalar::base64(value),
-            Kind::Time => scalar::time(&value),
-            Kind::MicroTime => scalar::micro_time(&value),
+            Kind::Time => scalar::time(value),
+            Kind::MicroTime => scalar::micro_time(value),
             Kind::Duration => scalar::duration(value),
             _ => return Err(self.mismatch("string")),
         };
@@ -261,13 +257,13 @@ impl<'w, 's> Place<'w, 's> {
     }
 
     fn map<'de, A: MapAccess<'de>>(self, kind: Kind, mut access: A) -> Result<Value, A::Error> {
+        let is_opaque =
+            matches!(self.kind, Kind::Any | Kind::AnyObject) && self.walk.untyped == Untyped::Opaque;
         let mut entries = Map::new();
-        while let Some(key) = access.next_key::<String>()? {
+        while let Some(key) = access.next_key::<Text>()? {
             let path = Path::Key(self.path, &key);
             let value = access.next_value_seed(self.child(kind, Shape::Single, &path))?;
             let value = self.present(value, kind);
-            let is_opaque =
-                matches!(self.kind, Kind::Any | Kind::AnyObject) && self.walk.untyped == Untyped::Opaque;
             if !is_opaque && entries.contains_key(&key) {
                 self.walk.find(Finding::Duplicate(path.text()));
             }
@@ -303,9 +299,9 @@ fn structure<'de, A: MapAccess<'de>>(
     path: &Path<'_>,
     depth: usize,
     mut access: A,
-) -> Result<Map<String, Value>, A::Error> {
-    let mut fields: Map<String, Value> = Map::new();
-    while let Some(key) = access.next_key::<String>()? {
+) -> Result<Map, A::Error> {
+    let mut fields = Map::new();
+    while let Some(key) = access.next_key::<Text>()? {
         let here = Path::Field(path, &key);
         if depth == 0 && (key.eq_ignore_ascii_case("kind") || key.eq_ignore_ascii_case("apiVersion")) {
             let value = access.next_value::<Value>()?;
@@ -344,10 +340,10 @@ fn type_meta<E: Error>(
     parent: &Type,
     key: &str,
     value: &Value,
-    fields: &mut Map<String, Value>,
+    fields: &mut Map,
 ) -> Result<(), E> {
     let text = match value {
-        Value::String(text) => text.clone(),
+        Value::String(text) => text.to_string(),
         Value::Null => String::new(),
         other => {
             let found = scalar::go_kind(other);
@@ -365,7 +361,7 @@ fn type_meta<E: Error>(
     drop(meta);
     if walk.schema.field(parent, key).is_none() {
         walk.find(Finding::Unknown(key.to_owned()));
-    } else if fields.insert(key.to_owned(), value.clone()).is_some() {
+    } else if fields.insert(key, value.clone()).is_some() {
         walk.find(Finding::Duplicate(key.to_owned()));
     }
     Ok(())

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use base64::Engine;
+use berth_json::{Map, Number, Value};
 use granit_parser::{ErrorKind, Event, Parser, ScalarStyle, ScanError, Span, Tag};
-use serde_json::{Map, Number, Value};
 
 use super::{DEPTH_MAX, FINDINGS_MAX, Finding};
 
@@ -162,7 +162,7 @@ impl Node {
 }
 
 /// `<<: *a` and `<<: [*a, *b]`: what the mapping has itself wins.
-fn merge(entries: &mut Map<String, Value>, value: Value) -> Result<(), String> {
+fn merge(entries: &mut Map, value: Value) -> Result<(), String> {
     match value {
         Value::Object(other) => {
             for (key, value) in other {
@@ -177,7 +177,7 @@ fn merge(entries: &mut Map<String, Value>, value: Value) -> Result<(), String> {
 
 fn key_text(key: Value, line: usize) -> Result<String, String> {
     match key {
-        Value::String(text) => Ok(text),
+        Value::String(text) => Ok(text.into()),
         Value::Bool(value) => Ok(value.to_string()),
         Value::Number(number) => Ok(number.to_string()),
         Value::Null | Value::Array(_) | Value::Object(_) => {
@@ -287,7 +287,7 @@ fn is_float(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use berth_json::{Value, json};
 
     use super::{Finding, parse};
 

@@ -5,7 +5,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::{Map, Value};
+use berth_json::{Map, Value};
 
 use crate::decode::protobuf::MAGIC;
 use crate::decode::scalar;
@@ -61,14 +61,14 @@ impl Message {
     }
 }
 
-fn message(schema: &Schema, parent: &Type, object: &Map<String, Value>) -> Message {
+fn message(schema: &Schema, parent: &Type, object: &Map) -> Message {
     let mut fields: Vec<&Field> = parent.fields.iter().filter(|field| field.number > 0).collect();
     fields.sort_by_key(|field| field.number);
     let mut out = Message::default();
     for field in fields {
         match (field.inline, field.kind) {
             (true, Kind::Struct(id)) => out.bytes(field.number, &message(schema, schema.get(id), object).0),
-            _ => write(schema, field, object.get(&*field.name).unwrap_or(&Value::Null), &mut out),
+            _ => write(schema, field, object.get(&field.name).unwrap_or(&Value::Null), &mut out),
         }
     }
     out
@@ -159,8 +159,8 @@ fn int_or_string(value: &Value) -> Message {
 mod tests {
     use base64::Engine;
     use base64::engine::general_purpose::STANDARD;
+    use berth_json::{Value, json};
     use proptest::prelude::*;
-    use serde_json::{Value, json};
 
     use super::protobuf;
     use crate::decode::{Expected, MediaType, decode};

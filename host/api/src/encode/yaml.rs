@@ -1,6 +1,6 @@
 //! YAML answers.
 
-use serde_json::{Map, Value};
+use berth_json::{Map, Value};
 
 use crate::decode::yaml::resolve;
 
@@ -18,7 +18,7 @@ pub fn yaml(value: &Value) -> String {
     text
 }
 
-fn mapping(fields: &Map<String, Value>, indent: usize, text: &mut String) {
+fn mapping(fields: &Map, indent: usize, text: &mut String) {
     for (at, (key, value)) in fields.iter().enumerate() {
         if at > 0 {
             spaces(indent, text);
@@ -136,9 +136,9 @@ fn spaces(count: usize, text: &mut String) {
 
 #[cfg(test)]
 mod tests {
+    use berth_json::{Value, json};
     use expect_test::expect;
     use proptest::prelude::*;
-    use serde_json::{Value, json};
 
     use super::yaml;
     use crate::decode::yaml::parse;

@@ -1,6 +1,6 @@
 //! `ConfigMap`.
 
-use serde_json::Value;
+use berth_json::Value;
 
 use super::cursor::Cursor;
 use super::meta::{validate_meta, validate_meta_update};

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde_json::{Map, Value};
+use berth_json::{Map, Value};
 
 /// A value inside an object together with its path; cheap to make, the path is only written down for a problem.
 ///
@@ -102,7 +102,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// The map here.
-    pub fn map(&self) -> Option<&'a Map<String, Value>> {
+    pub fn map(&self) -> Option<&'a Map> {
         self.value.as_object()
     }
 

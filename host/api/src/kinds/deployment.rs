@@ -1,6 +1,6 @@
 //! `Deployment`.
 
-use serde_json::{Value, json};
+use berth_json::{Value, json};
 
 use super::cursor::Cursor;
 use super::meta::{immutable, not_negative, reject, validate_meta, validate_meta_update};

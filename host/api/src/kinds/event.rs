@@ -1,6 +1,6 @@
 //! `Event`: what happened to an object, for people.
 
-use serde_json::Value;
+use berth_json::Value;
 
 use super::cursor::Cursor;
 use super::meta::{reject, validate_meta_update};

@@ -1,6 +1,6 @@
 //! `Lease`: who leads, and whether a node is alive.
 
-use serde_json::Value;
+use berth_json::Value;
 
 use super::cursor::Cursor;
 use super::meta::{not_negative, validate_meta, validate_meta_update};

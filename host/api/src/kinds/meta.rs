@@ -1,6 +1,6 @@
 //! `ObjectMeta`: what every kind's metadata must satisfy.
 
-use serde_json::Value;
+use berth_json::Value;
 
 use super::cursor::Cursor;
 use super::names::{self, Faults};

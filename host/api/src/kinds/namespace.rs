@@ -1,6 +1,6 @@
 //! `Namespace`.
 
-use serde_json::{Value, json};
+use berth_json::{Value, json};
 
 use super::cursor::Cursor;
 use super::meta::{reject, validate_finalizer_known, validate_meta, validate_meta_update};

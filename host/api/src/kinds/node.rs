@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::{Value, json};
+use berth_json::{Text, Value, json};
 
 use super::cursor::Cursor;
 use super::meta::{one_of, reject, validate_meta, validate_meta_update};
@@ -175,7 +175,7 @@ fn status_words(object: &Value) -> String {
 
 fn roles(object: &Value) -> String {
     let labels = object.pointer("/metadata/labels").and_then(Value::as_object);
-    let role = |(key, value): (&'_ String, &'_ Value)| match key.strip_prefix(ROLE_PREFIX) {
+    let role = |(key, value): (&'_ Text, &'_ Value)| match key.strip_prefix(ROLE_PREFIX) {
         Some(role) => Some(role.to_owned()),
         None if key == "kubernetes.io/role" => value.as_str().map(str::to_owned),
         None => None,

@@ -3,7 +3,7 @@
 //! The component's bytes live in the store under their digest; `plugins/{name}/component` uploads them and sets
 //! `spec.digest`.
 
-use serde_json::{Value, json};
+use berth_json::{Value, json};
 
 use super::cursor::Cursor;
 use super::meta::{validate_meta, validate_meta_update};

@@ -1,6 +1,6 @@
 //! `PluginBinding` of `berth.dev/v1alpha1`: which plugin decides in which role.
 
-use serde_json::Value;
+use berth_json::Value;
 
 use super::cursor::Cursor;
 use super::meta::{immutable, one_of, reject, validate_meta, validate_meta_update};

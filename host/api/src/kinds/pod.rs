@@ -13,7 +13,7 @@ mod validate;
 mod volumes;
 mod warnings;
 
-use serde_json::{Value, json};
+use berth_json::{Value, json};
 
 pub(super) use default::default_template;
 pub(super) use probes::validate_port;

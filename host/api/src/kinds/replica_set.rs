@@ -1,6 +1,6 @@
 //! `ReplicaSet`.
 
-use serde_json::Value;
+use berth_json::Value;
 
 use super::cursor::Cursor;
 use super::meta::{immutable, not_negative, validate_meta, validate_meta_update};

@@ -2,7 +2,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::{Map, Value};
+use berth_json::{Map, Value};
 
 use super::config_map::{count, decoded_length, too_long_detail, validate_immutable, validate_key};
 use super::cursor::Cursor;
@@ -83,8 +83,7 @@ fn validate_json(data: &Cursor<'_>, key: &str, problems: &mut Problems) {
         problems.required(entry, "");
         return;
     }
-    let parsed =
-        STANDARD.decode(entry.text()).ok().map(|bytes| serde_json::from_slice::<Map<_, Value>>(&bytes));
+    let parsed = STANDARD.decode(entry.text()).ok().map(|bytes| serde_json::from_slice::<Map>(&bytes));
     if !matches!(parsed, Some(Ok(_))) {
         problems.invalid(entry, &"<secret contents redacted>".into(), "must hold a JSON object");
     }

@@ -4,7 +4,7 @@ mod table;
 mod update;
 mod validate;
 
-use serde_json::{Map, Value, json};
+use berth_json::{Map, Value, json};
 
 use super::view::{at, str_at};
 use super::{Names, drop_status, fill, status_of, with_status};
@@ -94,7 +94,7 @@ fn has_cluster_ip_field(kind: &str) -> bool {
     matches!(kind, "" | "ClusterIP" | "NodePort" | "LoadBalancer")
 }
 
-fn is_external(spec: &Map<String, Value>) -> bool {
+fn is_external(spec: &Map) -> bool {
     match spec.get("type").and_then(Value::as_str).unwrap_or_default() {
         "NodePort" | "LoadBalancer" => true,
         "ClusterIP" => spec.get("externalIPs").and_then(Value::as_array).is_some_and(|ips| !ips.is_empty()),
@@ -143,7 +143,7 @@ fn prepare_create(object: &mut Value) {
 }
 
 /// `clusterIP` alone stands for the list of it.
-fn list_address(spec: &mut Map<String, Value>) {
+fn list_address(spec: &mut Map) {
     let address = spec.get("clusterIP").and_then(Value::as_str).unwrap_or_default();
     let listed = spec.get("clusterIPs").and_then(Value::as_array).is_some_and(|list| !list.is_empty());
     if !address.is_empty() && !listed {

@@ -1,6 +1,6 @@
 //! `ServiceAccount`.
 
-use serde_json::Value;
+use berth_json::Value;
 
 use super::config_map::count;
 use super::meta::{validate_meta, validate_meta_update};

@@ -1,6 +1,6 @@
-//! Reading and filling in objects that are `serde_json::Value`s.
+//! Reading and filling in objects that are `berth_json::Value`s.
 
-use serde_json::Value;
+use berth_json::Value;
 
 use crate::table;
 use crate::time::Timestamp;

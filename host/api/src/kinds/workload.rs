@@ -1,6 +1,6 @@
 //! What Deployments and ReplicaSets have in common: a selector, a template, replicas.
 
-use serde_json::Value;
+use berth_json::Value;
 
 use super::cursor::Cursor;
 use super::meta::{NOT_NEGATIVE, not_negative};

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::{Map, Value};
+use berth_json::{Map, Text, Value};
 
 use super::set::FieldSet;
 use crate::schema::{Field, Kind, ListType, Schema, Shape, Type};
@@ -69,13 +69,13 @@ impl Compare<'_> {
     fn structure(
         self,
         parent: &Type,
-        old: Option<&Map<String, Value>>,
-        new: Option<&Map<String, Value>>,
+        old: Option<&Map>,
+        new: Option<&Map>,
         found: &mut Found,
         is_unowned: impl Fn(&str) -> bool,
     ) {
         let names = old.into_iter().chain(new).flat_map(Map::keys);
-        let names: BTreeSet<&str> = names.map(String::as_str).filter(|name| !is_unowned(name)).collect();
+        let names: BTreeSet<&str> = names.map(Text::as_str).filter(|name| !is_unowned(name)).collect();
         for name in names {
             let Some(field) = self.schema.field(parent, name) else { continue };
             let sides = Sides {
@@ -120,7 +120,7 @@ impl Compare<'_> {
         presence(old.is_some() || sides.old_there, new.is_some() || sides.new_there, found);
         let empty = Map::new();
         let (old, new) = (old.unwrap_or(&empty), new.unwrap_or(&empty));
-        for name in old.keys().chain(new.keys().filter(|name| !old.contains_key(*name))) {
+        for name in old.keys().chain(new.keys().filter(|name| !old.contains_key(name))) {
             let mut child = Found::default();
             let (old, new) = (old.get(name), new.get(name));
             match kind {
@@ -254,7 +254,7 @@ fn set(sides: Sides<'_>, found: &mut Found) {
     }
 }
 
-fn object(value: Option<&Value>) -> Option<&Map<String, Value>> {
+fn object(value: Option<&Value>) -> Option<&Map> {
     value.and_then(Value::as_object)
 }
 

@@ -3,7 +3,7 @@
 //! The same as comparing with nothing ([`super::compare`]), but written straight as text: creating is what a cluster does
 //! most, and the sets of a pod's fields take far longer to build than to write.
 
-use serde_json::{Map, Value};
+use berth_json::{Map, Value};
 
 use super::compare::{UNOWNED, is_implicit, is_zero, key_step, unowned_in, value_step};
 use super::push_json;
@@ -36,7 +36,7 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    fn structure(&mut self, parent: &Type, fields: &Map<String, Value>, before: Before, unowned: &[&str]) {
+    fn structure(&mut self, parent: &Type, fields: &Map, before: Before, unowned: &[&str]) {
         for (name, value) in fields.iter().filter(|(name, _)| !unowned.contains(&name.as_str())) {
             if let Some(field) = self.schema.field(parent, name) {
                 let before = if is_implicit(field) { before } else { Before::Nothing };
@@ -83,12 +83,12 @@ impl Writer<'_> {
         }
     }
 
-    fn single(&mut self, id: crate::schema::TypeId, fields: &Map<String, Value>, before: Before) {
+    fn single(&mut self, id: crate::schema::TypeId, fields: &Map, before: Before) {
         let inner = self.schema.get(id);
         self.structure(inner, fields, before, unowned_in(inner));
     }
 
-    fn entries(&mut self, kind: Kind, entries: &Map<String, Value>) {
+    fn entries(&mut self, kind: Kind, entries: &Map) {
         for (key, value) in entries {
             self.node(Step::Field(key), Before::Nothing, |writer| {
                 if let (Kind::Struct(id), Value::Object(fields)) = (kind, value) {

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use berth_json::{Map, Value};
 use serde::ser::{Serialize, SerializeMap, Serializer};
-use serde_json::{Map, Value};
 
 /// How deep a client's set may nest: as deep as an object.
 const DEPTH_MAX: usize = crate::decode::DEPTH_MAX;
@@ -59,7 +59,7 @@ impl FieldSet {
         Some(set)
     }
 
-    fn read_at(fields: &Map<String, Value>, depth: usize) -> Option<Self> {
+    fn read_at(fields: &Map, depth: usize) -> Option<Self> {
         if depth > DEPTH_MAX {
             return None;
         }
@@ -69,7 +69,7 @@ impl FieldSet {
             match step.split_once(':') {
                 None if step == "." => set.member = true,
                 Some(("f" | "k" | "v" | "i", _)) => {
-                    set.children.insert(step.clone(), Self::read_at(child, depth + 1)?);
+                    set.children.insert(step.to_string(), Self::read_at(child, depth + 1)?);
                 }
                 _ => return None,
             }

@@ -1,7 +1,7 @@
 //! Cases as a real API server answers them.
 
+use berth_json::{Value, json};
 use proptest::prelude::*;
-use serde_json::{Value, json};
 
 use super::{UPDATE_MANAGERS_MAX, Writer, compare, created, record_update};
 use crate::decode::complete;

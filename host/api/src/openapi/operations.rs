@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::{Map, Value, json};
+use berth_json::{Map, Value, json};
 
 use super::schemas::{component, reference};
 use crate::resource::{Resource, Scope};
@@ -61,7 +61,7 @@ pub(super) fn add<'s>(
     resource: &'s Resource,
     schema: &'s Schema,
     root: &str,
-    paths: &mut Map<String, Value>,
+    paths: &mut Map,
     roots: &mut BTreeSet<&'s str>,
 ) {
     let base = match resource.scope {

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::{Map, Value, json};
+use berth_json::{Map, Value, json};
 
 use crate::schema::{Field, Kind, ListType, Schema, Shape, Type};
 
 /// The schemas of `roots` and of all types they are made of.
-pub(super) fn components(schema: &Schema, roots: BTreeSet<&str>) -> Map<String, Value> {
+pub(super) fn components(schema: &Schema, roots: BTreeSet<&str>) -> Map {
     let mut components = Map::new();
     let mut waiting: Vec<&Type> = roots.into_iter().filter_map(|name| schema.named(name)).collect();
     while let Some(next) = waiting.pop() {
@@ -70,7 +70,7 @@ pub(super) fn reference(name: &str) -> Value {
 }
 
 fn object(schema: &Schema, parent: &Type) -> Value {
-    let properties: Map<String, Value> =
+    let properties: Map =
         schema.json_fields(parent).map(|field| (field.name.to_string(), property(schema, field))).collect();
     let required: Vec<&str> =
         schema.json_fields(parent).filter(|field| field.required).map(|field| &*field.name).collect();

@@ -1,7 +1,7 @@
 //! JSON patch (RFC 6902) with the leniencies of the library that the API server uses: replacing an absent key adds it,
 //! removing one does nothing, copying from one gives null, negative indexes count from the end.
 
-use serde_json::{Map, Value};
+use berth_json::{Map, Value};
 
 /// A patch that cannot be applied; the API server does not say why, so neither does this.
 pub(super) struct Unpatchable;

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use serde_json::{Map, Value};
+use berth_json::{Map, Value};
 
 use super::strategic::{DIRECTIVE, Known, Merge, PatchError, go_print, without_directives};
 
@@ -68,11 +68,7 @@ fn directives(
 }
 
 /// `$deleteFromPrimitiveList/<name>`: takes these scalars out of the list `name`.
-pub(super) fn delete_scalars(
-    object: &mut Map<String, Value>,
-    name: &str,
-    deleted: &Value,
-) -> Result<(), PatchError> {
+pub(super) fn delete_scalars(object: &mut Map, name: &str, deleted: &Value) -> Result<(), PatchError> {
     let Value::Array(deleted) = deleted else { return Err(PatchError::NotAList(name.to_owned())) };
     let deleted: HashSet<String> = deleted.iter().map(Value::to_string).collect();
     if let Some(Value::Array(values)) = object.get_mut(name) {

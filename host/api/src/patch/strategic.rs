@@ -4,7 +4,7 @@
 //! with it: what is in the schema decides, directives (`$patch`, `$retainKeys`, `$setElementOrder/…`,
 //! `$deleteFromPrimitiveList/…`) may change it.
 
-use serde_json::{Map, Value};
+use berth_json::{Map, Text, Value};
 
 use super::lists;
 use crate::schema::{Field, Kind, PatchStrategy, Schema, Shape, Type};
@@ -45,12 +45,7 @@ pub(super) enum Known<'s> {
 }
 
 /// Applies `patch` to the fields of an object.
-pub(super) fn apply(
-    schema: &Schema,
-    schema_type: &str,
-    object: Map<String, Value>,
-    patch: Map<String, Value>,
-) -> Result<Map<String, Value>, PatchError> {
+pub(super) fn apply(schema: &Schema, schema_type: &str, object: Map, patch: Map) -> Result<Map, PatchError> {
     let known = schema.named(schema_type).map_or(Known::Nothing, Known::Struct);
     Merge { schema }.objects(object, patch, known)
 }
@@ -69,10 +64,10 @@ struct FieldRule<'s> {
 impl<'s> Merge<'s> {
     pub(super) fn objects(
         self,
-        mut original: Map<String, Value>,
-        mut patch: Map<String, Value>,
+        mut original: Map,
+        mut patch: Map,
         known: Known<'s>,
-    ) -> Result<Map<String, Value>, PatchError> {
+    ) -> Result<Map, PatchError> {
         match patch.remove(DIRECTIVE) {
             None => {}
             Some(Value::String(word)) if word == "replace" => return Ok(patch),
@@ -94,13 +89,7 @@ impl<'s> Merge<'s> {
         Ok(original)
     }
 
-    fn field(
-        self,
-        original: &mut Map<String, Value>,
-        key: String,
-        patch: Value,
-        known: Known<'s>,
-    ) -> Result<(), PatchError> {
+    fn field(self, original: &mut Map, key: Text, patch: Value, known: Known<'s>) -> Result<(), PatchError> {
         let rule = self.rule(known, &key);
         let merged = match (original.remove(&key), patch) {
             (Some(Value::Object(old)), Value::Object(new)) if !rule.strategy.replace => {
@@ -120,13 +109,8 @@ impl<'s> Merge<'s> {
     }
 
     /// Lists that come with `$setElementOrder`: merged and ordered here, and taken out of the patch.
-    fn ordered_lists(
-        self,
-        original: &mut Map<String, Value>,
-        patch: &mut Map<String, Value>,
-        known: Known<'s>,
-    ) -> Result<(), PatchError> {
-        let directives: Vec<String> =
+    fn ordered_lists(self, original: &mut Map, patch: &mut Map, known: Known<'s>) -> Result<(), PatchError> {
+        let directives: Vec<Text> =
             patch.keys().filter(|key| key.starts_with(ORDER_PREFIX)).cloned().collect();
         for directive in directives {
             let key = &directive[ORDER_PREFIX.len()..];
@@ -193,7 +177,7 @@ impl FieldRule<'_> {
 }
 
 /// `$retainKeys`: every other key of the original goes.
-fn retain_keys(original: &mut Map<String, Value>, patch: &mut Map<String, Value>) -> Result<(), PatchError> {
+fn retain_keys(original: &mut Map, patch: &mut Map) -> Result<(), PatchError> {
     let Some(directive) = patch.remove(RETAIN_KEYS) else { return Ok(()) };
     let Value::Array(kept) = directive else { return Err(PatchError::RetainKeys) };
     let is_kept = |key: &str| kept.iter().any(|one| one.as_str() == Some(key));
@@ -237,7 +221,7 @@ fn list(value: Option<Value>, name: &str) -> Result<Option<Vec<Value>>, PatchErr
 pub(super) fn go_print(value: &Value) -> String {
     match value {
         Value::Null => "<nil>".to_owned(),
-        Value::String(text) => text.clone(),
+        Value::String(text) => text.to_string(),
         Value::Array(values) => format!("[{}]", values.iter().map(go_print).collect::<Vec<_>>().join(" ")),
         Value::Object(fields) => {
             let entries: Vec<String> =

@@ -1,7 +1,7 @@
 //! Cases as a real API server answers them.
 
+use berth_json::{Value, json};
 use proptest::prelude::*;
-use serde_json::{Value, json};
 
 use super::{Patch, PatchType, invalid_result};
 use crate::schema::Schema;

@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
+use berth_json::Value;
 use serde::Deserialize;
-use serde_json::Value;
 
 use super::{Field, JsonField, Kind, ListType, PatchStrategy, Schema, Shape, Type, TypeId};
 

@@ -4,7 +4,7 @@ use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde_json::{Map, Value};
+use berth_json::{Map, Text, Value};
 
 use super::parse;
 
@@ -90,9 +90,9 @@ impl Selector {
     }
 
     /// The selector that requires exactly these labels (`matchLabels`, a Service's or Node selector).
-    pub fn from_map(labels: &Map<String, Value>) -> Self {
-        let requirement = |(key, value): (&String, &Value)| Requirement {
-            key: key.clone(),
+    pub fn from_map(labels: &Map) -> Self {
+        let requirement = |(key, value): (&Text, &Value)| Requirement {
+            key: key.to_string(),
             operator: Operator::Equals(value.as_str().unwrap_or_default().to_owned()),
         };
         Self { requirements: labels.iter().map(requirement).collect() }
@@ -157,7 +157,7 @@ impl fmt::Display for Requirement {
     }
 }
 
-impl Labels for Map<String, Value> {
+impl Labels for Map {
     fn label(&self, key: &str) -> Option<&str> {
         self.get(key)?.as_str()
     }
@@ -177,8 +177,8 @@ impl<K: AsRef<str>, V: AsRef<str>> Labels for [(K, V)] {
 
 #[cfg(test)]
 mod tests {
+    use berth_json::json;
     use proptest::prelude::*;
-    use serde_json::json;
 
     use super::Selector;
 

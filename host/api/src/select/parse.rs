@@ -176,5 +176,5 @@ fn checked(value: &str) -> Result<String, String> {
 }
 
 fn quoted(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
+    berth_json::Value::from(text).to_string()
 }

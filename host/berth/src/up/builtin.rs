@@ -3,10 +3,10 @@
 use anyhow::Context;
 use berth_api::Reason;
 use berth_control::Writer;
+use berth_json::json;
 use berth_pipeline::{Cluster, Request};
 use berth_state::Key;
 use bytes::Bytes;
-use serde_json::json;
 
 const BUILTIN_LABEL: &str = "berth.dev/builtin";
 

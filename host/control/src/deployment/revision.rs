@@ -1,8 +1,8 @@
 //! Revisions: one ReplicaSet a template, numbered, named by the template's hash, and cleaned up when old.
 
 use berth_api::Timestamp;
+use berth_json::{Value, json};
 use berth_state::{Key, State};
-use serde_json::{Value, json};
 
 use super::{DESIRED_REPLICAS, MAX_REPLICAS, REVISION, Rollout, Set, scale};
 use crate::outcome::{Outcome, Step};
@@ -30,8 +30,9 @@ pub(super) fn sync(rollout: &Rollout<'_>, outcome: &mut Outcome) {
     let highest_old = rollout.old_sets().map(Set::revision).max().unwrap_or(0);
     let revision = if newest.revision() > highest_old { newest.revision() } else { highest_old + 1 };
     let mut annotations = inherited(rollout);
-    annotations
-        .retain(|key, value| newest.view.metadata.annotations.get(key).map(String::as_str) != value.as_str());
+    annotations.retain(|key, value| {
+        newest.view.metadata.annotations.get(key.as_str()).map(String::as_str) != value.as_str()
+    });
     if revision != newest.revision() {
         if newest.revision() > 0 {
             let history = newest.view.metadata.annotations.get(REVISION_HISTORY);
@@ -57,11 +58,11 @@ fn note_revision(rollout: &Rollout<'_>, revision: i64, outcome: &mut Outcome) {
 }
 
 /// The deployment's annotations that its sets carry too.
-fn inherited(rollout: &Rollout<'_>) -> serde_json::Map<String, Value> {
+fn inherited(rollout: &Rollout<'_>) -> berth_json::Map {
     let own = [LAST_APPLIED, REVISION, REVISION_HISTORY, DESIRED_REPLICAS, MAX_REPLICAS];
     let all = rollout.view.metadata.annotations.iter();
     all.filter(|(key, _)| !own.contains(&key.as_str()))
-        .map(|(key, value)| (key.clone(), value.as_str().into()))
+        .map(|(key, value)| (key.clone(), value.as_str()))
         .collect()
 }
 

@@ -1,7 +1,7 @@
 //! A deployment's status: counts and conditions, worded as `kubectl rollout status` and `describe` expect.
 
 use berth_api::Timestamp;
-use serde_json::json;
+use berth_json::json;
 
 use super::Rollout;
 use crate::outcome::{Outcome, Step};

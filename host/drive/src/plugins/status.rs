@@ -1,7 +1,7 @@
 //! The status of plugins and bindings as values.
 
 use berth_api::Timestamp;
-use serde_json::{Value, json};
+use berth_json::{Value, json};
 
 /// What serves a profile.
 pub(super) struct Active<'a> {

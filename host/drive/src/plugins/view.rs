@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use berth_api::quantity::Quantity;
+use berth_json::Value;
 use berth_policy::Limits;
 use berth_state::Stored;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 
 pub(super) fn read<T: DeserializeOwned>(stored: &Stored) -> Option<T> {
     serde_json::from_slice(stored.bytes()).ok()

@@ -3,8 +3,8 @@
 use berth_api::kinds::view::str_at;
 use berth_api::status::{Cause, Details};
 use berth_api::{Reason, Resource, Scope, Status};
+use berth_json::Value;
 use berth_state::{Key, State};
-use serde_json::Value;
 
 /// Namespaces without which a cluster is none.
 const IMMORTAL: [&str; 3] = ["default", "kube-public", "kube-system"];

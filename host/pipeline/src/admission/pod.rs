@@ -2,7 +2,7 @@
 
 use berth_api::Status;
 use berth_api::kinds::view::{int_at, list_at, str_at};
-use serde_json::{Value, json};
+use berth_json::{Value, json};
 
 use super::Review;
 

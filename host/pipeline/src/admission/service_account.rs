@@ -2,9 +2,9 @@
 
 use berth_api::Status;
 use berth_api::kinds::view::{at, list_at, str_at};
+use berth_json::{Value, json};
 use berth_state::Key;
 use serde::Deserialize;
-use serde_json::{Value, json};
 
 use super::Review;
 

@@ -1,8 +1,8 @@
 //! What a node may read because a pod bound to it needs it.
 
 use berth_api::kinds::view::{list_at, str_at};
+use berth_json::Value;
 use berth_state::State;
-use serde_json::Value;
 
 use crate::identity::Attributes;
 

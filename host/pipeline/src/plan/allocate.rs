@@ -9,7 +9,7 @@ use std::net::Ipv4Addr;
 use berth_api::Problems;
 use berth_api::kinds::service;
 use berth_api::kinds::view::{int_at, list_at, str_at};
-use serde_json::{Value, json};
+use berth_json::{Value, json};
 
 use super::context::Context;
 

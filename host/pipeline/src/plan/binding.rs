@@ -4,8 +4,8 @@ use berth_api::Status;
 use berth_api::decode::Expected;
 use berth_api::kinds::view::{at, str_at};
 use berth_api::{Reason, Timestamp};
+use berth_json::{Value, json};
 use berth_state::Expect;
-use serde_json::{Value, json};
 
 use super::Plan;
 use super::context::{Context, Reply, not_allowed, success};

@@ -2,7 +2,7 @@
 
 use berth_api::decode::{self, Decoded, Expected};
 use berth_api::{MediaType, Status};
-use serde_json::Value;
+use berth_json::Value;
 
 use super::context::Context;
 use crate::request::Body;

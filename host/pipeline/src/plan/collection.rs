@@ -1,8 +1,8 @@
 //! DELETE of a collection: every object that the selectors pick, up to a limit, in one commit.
 
 use berth_api::{FieldSelector, Selector, Status};
+use berth_json::{Value, json};
 use berth_state::{Commit, Stored};
-use serde_json::{Value, json};
 
 use super::Plan;
 use super::context::Context;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use berth_api::managed_fields::ManagedFields;
 use berth_api::status::Details;
 use berth_api::{Reason, Scope, Status};
+use berth_json::{Value, json};
 use berth_state::{Action, Commit, Draft, Expect, Key, Need, Op, State, Stored};
-use serde_json::{Value, json};
 
 use super::{Env, Outcome, Plan};
 use crate::admission::Review;

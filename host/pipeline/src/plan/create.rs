@@ -5,8 +5,8 @@ use berth_api::honour::{self, Action};
 use berth_api::kinds::view::str_at;
 use berth_api::managed_fields::{ManagedFields, Writer, record_update};
 use berth_api::{Problems, Reason, Status};
+use berth_json::Value;
 use berth_state::Expect;
-use serde_json::Value;
 
 use super::Plan;
 use super::allocate;

@@ -3,8 +3,8 @@
 use berth_api::kinds::view::{int_at, list_at, str_at};
 use berth_api::status::Details;
 use berth_api::{Reason, Status, Timestamp};
+use berth_json::{Value, json};
 use berth_state::{Action, Commit, Expect, Op, Stored};
-use serde_json::{Value, json};
 
 use super::context::{Context, success};
 use super::metadata::metadata_of;

@@ -2,8 +2,8 @@
 
 use berth_api::Status;
 use berth_api::kinds::view::str_at;
+use berth_json::json;
 use berth_state::Commit;
-use serde_json::json;
 
 use super::Plan;
 use super::context::{Context, success};

@@ -4,8 +4,8 @@ use berth_api::kinds::meta::validate_meta_update;
 use berth_api::kinds::view::{copy_field, int_at, list_at, str_at};
 use berth_api::status::Cause;
 use berth_api::{Problems, Reason, Status};
+use berth_json::{Map, Text, Value};
 use berth_state::{Revision, Stored};
-use serde_json::{Map, Value};
 
 use super::context::Context;
 use crate::ids::SUFFIX_LENGTH;
@@ -195,7 +195,7 @@ pub(super) fn same_but_managers(new: &Value, old: &Value) -> bool {
 
 fn same_without(new: &Value, old: &Value, without: &[&str]) -> bool {
     let (Some(new), Some(old)) = (new.as_object(), old.as_object()) else { return new == old };
-    let counts = |(key, _): &(&String, &Value)| !without.contains(&key.as_str());
+    let counts = |(key, _): &(&Text, &Value)| !without.contains(&key.as_str());
     new.iter().filter(counts).eq(old.iter().filter(counts))
 }
 
@@ -221,7 +221,7 @@ pub(super) fn is_released(new: &Value, old: &Stored) -> bool {
 }
 
 /// `metadata`, made when absent.
-pub(super) fn metadata_of(object: &mut Value) -> &mut Map<String, Value> {
+pub(super) fn metadata_of(object: &mut Value) -> &mut Map {
     if !object.get("metadata").is_some_and(Value::is_object) {
         object["metadata"] = Value::Object(Map::new());
     }

@@ -4,7 +4,7 @@ use berth_api::decode::{self, Expected, TypeMeta};
 use berth_api::kinds::view::{int_at, list_at, str_at};
 use berth_api::status::{Cause, Details};
 use berth_api::{MediaType, Reason, Status};
-use serde_json::{Value, json};
+use berth_json::{Value, json};
 
 use super::context::Context;
 use crate::request::{Body, Propagation};

@@ -4,7 +4,7 @@ use berth_api::decode::{self, Expected};
 use berth_api::kinds::view::str_at;
 use berth_api::patch::{Patch, invalid_result};
 use berth_api::{Status, status};
-use serde_json::Value;
+use berth_json::Value;
 
 use super::context::Context;
 use super::{Plan, update};

@@ -4,7 +4,7 @@ use berth_api::decode::{Expected, complete};
 use berth_api::kinds::view::{at, list_at, str_at};
 use berth_api::status::Details;
 use berth_api::{Problems, Reason, Resource, Status};
-use serde_json::{Map, Value, json};
+use berth_json::{Map, Value, json};
 
 use super::Plan;
 use super::context::Context;
@@ -146,13 +146,13 @@ fn decide(context: &Context<'_, '_>, identity: &Identity, spec: &Value) -> Decis
 }
 
 /// The endpoint that a review asks about, if it is one that is served.
-fn served<'c>(context: &'c Context<'_, '_>, asked: &Map<String, Value>) -> Option<(Verb, &'c Resource)> {
+fn served<'c>(context: &'c Context<'_, '_>, asked: &Map) -> Option<(Verb, &'c Resource)> {
     let (group, plural) = (text(asked, "group"), text(asked, "resource"));
     let found = context.env.catalogue.iter().find(|r| r.group == group && r.plural == plural)?;
     Some((Verb::parse(text(asked, "verb"))?, found))
 }
 
-fn text<'v>(fields: &'v Map<String, Value>, key: &str) -> &'v str {
+fn text<'v>(fields: &'v Map, key: &str) -> &'v str {
     fields.get(key).and_then(Value::as_str).unwrap_or_default()
 }
 

@@ -3,7 +3,7 @@
 use berth_api::kinds::view::{at, copy_field, int_at, str_at};
 use berth_api::status::Details;
 use berth_api::{Problems, Reason, Selector, Status, status};
-use serde_json::{Value, json};
+use berth_json::{Value, json};
 
 use super::context::{Context, Reply};
 use super::{Plan, update};

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use berth_api::kinds::view::{int_at, list_at, str_at};
 use berth_api::status::Details;
 use berth_api::{Problems, Reason, Status};
+use berth_json::{Value, json};
 use berth_state::{Key, Stored};
-use serde_json::{Value, json};
 
 use super::Plan;
 use super::context::Context;

@@ -3,8 +3,8 @@
 use berth_api::decode::{Expected, complete};
 use berth_api::kinds::view::{copy_field, str_at};
 use berth_api::{Problems, Status};
+use berth_json::Value;
 use berth_state::{Action, Commit, Expect, Op, Stored};
-use serde_json::Value;
 
 use super::context::{Context, Reply};
 use super::create::{create_by_update, refuse};

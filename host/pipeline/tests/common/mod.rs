@@ -4,12 +4,12 @@
 use std::sync::Arc;
 
 use berth_api::{Catalogue, Schema, Status, Timestamp, kinds};
+use berth_json::{Value, json};
 use berth_pipeline::{
     Admission, Answer, Body, Env, Identity, NodePorts, Options, PatchKind, Request, RoleAuthorizer,
     SeededIds, ServiceCidr, TokenClaims, TokenIssuer, Verb, plan,
 };
 use berth_state::{Key, Ledger, State};
-use serde_json::{Value, json};
 
 /// Signs with the claims themselves.
 pub struct PlainTokens;

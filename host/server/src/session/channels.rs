@@ -9,10 +9,10 @@ use axum::extract::ws::{CloseFrame, Message, WebSocket};
 use berth_client::{
     AttachRequest, ExecRequest, ExitStatus, NodeApi, NodeError, STREAM_CHUNKS_MAX, Streams, TerminalSize,
 };
+use berth_json::{Value, json};
 use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
-use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 /// How large one message may be; clients send at most 32 KiB at a time.

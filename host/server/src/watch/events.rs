@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use berth_api::table::{self, IncludeObject};
 use berth_api::{Resource, Status, Timestamp};
+use berth_json::{Value, json};
 use berth_state::{Change, Revision, Stored};
-use serde_json::{Value, json};
 
 use crate::list::Selection;
 use crate::negotiate::Transform;

@@ -1,10 +1,10 @@
 //! Defaults of pods and pod templates.
 
-use serde_json::{Map, Value, json};
+use berth_json::{Map, Value, json};
 
 use crate::kinds::fill;
 
-type Object = Map<String, Value>;
+type Object = Map;
 
 /// How long containers get to end by themselves, in seconds.
 const GRACE_PERIOD_S: i64 = 30;

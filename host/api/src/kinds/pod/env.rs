@@ -83,7 +83,7 @@ fn validate_source(source: &Cursor<'_>, has_value: bool, problems: &mut Problems
             validate_key(&source.child(key), problems);
         }
     }
-    let detail = match source.map().map_or(0, serde_json::Map::len) {
+    let detail = match source.map().map_or(0, berth_json::Map::len) {
         0 => "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef` or `secretKeyRef`",
         _ if has_value => "may not be specified when `value` is not empty",
         1 => return,

@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use serde_json::Value;
+use berth_json::Value;
 
 use crate::kinds::cursor::Cursor;
 use crate::kinds::meta::NOT_NEGATIVE;

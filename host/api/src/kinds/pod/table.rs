@@ -1,6 +1,6 @@
 //! `kubectl get pods`.
 
-use serde_json::{Value, json};
+use berth_json::{Value, json};
 
 use crate::kinds::view::{age, at, int_at, list_at, name, since, str_at};
 use crate::kinds::{age_column, column, name_column};
@@ -189,7 +189,7 @@ fn or_none(text: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use berth_json::json;
 
     use super::summarise;
 

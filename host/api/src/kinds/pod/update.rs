@@ -1,6 +1,6 @@
 //! What may change on a pod that exists.
 
-use serde_json::{Map, Value};
+use berth_json::{Map, Value};
 
 use super::validate::validate_pod;
 use crate::kinds::cursor::Cursor;
@@ -92,7 +92,7 @@ fn immutable_changes(new: &Value, old: &Value) -> Vec<String> {
         for key in ["activeDeadlineSeconds", "schedulingGates", "tolerations"] {
             restore(fields, before, key);
         }
-        let grace = |spec: &Map<String, Value>| spec.get("terminationGracePeriodSeconds")?.as_i64();
+        let grace = |spec: &Map| spec.get("terminationGracePeriodSeconds")?.as_i64();
         if grace(before).is_some_and(|seconds| seconds < 0) && grace(fields) == Some(1) {
             restore(fields, before, "terminationGracePeriodSeconds");
         }
@@ -105,7 +105,7 @@ fn immutable_changes(new: &Value, old: &Value) -> Vec<String> {
     changes
 }
 
-fn restore(fields: &mut Map<String, Value>, before: &Map<String, Value>, key: &str) {
+fn restore(fields: &mut Map, before: &Map, key: &str) {
     match before.get(key) {
         Some(value) => fields.insert(key.to_owned(), value.clone()),
         None => fields.remove(key),
@@ -123,9 +123,9 @@ fn restore_images(spec: &mut Value, old: &Value, list: &str) {
 }
 
 /// While gates hold a pod back its node selector may still become stricter.
-fn restore_grown_selector(fields: &mut Map<String, Value>, before: &Map<String, Value>) {
+fn restore_grown_selector(fields: &mut Map, before: &Map) {
     let empty = Map::new();
-    let entries = |spec: &Map<String, Value>| spec.get("nodeSelector").and_then(Value::as_object).cloned();
+    let entries = |spec: &Map| spec.get("nodeSelector").and_then(Value::as_object).cloned();
     let (new, old) = (entries(fields).unwrap_or_default(), entries(before).unwrap_or(empty));
     if old.iter().all(|(key, value)| new.get(key) == Some(value)) {
         restore(fields, before, "nodeSelector");
@@ -139,9 +139,9 @@ fn differences(path: &str, new: &Value, old: &Value, changes: &mut Vec<String>) 
     }
     match (new, old) {
         (Value::Object(new), Value::Object(old)) => {
-            let added = new.keys().filter(|key| !old.contains_key(*key));
+            let added = new.keys().filter(|key| !old.contains_key(key));
             for key in old.keys().chain(added) {
-                let part = |of: &Map<String, Value>| of.get(key).cloned().unwrap_or_default();
+                let part = |of: &Map| of.get(key).cloned().unwrap_or_default();
                 differences(&format!("{path}.{key}"), &part(new), &part(old), changes);
             }
         }

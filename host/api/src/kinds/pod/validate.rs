@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::Value;
+use berth_json::Value;
 
 use super::{containers, placement, resources, security, volumes};
 use crate::kinds::cursor::Cursor;

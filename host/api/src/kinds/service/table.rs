@@ -1,6 +1,6 @@
 //! `kubectl get services`.
 
-use serde_json::Value;
+use berth_json::Value;
 
 use crate::kinds::view::{age, at, int_at, list_at, name, str_at};
 use crate::kinds::{age_column, column, name_column};

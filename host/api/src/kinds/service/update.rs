@@ -1,6 +1,6 @@
 //! What an update of a Service keeps and drops.
 
-use serde_json::{Map, Value};
+use berth_json::{Map, Value};
 
 use super::{has_cluster_ip_field, list_address, needs_cluster_ip, needs_node_ports};
 use crate::kinds::fill;
@@ -36,7 +36,7 @@ pub(super) fn prepare_update(new: &mut Value, old: &Value) {
 }
 
 /// A client that knows only `clusterIP` changes the first of `clusterIPs` by it.
-fn follow_address(spec: &mut Map<String, Value>, before: &Map<String, Value>) {
+fn follow_address(spec: &mut Map, before: &Map) {
     let is_same = |key: &str| spec.get(key) == before.get(key);
     if is_same("clusterIP") || !is_same("clusterIPs") {
         return;
@@ -53,7 +53,7 @@ fn follow_address(spec: &mut Map<String, Value>, before: &Map<String, Value>) {
     }
 }
 
-fn keep_address(spec: &mut Map<String, Value>, before: &Map<String, Value>) {
+fn keep_address(spec: &mut Map, before: &Map) {
     let old_address = before.get("clusterIP").cloned().unwrap_or_default();
     if !old_address.is_null() {
         fill::zero(spec, "clusterIP", old_address);
@@ -71,7 +71,7 @@ fn keep_address(spec: &mut Map<String, Value>, before: &Map<String, Value>) {
 }
 
 /// A port that is still there by its name keeps its node port, unless another port now has it.
-fn keep_node_ports(spec: &mut Map<String, Value>, before: &Map<String, Value>) {
+fn keep_node_ports(spec: &mut Map, before: &Map) {
     let empty = Vec::new();
     let old = before.get("ports").and_then(Value::as_array).unwrap_or(&empty);
     let Some(ports) = spec.get_mut("ports").and_then(Value::as_array_mut) else { return };
@@ -87,8 +87,8 @@ fn keep_node_ports(spec: &mut Map<String, Value>, before: &Map<String, Value>) {
 }
 
 /// The new type has no node ports: what the client did not touch is dropped.
-fn drop_node_ports(spec: &mut Map<String, Value>, before: &Map<String, Value>) {
-    let numbers = |spec: &Map<String, Value>| -> Vec<Option<i64>> {
+fn drop_node_ports(spec: &mut Map, before: &Map) {
+    let numbers = |spec: &Map| -> Vec<Option<i64>> {
         let ports = spec.get("ports").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
         ports.iter().map(|port| int_at(port, "nodePort")).collect()
     };
@@ -100,7 +100,7 @@ fn drop_node_ports(spec: &mut Map<String, Value>, before: &Map<String, Value>) {
 }
 
 /// Drops what the new type has no use for and the client did not touch.
-fn drop_unneeded(spec: &mut Map<String, Value>, before: &Map<String, Value>, kind: &str) {
+fn drop_unneeded(spec: &mut Map, before: &Map, kind: &str) {
     let mut unneeded: Vec<&str> = Vec::new();
     if kind == "ExternalName" {
         let fields = ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy", "internalTrafficPolicy"];

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::{Value, json};
+use berth_json::{Value, json};
 
 use crate::kinds::cursor::Cursor;
 use crate::kinds::meta::{one_of, reject, validate_labels, validate_meta, validate_meta_update};
