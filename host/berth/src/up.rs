@@ -62,7 +62,7 @@ struct Running {
 
 /// Starts a cluster and serves it until SIGINT or SIGTERM; containers go on running after that.
 pub(crate) fn run(options: UpOptions) -> anyhow::Result<()> {
-    logging::start();
+    logging::start()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -93,6 +93,11 @@ async fn start(options: UpOptions) -> anyhow::Result<Running> {
         );
     }
     let node_name = if options.no_agent { None } else { Some(node_name(options.node_name.as_deref())?) };
+    if !options.no_agent && !nix::unistd::geteuid().is_root() {
+        bail!(
+            "running containers needs root: start berth with sudo, or with --no-agent where it is to run none"
+        );
+    }
     let data = data_dir::open(&options.data.data_dir)?;
     let lock = data_dir::lock(&data)?;
     let id = cluster_id::of(&data)?;
