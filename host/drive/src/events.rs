@@ -43,10 +43,15 @@ impl EventSink {
         sink
     }
 
-    /// Hands over an event; drops it when too many wait. It happened now, not when it is written: what follows from it
-    /// elsewhere may be told before.
+    /// Hands over an event that happens now; drops it when too many wait.
     pub fn tell(&self, note: EventNote) {
-        if self.waiting.try_send((note, self.cluster.now())).is_err() {
+        self.tell_of(note, self.cluster.now());
+    }
+
+    /// Hands over an event of a moment that may be past: what follows from it elsewhere may have been told already, and is
+    /// listed behind it.
+    pub fn tell_of(&self, note: EventNote, at: Timestamp) {
+        if self.waiting.try_send((note, at)).is_err() {
             tracing::debug!("too many events wait to be written; one was dropped");
         }
     }
