@@ -164,14 +164,27 @@ fn files_that_are_no_plugins() {
     serves(&berth, "good");
 }
 
+/// When a plugin misbehaves.
+#[derive(Clone, Copy)]
+enum When {
+    /// Before it serves: the swap itself fails.
+    Loaded,
+    /// As soon as there is a pod.
+    Asked,
+}
+
 /// Swaps to a plugin that misbehaves in one way, and waits until the cluster has told about it.
-fn hostile(fault: &str, words: &[&str]) {
+fn hostile(fault: &str, when: When, words: &[&str]) {
     let berth = served();
     let file = component("tests/policies/hostile");
     berth.berth(&["plugin", "install", file.to_str().unwrap()]).ok();
     let config = format!("\"{fault}\"");
-    berth.berth(&["plugin", "swap", "hostile", "--config", &config]).ok();
-    // It is asked as soon as there is a pod; whatever it does, the pod gets a node.
+    let swapped = berth.berth(&["plugin", "swap", "hostile", "--config", &config]);
+    match when {
+        When::Loaded => contains(&swapped.fails(), &[words, &["plugin spread goes on serving"]].concat()),
+        When::Asked => contains(&swapped.ok(), &["profile default-scheduler is served by plugin hostile"]),
+    }
+    // Whatever it does, the pods get a node.
     for pod in ["first", "second", "third"] {
         serves(&berth, pod);
     }
@@ -187,21 +200,21 @@ fn hostile(fault: &str, words: &[&str]) {
 
 #[test]
 fn a_plugin_that_loops_when_it_is_loaded() {
-    hostile("loop-at-once", &["used more than its", "ms"]);
+    hostile("loop-at-once", When::Loaded, &["used more than its", "ms"]);
 }
 
 #[test]
 fn a_plugin_that_loops_when_it_is_asked() {
-    hostile("loop", &["used more than its", "ms"]);
+    hostile("loop", When::Asked, &["used more than its", "ms"]);
 }
 
 #[test]
 fn a_plugin_that_eats_memory() {
     // On a busy machine its time may be over before its memory is; berth-policy's own tests tell the two apart.
-    hostile("eat", &["the policy "]);
+    hostile("eat", When::Asked, &["the policy "]);
 }
 
 #[test]
 fn a_plugin_that_panics() {
-    hostile("panic", &["the policy trapped: panicked at"]);
+    hostile("panic", When::Asked, &["the policy trapped: panicked at"]);
 }

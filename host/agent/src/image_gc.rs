@@ -133,7 +133,10 @@ fn collect(node: &Node, in_use: &BTreeSet<Digest>, policy: ImageGcPolicy) -> Res
         return Ok(());
     }
     let wanted = above(policy.low_percent)?;
-    tracing::info!(bytes = wanted, "the images' file system is nearly full: unused images are removed");
+    tracing::info!(
+        wanted_bytes = wanted,
+        "the images' file system is nearly full: looking for unused images"
+    );
     let starting = images.iter().filter(|image| now.millis_since(image.used_at) < STARTING_MS_MAX);
     let kept: BTreeSet<Digest> = starting.map(|image| image.digest).chain(in_use.iter().copied()).collect();
     node.images.store.gc(&kept)?;

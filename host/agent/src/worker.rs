@@ -24,6 +24,7 @@ use berth_runtime::{ContainerPhase, ExitStatus, PodHandle, PodState, Started};
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 
+use crate::backoff::Backoff;
 use crate::clock;
 use crate::converge::{self, converge};
 use crate::fields::Surroundings;
@@ -171,6 +172,8 @@ pub(crate) struct Worker {
     /// Measures what the pod writes, if it has limits.
     writing: Option<AbortHandle>,
     report: report::Report,
+    /// Failures of what the node does for the pod: its sandbox, its volumes, taking them away.
+    trouble: Backoff,
     inbox: mpsc::Receiver<Message>,
     sender: mpsc::Sender<Message>,
     desired: watch::Receiver<Desired>,
@@ -219,6 +222,7 @@ impl Worker {
             probes: HashMap::new(),
             writing: None,
             report,
+            trouble: Backoff::default(),
             inbox,
             sender: sender.clone(),
             desired: wanted,

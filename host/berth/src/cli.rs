@@ -8,7 +8,7 @@ use clap_complete::Shell;
 
 /// Containers and Kubernetes from one binary, with policies in WebAssembly.
 #[derive(Parser)]
-#[command(name = "berth", version, about, after_help = EXAMPLES)]
+#[command(name = "berth", version, after_help = EXAMPLES)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,

@@ -27,7 +27,7 @@ fn main() -> ExitCode {
     match run(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("berth: {error:#}");
+            eprintln!("berth: {}", sentence(&error));
             ExitCode::FAILURE
         }
     }
@@ -44,5 +44,46 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             cli::completion(shell);
             Ok(())
         }
+    }
+}
+
+/// An error and its causes as one sentence. Many errors of libraries name their cause themselves; it is not said twice.
+fn sentence(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if text.is_empty() {
+            text = cause;
+        } else if !text.ends_with(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::anyhow;
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn a_cause_is_said_once() {
+        let cause = || anyhow!("no such file");
+        for (error, expected) in [
+            (cause(), "no such file"),
+            (cause().context("reading"), "reading: no such file"),
+            (cause().context("reading: no such file").context("starting"), "starting: reading: no such file"),
+            (cause().context("no such file: x"), "no such file: x: no such file"),
+        ] {
+            assert_eq!(sentence(&error), expected);
+        }
+    }
+
+    #[test]
+    fn the_help_says_what_berth_is() {
+        Cli::command().debug_assert();
+        let help = Cli::command().render_help().to_string();
+        assert!(help.starts_with("Containers and Kubernetes from one binary"), "{help}");
     }
 }

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use berth_client::{ApiResource, Client, Config, DeleteOptions, HttpsTransport, ListOptions, PatchKind};
@@ -12,6 +13,11 @@ use crate::data_dir;
 
 const PLUGINS: ApiResource = ApiResource::PLUGINS;
 const BINDINGS: ApiResource = ApiResource::PLUGIN_BINDINGS;
+
+/// How long a swap is waited for: a policy is compiled and fed in well under a second unless the machine is very busy.
+const SWAP_WAIT_MAX: Duration = Duration::from_secs(10);
+/// How often its status is looked at meanwhile.
+const SWAP_POLL: Duration = Duration::from_millis(20);
 
 /// Carries out a plugin command against the cluster of the data directory.
 pub(crate) fn run(options: PluginOptions) -> anyhow::Result<()> {
@@ -70,11 +76,11 @@ async fn swap(client: &Client, plugin: &str, profile: &str, config: Option<&str>
         config.map(|text| serde_json::from_str::<Value>(text).context("--config is not JSON")).transpose()?;
     let bindings = client.list(BINDINGS, "", &ListOptions::default()).await?;
     let found = bindings.items.iter().find(|b| b["spec"]["profile"] == profile);
-    match found {
+    let binding = match found {
         Some(binding) => {
             let name = text(&binding["metadata"]["name"]);
             let patch = json!({"spec": {"plugin": plugin, "config": config}});
-            client.patch(BINDINGS, "", name, "", PatchKind::Merge, &patch).await?;
+            client.patch(BINDINGS, "", name, "", PatchKind::Merge, &patch).await?
         }
         None => {
             let spec = json!({"role": "scheduler", "profile": profile, "plugin": plugin, "config": config});
@@ -82,11 +88,69 @@ async fn swap(client: &Client, plugin: &str, profile: &str, config: Option<&str>
                 "apiVersion": "berth.dev/v1alpha1", "kind": "PluginBinding",
                 "metadata": {"name": profile}, "spec": spec,
             });
-            client.create(BINDINGS, "", &binding).await?;
+            client.create(BINDINGS, "", &binding).await?
+        }
+    };
+    match outcome(client, binding).await? {
+        Swap::Serves => println!("profile {profile} is served by plugin {plugin}"),
+        Swap::Pending => println!(
+            "profile {profile} will be served by plugin {plugin} when it is ready; see `berth plugin ls`"
+        ),
+        Swap::Refused { why, serving } => {
+            let serving = serving.map_or_else(
+                || format!("no plugin serves profile {profile}"),
+                |serving| format!("plugin {serving} goes on serving profile {profile}"),
+            );
+            bail!("{why}; {serving}")
         }
     }
-    println!("profile {profile} will be served by plugin {plugin}; see `berth plugin ls`");
     Ok(())
+}
+
+/// What has come of a swap.
+#[derive(Debug, PartialEq, Eq)]
+enum Swap {
+    /// The plugin serves.
+    Serves,
+    /// Nothing yet.
+    Pending,
+    /// The plugin does not serve.
+    Refused {
+        why: String,
+        /// What does.
+        serving: Option<String>,
+    },
+}
+
+/// Waits until the binding's status tells what came of its last change, but not for ever: compiling a large component
+/// takes its time, and goes on without anybody waiting.
+async fn outcome(client: &Client, mut binding: Value) -> anyhow::Result<Swap> {
+    let name = text(&binding["metadata"]["name"]).to_owned();
+    let end = Instant::now() + SWAP_WAIT_MAX;
+    loop {
+        let swap = read(&binding);
+        if swap != Swap::Pending || Instant::now() > end {
+            return Ok(swap);
+        }
+        tokio::time::sleep(SWAP_POLL).await;
+        binding = client.get(BINDINGS, "", &name).await?;
+    }
+}
+
+fn read(binding: &Value) -> Swap {
+    let (generation, status) = (&binding["metadata"]["generation"], &binding["status"]);
+    if status["observedGeneration"] != *generation {
+        return Swap::Pending;
+    }
+    let conditions = status["conditions"].as_array().map(Vec::as_slice).unwrap_or_default();
+    match conditions.iter().find(|condition| condition["type"] == "Active") {
+        Some(active) if active["status"] == "True" => Swap::Serves,
+        Some(active) => Swap::Refused {
+            why: text(&active["message"]).to_owned(),
+            serving: status["activePlugin"].as_str().map(str::to_owned),
+        },
+        None => Swap::Pending,
+    }
 }
 
 async fn remove(client: &Client, plugin: &str) -> anyhow::Result<()> {
@@ -100,4 +164,24 @@ async fn remove(client: &Client, plugin: &str) -> anyhow::Result<()> {
     client.delete(PLUGINS, "", plugin, &DeleteOptions::default()).await?;
     println!("plugin/{plugin} is removed");
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_came_of_a_swap() {
+        let binding = |observed: u32, active: &str, message: &str| {
+            json!({"metadata": {"generation": 2}, "status": {
+                "observedGeneration": observed, "activePlugin": "old",
+                "conditions": [{"type": "Active", "status": active, "message": message}],
+            }})
+        };
+        assert_eq!(read(&json!({"metadata": {"generation": 1}})), Swap::Pending);
+        assert_eq!(read(&binding(1, "True", "")), Swap::Pending, "of the spec before");
+        assert_eq!(read(&binding(2, "True", "")), Swap::Serves);
+        let refused = Swap::Refused { why: "it traps".to_owned(), serving: Some("old".to_owned()) };
+        assert_eq!(read(&binding(2, "False", "it traps")), refused);
+    }
 }

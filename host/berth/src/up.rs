@@ -10,6 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, bail};
 use berth_agent::{Agent, AgentConfig, AgentHandle};
+use berth_api::kinds::names;
 use berth_api::{Timestamp, kinds};
 use berth_client::{Client, NodeRegistry};
 use berth_control::Config as ControlConfig;
@@ -61,7 +62,7 @@ struct Running {
 
 /// Starts a cluster and serves it until SIGINT or SIGTERM; containers go on running after that.
 pub(crate) fn run(options: UpOptions) -> anyhow::Result<()> {
-    logging::start();
+    logging::start()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -89,6 +90,12 @@ async fn start(options: UpOptions) -> anyhow::Result<Running> {
             "--pod-cidr {} and --service-cidr {} overlap; choose others",
             options.pod_cidr,
             options.service_cidr
+        );
+    }
+    let node_name = if options.no_agent { None } else { Some(node_name(options.node_name.as_deref())?) };
+    if !options.no_agent && !nix::unistd::geteuid().is_root() {
+        bail!(
+            "running containers needs root: start berth with sudo, or with --no-agent where it is to run none"
         );
     }
     let data = data_dir::open(&options.data.data_dir)?;
@@ -132,15 +139,14 @@ async fn start(options: UpOptions) -> anyhow::Result<Running> {
     let scheduler = start_scheduler(cluster.clone(), now.micros() as u64, fence, report)
         .context("the scheduler's thread cannot be started")?;
     builtin::install(&cluster).await?;
+    tokio::spawn(cluster.clone().keep_system_objects());
     tokio::spawn(run_plugins(cluster.clone(), PluginConfig { engine, scheduler, failures }));
     if options.simulate_nodes > 0 {
         tokio::spawn(simulated::run(cluster.clone(), options.simulate_nodes));
     }
-    let agent = if options.no_agent {
-        None
-    } else {
-        let name = options.node_name.clone().map_or_else(host_name, Ok)?;
-        Some(agent(&server, &nodes, &name, &data, &id, pods).await?)
+    let agent = match node_name {
+        None => None,
+        Some(name) => Some(agent(&server, &nodes, &name, &data, &id, pods).await?),
     };
     tracing::info!(
         kubeconfig = %kubeconfig.display(),
@@ -186,6 +192,24 @@ fn engine(data: &Path) -> anyhow::Result<Engine> {
     Engine::new(Some(cache)).context("the engine for plugins cannot be started")
 }
 
+/// The name of this machine's node: the one asked for, else the host's. Checked before anything is started, since a node
+/// whose name no object may have would never appear.
+fn node_name(asked: Option<&str>) -> anyhow::Result<String> {
+    let name = match asked {
+        Some(name) => name.to_owned(),
+        None => host_name()?,
+    };
+    let faults = names::subdomain_1123(&name);
+    match (faults.is_empty(), asked) {
+        (true, _) => Ok(name),
+        (false, Some(_)) => bail!("--node-name \"{name}\" cannot be used: {}", faults.join("; ")),
+        (false, None) => bail!(
+            "the host's name \"{name}\" cannot be a node's; give one with --node-name: {}",
+            faults.join("; ")
+        ),
+    }
+}
+
 fn host_name() -> anyhow::Result<String> {
     let name =
         nix::unistd::gethostname().context("the host's name cannot be read; give one with --node-name")?;
@@ -229,7 +253,7 @@ async fn agent(
 
 #[cfg(test)]
 mod tests {
-    use super::overlap;
+    use super::{node_name, overlap};
 
     #[test]
     fn ranges_overlap() {
@@ -242,6 +266,18 @@ mod tests {
         ] {
             assert_eq!(overlap(one, other), expected, "{one} {other}");
             assert_eq!(overlap(other, one), expected, "{other} {one}");
+        }
+    }
+
+    #[test]
+    fn names_of_nodes() {
+        assert_eq!(node_name(Some("worker-1.example")).unwrap(), "worker-1.example");
+        for bad in ["", "Worker", "a_b", "-a"] {
+            let text = node_name(Some(bad)).unwrap_err().to_string();
+            assert!(
+                text.starts_with(&format!("--node-name \"{bad}\" cannot be used: a lowercase")),
+                "{text}"
+            );
         }
     }
 }

@@ -127,7 +127,7 @@ impl Manager {
                 let failure = self.failures.get(work).map(String::as_str);
                 replicaset::reconcile(writer, state, stored, failure, now)
             }
-            Controller::Namespace => namespace::reconcile(writer, state, stored, &self.config),
+            Controller::Namespace => namespace::reconcile(writer, state, stored, &self.config, now),
             Controller::NodeLifecycle => node::reconcile(writer, state, stored, now),
             Controller::Eviction => eviction::reconcile(writer, state, stored, now),
             Controller::Garbage => garbage::reconcile(writer, state, stored),

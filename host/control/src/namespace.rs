@@ -1,21 +1,35 @@
 //! Namespaces: what each one has from the start, and how one is emptied.
 
+mod remaining;
+
 use std::sync::Arc;
 
-use berth_api::Scope;
+use berth_api::{Scope, Timestamp};
 use berth_json::{Value, json};
 use berth_state::{Key, State, Stored};
 
 use crate::manager::Config;
 use crate::outcome::{Outcome, Step};
 use crate::requests::Writer;
+use remaining::Remaining;
 
 /// Objects that one reconciliation deletes at most; their going brings the controller back for the rest.
 const DELETIONS_MAX: usize = 500;
 
-pub(crate) fn reconcile(writer: &Writer, state: &State, stored: &Arc<Stored>, config: &Config) -> Outcome {
+/// How long a namespace may take to go before its status tells what holds it.
+const PATIENCE_MS: i64 = 1_000;
+/// How old that may become: an object that lost one of its finalizers wakes nobody here.
+const REFRESH_MS: i64 = 10_000;
+
+pub(crate) fn reconcile(
+    writer: &Writer,
+    state: &State,
+    stored: &Arc<Stored>,
+    config: &Config,
+    now: Timestamp,
+) -> Outcome {
     if stored.meta().deletion_timestamp.is_some() {
-        empty(writer, state, stored, config)
+        empty(writer, state, stored, config, now)
     } else {
         furnish(writer, state, &stored.key.name, config)
     }
@@ -52,21 +66,39 @@ fn furnish(writer: &Writer, state: &State, namespace: &str, config: &Config) -> 
     outcome
 }
 
-/// Deletes what is in a namespace that is being deleted, then lets go of the namespace itself.
-fn empty(writer: &Writer, state: &State, stored: &Arc<Stored>, config: &Config) -> Outcome {
+/// Deletes what is in a namespace that is being deleted, says what does not go, then lets go of the namespace itself.
+fn empty(writer: &Writer, state: &State, stored: &Arc<Stored>, config: &Config, now: Timestamp) -> Outcome {
     let mut outcome = Outcome::default();
-    let namespaced = config.catalogue.iter().filter(|resource| resource.scope == Scope::Namespaced);
-    let mut left = false;
-    for object in namespaced.flat_map(|resource| state.list(&resource.id, &stored.key.name)) {
-        left = true;
-        if object.meta().deletion_timestamp.is_none() && outcome.steps.len() < DELETIONS_MAX {
-            outcome.push(Step::new(writer.delete(object, "Background")).optional());
+    let mut remaining = Remaining::default();
+    for resource in config.catalogue.iter().filter(|resource| resource.scope == Scope::Namespaced) {
+        for object in state.list(&resource.id, &stored.key.name) {
+            remaining.count(resource, object);
+            if object.meta().deletion_timestamp.is_none() && outcome.steps.len() < DELETIONS_MAX {
+                outcome.push(Step::new(writer.delete(object, "Background")).optional());
+            }
         }
     }
+    let since = stored.meta().deletion_timestamp.unwrap_or(now);
+    let tells_at = since.plus_millis(PATIENCE_MS);
+    if !remaining.is_empty() && now < tells_at {
+        outcome.look_again(tells_at);
+        return outcome;
+    }
+    if !remaining.is_empty() {
+        outcome.look_again(now.plus_millis(REFRESH_MS));
+    }
     let mut namespace = writer.value(stored);
+    let was_told = namespace["status"]["conditions"].is_array();
+    if !remaining.is_empty() || was_told {
+        let status = remaining.status(&namespace["status"], now);
+        if let Some(request) = writer.set_status(stored, status) {
+            outcome.push(Step::new(request).optional());
+            return outcome;
+        }
+    }
     let finalizers = namespace["spec"]["finalizers"].as_array().cloned().unwrap_or_default();
     let others: Vec<Value> = finalizers.iter().filter(|f| *f != "kubernetes").cloned().collect();
-    if !left && others.len() < finalizers.len() {
+    if remaining.is_empty() && others.len() < finalizers.len() {
         namespace["spec"]["finalizers"] = others.into();
         outcome.push(Step::new(writer.update(&stored.key, "finalize", namespace)));
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use berth_api::Timestamp;
 use berth_control::{EventNote, Recorder};
 use berth_pipeline::Verb;
 use berth_pipeline::cluster::Cluster;
@@ -21,7 +22,8 @@ const PAUSE_PER_EVENT: Duration = Duration::from_millis(1);
 /// Takes events of one component.
 #[derive(Clone)]
 pub struct EventSink {
-    waiting: mpsc::Sender<EventNote>,
+    cluster: Arc<Cluster>,
+    waiting: mpsc::Sender<(EventNote, Timestamp)>,
 }
 
 impl EventSink {
@@ -29,12 +31,12 @@ impl EventSink {
     pub fn start(cluster: Arc<Cluster>, component: &'static str) -> Self {
         let (waiting, mut notes) = mpsc::channel(WAITING_MAX);
         let mut recorder = Recorder::new(component, cluster.catalogue().clone());
+        let sink = Self { cluster: cluster.clone(), waiting };
         tokio::spawn(async move {
             let mut taken = Vec::with_capacity(TOGETHER_MAX);
             while notes.recv_many(&mut taken, TOGETHER_MAX).await > 0 {
                 let pause = PAUSE_PER_EVENT.saturating_mul(u32::try_from(taken.len()).unwrap_or(u32::MAX));
-                let now = cluster.now();
-                let requests = taken.drain(..).filter_map(|note| recorder.record(note, now));
+                let requests = taken.drain(..).filter_map(|(note, at)| recorder.record(note, at));
                 // A repeat is counted in an event that may be among the new ones.
                 let (new, repeats): (Vec<_>, Vec<_>) = requests.partition(|r| r.verb == Verb::Create);
                 for requests in [new, repeats] {
@@ -45,13 +47,72 @@ impl EventSink {
                 tokio::time::sleep(pause).await;
             }
         });
-        Self { waiting }
+        sink
     }
 
-    /// Hands over an event; drops it when too many wait.
+    /// Hands over an event that happens now; drops it when too many wait.
     pub fn tell(&self, note: EventNote) {
-        if self.waiting.try_send(note).is_err() {
+        self.tell_of(note, self.cluster.now());
+    }
+
+    /// Hands over an event of a moment that may be past: what follows from it elsewhere may have been told already, and is
+    /// listed behind it.
+    pub fn tell_of(&self, note: EventNote, at: Timestamp) {
+        if self.waiting.try_send((note, at)).is_err() {
             tracing::debug!("too many events wait to be written; one was dropped");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicI64, Ordering};
+    use std::time::Duration;
+
+    use berth_api::kinds;
+    use berth_control::EventKind;
+    use berth_pipeline::{Clock, Config, NoTokens, NodePorts, RoleAuthorizer, ServiceCidr};
+    use berth_state::{Key, MemoryStore};
+
+    use super::*;
+
+    struct SetClock(AtomicI64);
+
+    impl Clock for SetClock {
+        fn now(&self) -> Timestamp {
+            Timestamp::from_seconds(self.0.load(Ordering::Relaxed))
+        }
+    }
+
+    /// One thread: nothing is written before the test waits.
+    #[tokio::test]
+    async fn an_event_bears_the_time_at_which_it_was_told() {
+        let clock = Arc::new(SetClock(AtomicI64::new(1_000)));
+        let config = Config {
+            catalogue: Arc::new(kinds::catalogue()),
+            authorizer: Arc::new(RoleAuthorizer),
+            admission: vec![],
+            tokens: Arc::new(NoTokens),
+            clock: clock.clone(),
+            services: ServiceCidr::parse("10.96.0.0/24").unwrap(),
+            node_ports: NodePorts::default(),
+            api_port: 6443,
+        };
+        let cluster = Cluster::start(MemoryStore::new(), config).await.unwrap();
+        let sink = EventSink::start(cluster.clone(), "default-scheduler");
+        let mut woken = cluster.subscribe_to("events");
+        sink.tell(EventNote {
+            about: Key::new("pods", "default", "p"),
+            uid: "u".to_owned(),
+            kind: EventKind::Normal,
+            reason: "Scheduled",
+            message: String::new(),
+        });
+        clock.0.store(2_000, Ordering::Relaxed);
+        tokio::time::timeout(Duration::from_secs(60), woken.changed()).await.unwrap().unwrap();
+        let event = cluster.read(|state| state.list("events", "default").next().cloned()).unwrap();
+        let text = String::from_utf8_lossy(event.bytes()).into_owned();
+        let told = Timestamp::from_seconds(1_000).rfc3339();
+        assert!(text.contains(&format!("\"firstTimestamp\":\"{told}\"")), "{text}");
     }
 }

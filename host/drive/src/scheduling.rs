@@ -253,6 +253,8 @@ impl Hands {
 
     async fn bind(&self, placements: Vec<Placement>) {
         let mut refused = Vec::new();
+        // A node may start a pod, and tell of it, before the answer is here.
+        let decided = self.cluster.now();
         for batch in placements.chunk_by(|a, b| a.transaction == b.transaction) {
             let together = if batch[0].transaction == 0 { Atomicity::Each } else { Atomicity::All };
             let bindings = batch.iter().map(|p| Binding {
@@ -264,7 +266,7 @@ impl Hands {
                 self.cluster.commit_bindings(bindings.collect(), together, Some(self.fence.clone())).await;
             for (placement, result) in batch.iter().zip(results) {
                 match result {
-                    Ok(_) => self.say_placed(placement),
+                    Ok(_) => self.say_placed(placement, decided),
                     Err(error) => {
                         tracing::debug!(pod = %placement.pod, "not bound: {error}");
                         refused.push((placement.pod.clone(), placement.uid.clone()));
@@ -280,10 +282,11 @@ impl Hands {
         }
     }
 
-    fn say_placed(&self, placement: &Placement) {
-        let Key { namespace, name, .. } = &placement.pod;
-        let text = format!("Successfully assigned {namespace}/{name} to {}", placement.node);
-        self.tell(&placement.pod, &placement.uid, EventKind::Normal, "Scheduled", text);
+    fn say_placed(&self, placement: &Placement, decided: Timestamp) {
+        let Placement { pod, uid, node, .. } = placement;
+        let message = format!("Successfully assigned {}/{} to {node}", pod.namespace, pod.name);
+        let (about, uid, kind) = (pod.clone(), uid.to_string(), EventKind::Normal);
+        self.events.tell_of(EventNote { about, uid, kind, reason: "Scheduled", message }, decided);
     }
 
     fn tell(&self, pod: &Key, uid: &str, kind: EventKind, reason: &'static str, message: String) {

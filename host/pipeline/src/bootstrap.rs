@@ -29,6 +29,14 @@ pub fn system_objects(catalogue: &Catalogue, services: ServiceCidr, api_port: u1
     namespaces.into_iter().chain([kubernetes]).filter_map(create).collect()
 }
 
+/// The name of the object that one of these requests makes.
+pub(crate) fn name_of(request: &Request) -> &str {
+    match &request.body {
+        Body::Object(object) => object["metadata"]["name"].as_str().unwrap_or_default(),
+        _ => "",
+    }
+}
+
 fn kubernetes_service(services: ServiceCidr, api_port: u16) -> Value {
     json!({
         "metadata": {

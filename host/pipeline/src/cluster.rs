@@ -5,6 +5,7 @@ mod each;
 mod errors;
 mod feed;
 mod load;
+mod system;
 mod writer;
 
 use std::sync::{Arc, PoisonError, RwLock};
@@ -19,7 +20,6 @@ use tokio::task::JoinHandle;
 
 use crate::admission::Admission;
 use crate::authorizer;
-use crate::bootstrap;
 use crate::identity::{Attributes, Authorizer};
 use crate::ids::RandomIds;
 use crate::plan::{Env, Plan, plan};
@@ -171,18 +171,6 @@ impl Cluster {
         let cluster = Arc::new(Self { shared, config, queue, writer: Mutex::new(Some(writer)), allocating });
         cluster.ensure_system_objects().await?;
         Ok(cluster)
-    }
-
-    async fn ensure_system_objects(&self) -> Result<(), StartError> {
-        let config = &self.config;
-        for request in bootstrap::system_objects(&config.catalogue, config.services, config.api_port) {
-            match self.apply(request).await {
-                Err(status) if status.reason == Reason::AlreadyExists => {}
-                Err(status) => return Err(StartError::System(status)),
-                Ok(_) => {}
-            }
-        }
-        Ok(())
     }
 
     /// Does one write: plans it, and answers when it is durable and published.

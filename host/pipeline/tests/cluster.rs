@@ -92,6 +92,26 @@ async fn a_new_cluster_has_its_system_objects_and_an_old_one_keeps_them() {
     assert_eq!(again.read(values), before);
 }
 
+#[tokio::test]
+async fn what_is_deleted_of_the_system_objects_comes_back() {
+    let cluster = start(&MemoryStore::new()).await;
+    tokio::spawn(cluster.clone().keep_system_objects());
+    let key = Key::new("services", "default", "kubernetes");
+    let uid = |state: &State| state.get(&key).map(|stored| stored.meta().uid.to_string());
+    let before = cluster.read(uid);
+    cluster.apply(request(&cluster, Verb::Delete, "services", "kubernetes", Body::None)).await.unwrap();
+    let mut woken = cluster.subscribe_to("services");
+    let returned = async {
+        while cluster.read(uid).is_none() {
+            woken.changed().await.unwrap();
+        }
+    };
+    tokio::time::timeout(DEADLINE, returned).await.unwrap();
+    assert_ne!(cluster.read(uid), before, "another object of the same name");
+    let address = cluster.read(|state| state.get(&key).unwrap().field("spec.clusterIP").map(str::to_owned));
+    assert_eq!(address.as_deref(), Some("10.96.0.1"));
+}
+
 /// Follows a resource until `until` says so, and returns the changes in the order in which they were seen.
 async fn follow(
     cluster: Arc<Cluster>,

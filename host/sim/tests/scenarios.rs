@@ -155,6 +155,32 @@ fn garbage_is_collected_though_the_disk_was_full_meanwhile() {
     assert_eq!(world.state().list("pods", "").count(), 0);
 }
 
+#[test]
+fn a_namespace_that_cannot_go_says_why() {
+    let mut world = World::calm(11, 1);
+    let writer = world.writer();
+    let held = json!({"metadata": {"name": "held", "finalizers": ["example.com/a", "example.com/b"]}});
+    world.write(writer.create("namespaces", "", json!({"metadata": {"name": "ns"}}))).unwrap();
+    world.write(writer.create("configmaps", "ns", held)).unwrap();
+    let (namespace, map) = (Key::new("namespaces", "", "ns"), Key::new("configmaps", "ns", "held"));
+    world.delete(&namespace, "Background").unwrap();
+    let says = |state: &State, words: &str| {
+        state.get(&namespace).is_some_and(|stored| String::from_utf8_lossy(stored.bytes()).contains(words))
+    };
+    world.wait_until("it says what is left", 10_000, |state| {
+        says(state, "Some resources are remaining: configmaps. has 1 resource instances")
+            && says(state, "remaining: example.com/a in 1 resource instances, example.com/b in 1 resource")
+    });
+    let only = |finalizers: Value| json!({"metadata": {"finalizers": finalizers}});
+    world.write(writer.merge(&map, "", &only(json!(["example.com/b"])))).unwrap();
+    world.wait_until("it says what is left of that", 20_000, |state| {
+        says(state, "remaining: example.com/b in 1 resource instances")
+    });
+    world.write(writer.merge(&map, "", &only(json!([])))).unwrap();
+    world.wait_until("it is gone", 10_000, |state| state.get(&namespace).is_none());
+    world.settle();
+}
+
 /// Found by the simulation: nobody woke the deployment when the last old pod was gone.
 #[test]
 fn a_deployment_that_recreates_goes_on_when_its_last_pod_is_gone() {

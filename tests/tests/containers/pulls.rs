@@ -79,6 +79,16 @@ fn images_come_from_a_mirror_and_what_does_not_come_says_why() {
         holds(told.iter().all(|event| events.contains(event)), events)
     });
 
+    let absent = r#"--overrides={"spec":{"imagePullSecrets":[{"name":"absent"}]}}"#;
+    berth.kubectl(&["run", "unlocked", &format!("--image={missing}"), absent]).ok();
+    waits(&berth, "unlocked", "ErrImagePull");
+    let selector = "--field-selector=involvedObject.name=unlocked,reason=FailedToRetrieveImagePullSecret";
+    eventually("it is told that the secret is not there", SOON, || {
+        let message =
+            berth.kubectl(&["get", "events", selector, "-o", "jsonpath={.items[0].message}"]).stdout;
+        holds(message.starts_with("Unable to retrieve some image pull secrets (absent); "), message)
+    });
+
     // What has been pulled is here; whoever wants it fresh needs the registry.
     drop(registry);
     run("again", &direct, "IfNotPresent");

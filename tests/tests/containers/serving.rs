@@ -2,6 +2,7 @@
 
 use crate::{SOON, apply_example, cluster, contains, ready, serve};
 use berth_tests::{eventually, holds};
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 const STATUS: [&str; 4] = ["rollout", "status", "deployment/my-app", "--timeout=90s"];
@@ -22,6 +23,14 @@ fn the_tutorial_serves_pages() {
     berth.kubectl(&STATUS).ok();
     serve(&berth, 5, "v1");
 
+    // Listed as kubectl describe lists those of one second.
+    let events = berth.get(&["events", "--field-selector", "involvedObject.kind=Pod"]);
+    let mut told = BTreeSet::new();
+    for event in events["items"].as_array().unwrap() {
+        let (pod, reason) = (event["involvedObject"]["name"].to_string(), event["reason"].as_str().unwrap());
+        let is_first = told.insert(pod.clone());
+        assert_eq!(is_first, reason == "Scheduled", "{pod} tells {reason} first: {events:#}");
+    }
     let log = berth.kubectl(&["logs", "deployment/my-app"]).ok();
     contains(&log, &["my-app v1: my-app-", "listens on port 8080"]);
     assert_eq!(berth.kubectl(&["logs", "deployment/my-app", "--tail=1"]).ok().lines().count(), 1);

@@ -7,7 +7,7 @@ use berth_client::ClientError;
 use berth_runtime::{ContainerPhase, ExitStatus, Started};
 
 use super::{Message, StartFailure, Worker};
-use crate::backoff::Pauses;
+use crate::backoff::{Backoff, Pauses};
 use crate::clock;
 use crate::container_spec::id;
 use crate::converge;
@@ -18,11 +18,6 @@ use crate::probes::ProbeKind;
 use crate::termination;
 use crate::volumes::Made;
 
-/// The pause before something of the node's own is tried again, in milliseconds.
-fn node_retry(now: Timestamp) -> Timestamp {
-    now.plus_millis(i64::try_from(Pauses::NODE.first_ms).unwrap_or(1000))
-}
-
 /// The pause before a container that could not be configured is looked at again: as often as the kubelet looks.
 fn config_retry(now: Timestamp) -> Timestamp {
     const CONFIG_RETRY_MS: i64 = 10_000;
@@ -30,6 +25,13 @@ fn config_retry(now: Timestamp) -> Timestamp {
 }
 
 impl Worker {
+    /// When something of the node's own that has failed for this pod is tried again: a volume that is never found must not
+    /// keep node and store busy for as long as its pod waits for it.
+    fn node_retry(&mut self, now: Timestamp) -> Timestamp {
+        self.trouble.step(now, Pauses::NODE);
+        self.trouble.retry_at(now, Pauses::NODE)
+    }
+
     pub(super) fn learn(&mut self, message: Message) {
         let now = clock::now();
         let after_us = self.begun.elapsed().as_micros();
@@ -48,7 +50,7 @@ impl Worker {
                             error,
                             "the volumes of a pod that has ended could not be removed"
                         );
-                        Part::Broken { retry_at: node_retry(now) }
+                        Part::Broken { retry_at: self.node_retry(now) }
                     }
                 };
             }
@@ -71,7 +73,7 @@ impl Worker {
                             error,
                             "what is left of a pod could not be removed"
                         );
-                        Remains::Stuck(node_retry(now))
+                        Remains::Stuck(self.node_retry(now))
                     }
                 };
             }
@@ -90,7 +92,7 @@ impl Worker {
             Err(message) => {
                 let text = format!("Failed to create pod sandbox: {message}");
                 self.node.events.pod(&self.pod, Severity::Warning, "FailedCreatePodSandBox", text);
-                self.observed.sandbox = Part::Failed { message, retry_at: node_retry(now) };
+                self.observed.sandbox = Part::Failed { message, retry_at: self.node_retry(now) };
             }
         }
     }
@@ -108,7 +110,7 @@ impl Worker {
                     "FailedKillPod",
                     format!("error killing pod: {message}"),
                 );
-                self.observed.sandbox = Part::Broken { retry_at: node_retry(now) };
+                self.observed.sandbox = Part::Broken { retry_at: self.node_retry(now) };
             }
         }
         self.save(now);
@@ -122,6 +124,7 @@ impl Worker {
                 self.directories = Arc::new(made.directories);
                 self.refresh_at = made.refresh_at;
                 self.observed.volumes = Part::Ready;
+                self.trouble = Backoff::default();
             }
             Err(message) => {
                 self.node.events.pod(&self.pod, Severity::Warning, "FailedMount", message.clone());
@@ -129,7 +132,7 @@ impl Worker {
                     // Containers keep what they have; it is tried again.
                     self.refresh_at = Some(config_retry(now));
                 } else {
-                    self.observed.volumes = Part::Failed { message, retry_at: node_retry(now) };
+                    self.observed.volumes = Part::Failed { message, retry_at: self.node_retry(now) };
                 }
             }
         }
@@ -393,7 +396,7 @@ impl Worker {
             }
             Err(error) => {
                 tracing::debug!(pod = self.pod.display(), %error, "the pod could not be deleted yet");
-                Remains::Refused(node_retry(now))
+                Remains::Refused(self.node_retry(now))
             }
         };
     }

@@ -123,9 +123,18 @@ impl Worker {
                 names.map(|secret| SourceName { kind: SourceKind::Secret, name: secret.name.clone() });
             // A secret that is missing is no reason not to try: the image may be public, or here.
             let secrets = sources.get(&node.sources, names).await.unwrap_or_default();
+            let absent = secrets.iter().filter(|(_, secret)| secret.is_none()).map(|(name, _)| &*name.name);
+            let absent = absent.collect::<Vec<_>>().join(", ");
             let secrets: Vec<Value> =
                 secrets.into_values().flatten().map(|secret| Value::clone(&secret)).collect();
             let pulling = || {
+                if !absent.is_empty() {
+                    let text = format!(
+                        "Unable to retrieve some image pull secrets ({absent}); attempting to pull the image may not \
+                         succeed."
+                    );
+                    node.events.pod(&pod, Severity::Warning, "FailedToRetrieveImagePullSecret", text);
+                }
                 let text = format!("Pulling image \"{}\"", spec.image);
                 node.events.container(&pod, &container, Severity::Normal, "Pulling", text);
             };

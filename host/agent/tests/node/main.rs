@@ -42,6 +42,7 @@ fn all() -> Vec<Test> {
         volumes::config_secret_and_token_files_follow_their_sources,
         volumes::empty_dirs_and_host_paths,
         volumes::a_volume_waits_for_its_source_and_says_so,
+        volumes::a_volume_that_is_never_found_is_looked_for_less_and_less_often,
         volumes::a_pod_that_writes_more_than_it_may_is_evicted,
         failures::what_cannot_start_says_why,
         failures::crashes_are_restarted_with_growing_pauses,

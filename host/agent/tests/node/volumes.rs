@@ -1,5 +1,7 @@
 //! Volumes.
 
+use std::time::{Duration, Instant};
+
 use berth_client::{ApiResource, PatchKind};
 use serde_json::json;
 
@@ -110,6 +112,23 @@ pub(crate) async fn a_volume_waits_for_its_source_and_says_so() {
     world.create(ApiResource::CONFIG_MAPS, "late", json!({ "data": { "k": "here\n" } })).await;
     pod.wait_ready().await;
     pod.wait_log("c", "here").await;
+    pod.delete().await;
+}
+
+pub(crate) async fn a_volume_that_is_never_found_is_looked_for_less_and_less_often() {
+    let world = World::new().await;
+    let absent = json!([{ "name": "v", "hostPath": { "path": "/no/such/directory", "type": "Directory" } }]);
+    let pod = world.run("never", json!({ "volumes": absent, "containers": [shell("c", "true")] })).await;
+    pod.wait_event("FailedMount: MountVolume.SetUp failed for volume \"v\"").await;
+    let begun = Instant::now();
+    until("it has been tried four times", async || {
+        let events = world.admin.list(ApiResource::EVENTS, "default", &Default::default()).await.unwrap();
+        let failed = events.items.iter().find(|event| event["reason"] == "FailedMount");
+        let count = failed.map_or(0, |event| event["count"].as_u64().unwrap());
+        if count >= 4 { Ok(()) } else { Err(format!("tried {count} times")) }
+    })
+    .await;
+    assert!(begun.elapsed() > Duration::from_secs(6), "after 1, 2 and 4 s: {:?}", begun.elapsed());
     pod.delete().await;
 }
 

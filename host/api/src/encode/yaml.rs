@@ -127,7 +127,18 @@ fn is_plain(string: &str) -> bool {
         && !string.contains(" #")
         && string.chars().all(|c| (' '..='~').contains(&c))
         && resolve(string).is_string()
+        && !is_date_or_base_60(string)
         && !string.starts_with("...")
+}
+
+/// Whether a reader of YAML 1.1 (PyYAML, Ruby's) takes a text for a date, as `2026-01-31T…`, or for a number to the base of
+/// 60, as `22:30`. Go's encoder quotes these too.
+fn is_date_or_base_60(string: &str) -> bool {
+    let bytes = string.as_bytes();
+    let is_date = bytes.len() > 4 && bytes[..4].iter().all(u8::is_ascii_digit) && bytes[4] == b'-';
+    let is_base_60 = bytes.contains(&b':')
+        && bytes.iter().all(|byte| byte.is_ascii_digit() || matches!(byte, b':' | b'_' | b'.'));
+    is_date || is_base_60
 }
 
 fn spaces(count: usize, text: &mut String) {
@@ -148,7 +159,8 @@ mod tests {
         let object = json!({
             "apiVersion": "v1", "kind": "ConfigMap",
             "metadata": {"labels": {"x": "yes"}, "name": "m", "finalizers": ["a/b", "c"]},
-            "data": {"a": "one\ntwo\n", "b": "on", "c": "1", "d": "", "e": "a: b"},
+            "data": {"a": "one\ntwo\n", "b": "on", "c": "1", "d": "", "e": "a: b", "f": "22:30", "g": "a:1"},
+            "time": "2026-01-31T12:00:00Z",
             "list": [{"x": 1, "y": [true, null]}, [], {}],
         });
         expect![[r#"
@@ -161,6 +173,8 @@ mod tests {
               c: "1"
               d: ""
               e: "a: b"
+              f: "22:30"
+              g: a:1
             kind: ConfigMap
             list:
             - x: 1
@@ -176,6 +190,7 @@ mod tests {
               labels:
                 x: "yes"
               name: m
+            time: "2026-01-31T12:00:00Z"
         "#]]
         .assert_eq(&yaml(&object));
     }

@@ -15,10 +15,12 @@ use crate::time::Timestamp;
 
 const NAMES: Names = Names { group: "", version: "v1", kind: "Secret", plural: "secrets", short: &[] };
 
+const SERVICE_ACCOUNT_TOKEN: &str = "kubernetes.io/service-account-token";
 const SERVICE_ACCOUNT_NAME: &str = "kubernetes.io/service-account.name";
 
 pub(super) fn resource() -> Resource {
-    let behaviour = Behaviour { default, validate, validate_update, fields, columns, cells, ..plain() };
+    let behaviour =
+        Behaviour { default, validate, validate_update, warnings, fields, columns, cells, ..plain() };
     super::resource(&NAMES, Scope::Namespaced, behaviour)
 }
 
@@ -48,6 +50,15 @@ fn validate(object: &Value, problems: &mut Problems) {
     validate_type(object, &data, problems);
 }
 
+/// Whoever makes such a Secret waits for its token.
+fn warnings(object: &Value) -> Vec<String> {
+    let data = Cursor::top(object, "data");
+    if str_at(object, "type") != SERVICE_ACCOUNT_TOKEN || data.key("token").exists() {
+        return Vec::new();
+    }
+    vec!["type: Berth fills in no tokens of service accounts yet; use kubectl create token, or a projected volume".to_owned()]
+}
+
 /// Each well-known type promises its readers certain keys.
 fn validate_type(object: &Value, data: &Cursor<'_>, problems: &mut Problems) {
     let require = |keys: &[&str], problems: &mut Problems| {
@@ -56,7 +67,7 @@ fn validate_type(object: &Value, data: &Cursor<'_>, problems: &mut Problems) {
         }
     };
     match str_at(object, "type") {
-        "kubernetes.io/service-account-token" => {
+        SERVICE_ACCOUNT_TOKEN => {
             let metadata = Cursor::top(object, "metadata");
             let annotations = metadata.child("annotations");
             let account = annotations.key(SERVICE_ACCOUNT_NAME);

@@ -1,6 +1,7 @@
 //! The channels of a session in WebSocket messages: `v5.channel.k8s.io` and `v4.channel.k8s.io`.
 //!
-//! Every message is binary; its first byte is the channel. Version 5 adds `[255, n]`: the sender closes channel n.
+//! A message's first byte is the channel; version 5 adds `[255, n]`: the sender closes channel n. The server sends binary
+//! messages. From clients text counts as much, as in Kubernetes: the Python client sends what is typed as text.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -142,9 +143,10 @@ async fn receive_input(source: &mut SplitStream<WebSocket>, protocol: Protocol, 
     while let Some(Ok(received)) = source.next().await {
         let data = match received {
             Message::Binary(data) => data,
+            Message::Text(text) => text.into(),
             Message::Close(_) => return,
-            // Pings are answered below; clients of these protocols send no text.
-            Message::Ping(_) | Message::Pong(_) | Message::Text(_) => continue,
+            // Pings are answered below.
+            Message::Ping(_) | Message::Pong(_) => continue,
         };
         match (data.first(), data.len()) {
             (Some(&STDIN), 2..) => {

@@ -71,14 +71,10 @@ async fn open(harness: &Harness, query: &str) -> WebSocketStream<tokio_rustls::c
     socket
 }
 
-#[tokio::test]
-async fn a_session_carries_input_output_and_the_exit_code() {
-    let harness = Harness::start().await;
-    bound_pod(&harness.client()).await;
-    let query = "container=a&command=echo&command=-n&stdin=true&stdout=true&stderr=true";
-    let mut socket = open(&harness, query).await;
-    socket.send(Message::Binary(Bytes::from_static(b"\0hello"))).await.unwrap();
-    socket.send(Message::Binary(Bytes::from_static(&[255, 0]))).await.unwrap();
+/// Reads a session to its end: standard output, standard error and the verdict.
+async fn rest_of(
+    mut socket: WebSocketStream<tokio_rustls::client::TlsStream<TcpStream>>,
+) -> (Vec<u8>, Vec<u8>, Value) {
     let (mut stdout, mut stderr, mut verdict) = (vec![], vec![], Value::Null);
     while let Some(Ok(message)) = socket.next().await {
         let Message::Binary(data) = message else { continue };
@@ -89,7 +85,31 @@ async fn a_session_carries_input_output_and_the_exit_code() {
             other => panic!("channel {other}"),
         }
     }
+    (stdout, stderr, verdict)
+}
+
+const SESSION: &str = "container=a&command=echo&command=-n&stdin=true&stdout=true&stderr=true";
+
+#[tokio::test]
+async fn a_session_carries_input_output_and_the_exit_code() {
+    let harness = Harness::start().await;
+    bound_pod(&harness.client()).await;
+    let mut socket = open(&harness, SESSION).await;
+    socket.send(Message::Binary(Bytes::from_static(b"\0hello"))).await.unwrap();
+    socket.send(Message::Binary(Bytes::from_static(&[255, 0]))).await.unwrap();
+    let (stdout, stderr, verdict) = rest_of(socket).await;
     assert_eq!(stdout, b"echo -nhello");
     assert_eq!(stderr, b"done");
     assert_eq!(verdict["details"]["causes"][0], json!({ "reason": "ExitCode", "message": "3" }));
+}
+
+/// As the official Python client sends a `str`.
+#[tokio::test]
+async fn input_may_come_as_text() {
+    let harness = Harness::start().await;
+    bound_pod(&harness.client()).await;
+    let mut socket = open(&harness, SESSION).await;
+    socket.send(Message::text("\0héllo")).await.unwrap();
+    socket.send(Message::Binary(Bytes::from_static(&[255, 0]))).await.unwrap();
+    assert_eq!(rest_of(socket).await.0, "echo -nhéllo".as_bytes());
 }

@@ -1,0 +1,57 @@
+//! The objects that every cluster has, for as long as it runs.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use berth_api::Reason;
+use berth_state::{Key, State};
+
+use super::{Cluster, StartError};
+use crate::bootstrap;
+use crate::request::Request;
+
+/// How long after a failed attempt the next one is made: the period at which the API server of Kubernetes looks after its
+/// Service.
+const RETRY: Duration = Duration::from_secs(10);
+
+/// The resources that [`bootstrap::system_objects`] are of.
+const RESOURCES: [&str; 2] = ["namespaces", "services"];
+
+impl Cluster {
+    /// Makes what is missing of the objects that every cluster has.
+    pub(super) async fn ensure_system_objects(&self) -> Result<(), StartError> {
+        for request in self.missing_system_objects() {
+            match self.apply(request).await {
+                Err(status) if status.reason == Reason::AlreadyExists => {}
+                Err(status) => return Err(StartError::System(status)),
+                Ok(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Brings back what is deleted of them, until the cluster shuts down: `kubectl delete service --all` takes the Service
+    /// `kubernetes` along, and every pod that starts afterwards looks for the API in its environment.
+    pub async fn keep_system_objects(self: Arc<Self>) {
+        let [mut namespaces, mut services] = RESOURCES.map(|resource| self.subscribe_to(resource));
+        loop {
+            let retry = self.ensure_system_objects().await.is_err();
+            tokio::select! {
+                changed = namespaces.changed() => if changed.is_err() { return },
+                changed = services.changed() => if changed.is_err() { return },
+                () = tokio::time::sleep(RETRY), if retry => {}
+            }
+        }
+    }
+
+    fn missing_system_objects(&self) -> Vec<Request> {
+        let config = &self.config;
+        let all = bootstrap::system_objects(&config.catalogue, config.services, config.api_port);
+        self.read(|state: &State| all.into_iter().filter(|request| is_missing(state, request)).collect())
+    }
+}
+
+fn is_missing(state: &State, request: &Request) -> bool {
+    let name = bootstrap::name_of(request);
+    state.get(&Key::new(request.resource.id.clone(), request.namespace.as_str(), name)).is_none()
+}
