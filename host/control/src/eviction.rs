@@ -1,5 +1,6 @@
 //! Taint-based eviction, and pods whose node is gone.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use berth_api::Timestamp;
@@ -11,17 +12,50 @@ use crate::outcome::{Outcome, Step};
 use crate::requests::Writer;
 use crate::view::{self, Node, Pod, Toleration};
 
-pub(crate) fn reconcile(writer: &Writer, state: &State, stored: &Arc<Stored>, now: Timestamp) -> Outcome {
+/// How long the pods of a node that is gone are left alone: a node that was deleted by mistake, or anew for its labels, comes
+/// back by itself, and its containers have never stopped. kube-controller-manager's pod collector waits as long.
+const QUARANTINE_MS: i64 = 40_000;
+
+/// Since when nodes are missing that pods are bound to.
+#[derive(Default)]
+pub(crate) struct MissingNodes(HashMap<Box<str>, Timestamp>);
+
+impl MissingNodes {
+    /// When the pods of a node that is not there may go.
+    fn pods_may_go(&mut self, node: &str, now: Timestamp) -> Timestamp {
+        // Pods of the older ones have been deleted: nobody asks for them any more.
+        self.0.retain(|_, since| now < since.plus_millis(2 * QUARANTINE_MS));
+        self.0.entry(node.into()).or_insert(now).plus_millis(QUARANTINE_MS)
+    }
+
+    fn is_back(&mut self, node: &str) {
+        self.0.remove(node);
+    }
+}
+
+pub(crate) fn reconcile(
+    writer: &Writer,
+    state: &State,
+    stored: &Arc<Stored>,
+    missing: &mut MissingNodes,
+    now: Timestamp,
+) -> Outcome {
     let mut outcome = Outcome::default();
     let Some(pod) = view::read::<Pod>(stored) else { return outcome };
     if pod.spec.node_name.is_empty() {
         return outcome;
     }
     let Some(node) = state.get(&Key::new("nodes", "", pod.spec.node_name.as_str())) else {
-        // Nobody will ever report on this pod again.
-        outcome.push(Step::new(writer.delete_at_once(stored)).optional());
+        let at = missing.pods_may_go(&pod.spec.node_name, now);
+        if at <= now {
+            // Nobody will ever report on this pod again.
+            outcome.push(Step::new(writer.delete_at_once(stored)).optional());
+        } else {
+            outcome.look_again(at);
+        }
         return outcome;
     };
+    missing.is_back(&pod.spec.node_name);
     if pod.finished() || stored.meta().deletion_timestamp.is_some() {
         return outcome;
     }

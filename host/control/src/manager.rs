@@ -6,6 +6,7 @@ use std::sync::Arc;
 use berth_api::{Catalogue, Timestamp};
 use berth_state::{Change, Key, State, Stored};
 
+use crate::eviction::MissingNodes;
 use crate::outcome::Outcome;
 use crate::queue::Queue;
 use crate::requests::Writer;
@@ -79,6 +80,7 @@ pub struct Manager {
     writers: Vec<Writer>,
     queue: Queue<Work>,
     failures: HashMap<Work, String>,
+    missing_nodes: MissingNodes,
 }
 
 impl Manager {
@@ -86,7 +88,13 @@ impl Manager {
     pub fn new(config: Config) -> Self {
         let writers =
             Controller::ALL.iter().map(|c| Writer::new(c.name(), config.catalogue.clone())).collect();
-        Self { config, writers, queue: Queue::new(), failures: HashMap::new() }
+        Self {
+            config,
+            writers,
+            queue: Queue::new(),
+            failures: HashMap::new(),
+            missing_nodes: MissingNodes::default(),
+        }
     }
 
     /// Looks at everything once: after a start, or when the change feed was lost.
@@ -118,7 +126,7 @@ impl Manager {
     }
 
     /// What the work's controller wants done.
-    pub fn reconcile(&self, work: &Work, state: &State, now: Timestamp) -> Outcome {
+    pub fn reconcile(&mut self, work: &Work, state: &State, now: Timestamp) -> Outcome {
         let Some(stored) = state.get(&work.key) else { return Outcome::default() };
         let writer = &self.writers[work.controller as usize];
         match work.controller {
@@ -129,7 +137,7 @@ impl Manager {
             }
             Controller::Namespace => namespace::reconcile(writer, state, stored, &self.config, now),
             Controller::NodeLifecycle => node::reconcile(writer, state, stored, now),
-            Controller::Eviction => eviction::reconcile(writer, state, stored, now),
+            Controller::Eviction => eviction::reconcile(writer, state, stored, &mut self.missing_nodes, now),
             Controller::Garbage => garbage::reconcile(writer, state, stored),
             Controller::EventExpiry => events::expire(writer, stored, now),
         }

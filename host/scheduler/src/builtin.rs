@@ -6,17 +6,24 @@ use crate::policy::{
     Action, Feed, Manifest, PlanQuestion, Policy, PolicyError, ScoreQuestion, Scores, check_scores,
 };
 
-/// Rates a node by the share of CPU and memory that would be free.
+/// Rates a node by the share of CPU, memory and places for pods that would be free: the places let pods that request nothing
+/// spread too.
 pub struct LeastAllocated {
     manifest: Manifest,
     nodes: HashMap<u32, Row>,
-    requests: HashMap<u32, [i32; 2]>,
+    requests: HashMap<u32, Amounts>,
 }
+
+/// What it looks at.
+const DIMENSIONS: [&str; 3] = ["cpu", "memory", "pods"];
+
+/// An amount of each of them.
+type Amounts = [i32; DIMENSIONS.len()];
 
 #[derive(Default)]
 struct Row {
-    allocatable: [i32; 2],
-    requested: [i32; 2],
+    allocatable: Amounts,
+    requested: Amounts,
 }
 
 impl Default for LeastAllocated {
@@ -25,7 +32,7 @@ impl Default for LeastAllocated {
             name: "builtin-least-allocated".to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             scores: Scores::NodeLocal,
-            dimensions: vec!["cpu".to_owned(), "memory".to_owned()],
+            dimensions: DIMENSIONS.map(str::to_owned).into(),
             ..Manifest::default()
         };
         Self { manifest, nodes: HashMap::new(), requests: HashMap::new() }
@@ -45,22 +52,23 @@ impl Policy for LeastAllocated {
         for slot in &feed.removed_nodes {
             self.nodes.remove(slot);
         }
-        let pair = |list: &[i32], at: usize| [list[2 * at], list[2 * at + 1]];
+        let amounts =
+            |list: &[i32], at: usize| -> Amounts { std::array::from_fn(|d| list[DIMENSIONS.len() * at + d]) };
         for (at, slot) in feed.nodes.slots.iter().enumerate() {
             let row = Row {
-                allocatable: pair(&feed.nodes.allocatable, at),
-                requested: pair(&feed.nodes.requested, at),
+                allocatable: amounts(&feed.nodes.allocatable, at),
+                requested: amounts(&feed.nodes.requested, at),
             };
             self.nodes.insert(*slot, row);
         }
         for (at, slot) in feed.requested_slots.iter().enumerate() {
-            self.nodes.entry(*slot).or_default().requested = pair(&feed.requested, at);
+            self.nodes.entry(*slot).or_default().requested = amounts(&feed.requested, at);
         }
         for class in &feed.forgotten_classes {
             self.requests.remove(class);
         }
         for (at, class) in feed.class_ids.iter().enumerate() {
-            self.requests.insert(*class, pair(&feed.class_requests, at));
+            self.requests.insert(*class, amounts(&feed.class_requests, at));
         }
         Ok(())
     }
@@ -69,7 +77,9 @@ impl Policy for LeastAllocated {
         let requests = self.requests.get(&question.class).copied().unwrap_or_default();
         scores.clear();
         scores.extend(question.candidates.iter().map(|slot| {
-            self.nodes.get(slot).map_or(0, |row| (0..2).map(|d| free_permille(row, d, requests[d])).sum())
+            self.nodes
+                .get(slot)
+                .map_or(0, |row| (0..DIMENSIONS.len()).map(|d| free_permille(row, d, requests[d])).sum())
         }));
         check_scores(question, scores)
     }
