@@ -206,8 +206,11 @@ fn volume_mount(inputs: &Inputs<'_>, mount: &VolumeMount) -> Result<Mount, Strin
         "Bidirectional" => Propagation::Bidirectional,
         _ => Propagation::Private,
     };
+    // Whatever the mount says, as under the kubelet: the node works in there as root, and must find its own links.
+    let of_node = inputs.pod.spec.volumes.iter().any(|v| v.name == mount.name && v.is_written_by_node());
+    let read_only = mount.read_only || of_node;
     let destination = Path::new("/").join(&mount.mount_path);
-    Ok(Mount { read_only: mount.read_only, propagation, ..bind(destination, directory.clone(), sub_path) })
+    Ok(Mount { read_only, propagation, ..bind(destination, directory.clone(), sub_path) })
 }
 
 /// A path with a reference that leads nowhere would be somebody else's path.
@@ -244,7 +247,8 @@ mod tests {
 
     fn check(container: Value, image: ImageConfig) -> Result<ContainerSpec, String> {
         let pod = Pod::from_value(json!({ "metadata": { "name": "p", "uid": "u" },
-            "spec": { "securityContext": { "runAsUser": 7, "fsGroup": 9 }, "containers": [container] } }))
+            "spec": { "securityContext": { "runAsUser": 7, "fsGroup": 9 }, "containers": [container],
+                "volumes": [{ "name": "v", "emptyDir": {} }, { "name": "f", "configMap": { "name": "m" } }] } }))
         .unwrap();
         let digest = berth_image::Digest::of(b"x");
         let image = Image {
@@ -263,7 +267,7 @@ mod tests {
             image: &image,
             variables: &Variables::default(),
             hostname: "p",
-            directories: &[("v".to_owned(), PathBuf::from("/d/v"))].into(),
+            directories: &["v", "f"].map(|name| (name.to_owned(), Path::new("/d").join(name))).into(),
             etc: &EtcFiles::of(Path::new("/d")),
             paths: &ContainerPaths { directory: "/d/c".into(), log: "/l/2.log".into() },
             machine_memory_bytes: 1 << 30,
@@ -305,6 +309,18 @@ mod tests {
         let missing =
             json!({ "name": "c", "command": ["x"], "volumeMounts": [{ "name": "w", "mountPath": "/w" }] });
         assert!(check(missing, ImageConfig::default()).unwrap_err().contains("unknown volume \"w\""));
+    }
+
+    #[test]
+    fn what_the_node_writes_is_read_only_for_containers() {
+        let mounts = json!([{ "name": "v", "mountPath": "/v" }, { "name": "f", "mountPath": "/f" }]);
+        let spec =
+            check(json!({ "name": "c", "command": ["x"], "volumeMounts": mounts }), ImageConfig::default())
+                .unwrap();
+        let is_read_only = |path: &str| {
+            spec.mounts.iter().find(|mount| mount.destination == Path::new(path)).unwrap().read_only
+        };
+        assert!(is_read_only("/f") && !is_read_only("/v"));
     }
 
     #[test]

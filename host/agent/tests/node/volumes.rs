@@ -38,7 +38,10 @@ pub(crate) async fn config_secret_and_token_files_follow_their_sources() {
     assert_eq!(read("/own/app").await, "files");
     assert_eq!(read("/sec/p").await, "secret");
     assert_eq!(pod.exec("c", &["stat", "-Lc", "%a", "/sec/p"]).await.1, "400\n");
-    assert_ne!(pod.exec("c", &["touch", "/sec/x"]).await.0, 0);
+    for path in ["/sec/x", "/cfg/x", "/own/x"] {
+        assert_ne!(pod.exec("c", &["touch", path]).await.0, 0, "{path}: what the node writes is the node's");
+    }
+    assert_ne!(pod.exec("c", &["sh", "-c", "echo x >/file"]).await.0, 0);
     let account = "/var/run/secrets/kubernetes.io/serviceaccount";
     assert_eq!(read(&format!("{account}/ca.crt")).await, "certificate");
     assert_eq!(read(&format!("{account}/namespace")).await, "default");
