@@ -40,6 +40,7 @@ fn all() -> Vec<Test> {
         containers::hosts_dns_and_name,
         containers::exec_with_input_and_exit_codes,
         volumes::config_secret_and_token_files_follow_their_sources,
+        volumes::an_empty_dir_is_its_containers_once_it_is_made,
         volumes::empty_dirs_and_host_paths,
         volumes::a_volume_waits_for_its_source_and_says_so,
         volumes::a_pod_that_writes_more_than_it_may_is_evicted,

@@ -62,6 +62,40 @@ pub(crate) async fn config_secret_and_token_files_follow_their_sources() {
     pod.delete().await;
 }
 
+pub(crate) async fn an_empty_dir_is_its_containers_once_it_is_made() {
+    let world = World::new().await;
+    let mut container = shell("c", "sleep 1000");
+    container["volumeMounts"] = json!([
+        { "name": "disk", "mountPath": "/disk" },
+        { "name": "memory", "mountPath": "/memory" },
+        { "name": "own", "mountPath": "/own" },
+    ]);
+    let label = json!({ "path": "app", "fieldRef": { "fieldPath": "metadata.labels['app']" } });
+    let volumes = json!([
+        { "name": "disk", "emptyDir": {} },
+        { "name": "memory", "emptyDir": { "medium": "Memory" } },
+        { "name": "own", "downwardAPI": { "items": [label] } },
+    ]);
+    let spec =
+        json!({ "securityContext": { "fsGroup": 2000 }, "volumes": volumes, "containers": [container] });
+    let pod = world.run("owned", spec).await;
+    pod.wait_ready().await;
+    let look = async || pod.exec("c", &["stat", "-c", "%a %g", "/disk", "/memory"]).await.1;
+    assert_eq!(look().await, "2777 2000\n2777 2000\n");
+    // As a database does that wants its directory for itself.
+    assert_eq!(pod.exec("c", &["sh", "-c", "chmod 700 /disk /memory && chgrp 7 /disk /memory"]).await.0, 0);
+    let before = look().await;
+    let change = json!({ "metadata": { "labels": { "app": "changed" } } });
+    world.admin.patch(ApiResource::PODS, "default", "owned", "", PatchKind::Merge, &change).await.unwrap();
+    until("the volumes are brought up to date", async || match pod.exec("c", &["cat", "/own/app"]).await.1 {
+        text if text == "changed" => Ok(()),
+        other => Err(other),
+    })
+    .await;
+    assert_eq!(look().await, before);
+    pod.delete().await;
+}
+
 pub(crate) async fn empty_dirs_and_host_paths() {
     let world = World::new().await;
     let host = world.data().join("host");
