@@ -1,5 +1,6 @@
 //! One client of the shim.
 
+use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -12,16 +13,57 @@ use crate::wire::{self, Envelope, Failure, Reply, Request, VERSION};
 /// more is a leak, and the oldest must not be kept from answering by it.
 const CONNECTIONS_MAX: usize = 1024;
 
+/// Most bytes of answers that wait for a client. The longest answer is a list of all containers with their
+/// environments; a client that has not read one before it asks for the next but one does not read at all.
+const OUTBOX_BYTES_MAX: usize = 2 * wire::MESSAGE_BYTES_MAX;
+
 /// A client and what it has sent so far.
 pub(super) struct Connection {
     pub(super) socket: UnixStream,
     inbox: Vec<u8>,
+    /// Answers that the socket has not taken yet.
+    outbox: VecDeque<Outgoing>,
+}
+
+/// The rest of an answer, and the descriptors that go with its first byte.
+struct Outgoing {
+    bytes: Vec<u8>,
+    descriptors: Vec<OwnedFd>,
 }
 
 impl Connection {
-    pub(super) fn send(&self, reply: &Reply, descriptors: &[OwnedFd]) -> io::Result<()> {
-        let descriptors: Vec<_> = descriptors.iter().map(|fd| fd.as_fd()).collect();
-        wire::send(&self.socket, reply, &descriptors)
+    /// Sends an answer, now or as soon as the client takes it.
+    pub(super) fn send(&mut self, reply: &Reply, descriptors: Vec<OwnedFd>) -> io::Result<()> {
+        let bytes = wire::encode(reply)?;
+        let waiting: usize = self.outbox.iter().map(|outgoing| outgoing.bytes.len()).sum();
+        if waiting + bytes.len() > OUTBOX_BYTES_MAX {
+            return Err(io::Error::other("the client does not read its answers"));
+        }
+        self.outbox.push_back(Outgoing { bytes, descriptors });
+        self.flush()
+    }
+
+    /// Gives the client what it will take.
+    pub(super) fn flush(&mut self) -> io::Result<()> {
+        while let Some(first) = self.outbox.front_mut() {
+            let descriptors: Vec<_> = first.descriptors.iter().map(AsFd::as_fd).collect();
+            match wire::send_some(&self.socket, &first.bytes, &descriptors) {
+                Ok(count) => {
+                    first.bytes.drain(..count);
+                    first.descriptors.clear();
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return Err(error),
+            }
+            if first.bytes.is_empty() {
+                self.outbox.pop_front();
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn wants_to_write(&self) -> bool {
+        !self.outbox.is_empty()
     }
 }
 
@@ -34,7 +76,8 @@ impl Shim {
             }
             let number = self.number_next;
             self.number_next += 1;
-            self.connections.insert(number, Connection { socket, inbox: Vec::new() });
+            self.connections
+                .insert(number, Connection { socket, inbox: Vec::new(), outbox: VecDeque::new() });
             // The request has usually arrived with the connection.
             self.read_requests(number);
         }
@@ -68,7 +111,15 @@ impl Shim {
         }
     }
 
-    fn drop_connection(&mut self, number: u64) {
+    /// Goes on with answers that had to wait.
+    pub(super) fn write_answers(&mut self, number: u64) {
+        let written = self.connections.get_mut(&number).map(Connection::flush);
+        if let Some(Err(_)) = written {
+            self.drop_connection(number);
+        }
+    }
+
+    pub(super) fn drop_connection(&mut self, number: u64) {
         self.connections.remove(&number);
         self.subscribers.retain(|subscriber| *subscriber != number);
         for container in self.containers.values_mut() {

@@ -95,6 +95,7 @@ enum Source {
     Listener,
     Signals,
     Connection(u64),
+    Answers(u64),
     Start(String),
     ExecStart(u64),
     Output(String, usize),
@@ -210,11 +211,12 @@ impl Shim {
         }
         all.push((Source::Signals, self.signals.as_fd(), read));
         all.push((Source::Listener, self.listener.as_fd(), read));
-        let connections = self.connections.iter();
-        all.extend(
-            connections
-                .map(|(number, connection)| (Source::Connection(*number), connection.socket.as_fd(), read)),
-        );
+        for (number, connection) in &self.connections {
+            all.push((Source::Connection(*number), connection.socket.as_fd(), read));
+            if connection.wants_to_write() {
+                all.push((Source::Answers(*number), connection.socket.as_fd(), write));
+            }
+        }
         debug_assert!(all.iter().all(|(.., flags)| flags.intersects(read | write)));
         all
     }
@@ -254,6 +256,7 @@ impl Shim {
             Source::Listener => self.accept(),
             Source::Signals => self.reap(),
             Source::Connection(number) => self.read_requests(number),
+            Source::Answers(number) => self.write_answers(number),
             Source::Start(id) => self.advance_start(&id),
             Source::ExecStart(number) => self.advance_exec(number),
             Source::Output(id, index) => {
@@ -280,9 +283,13 @@ impl Shim {
 
     /// Answers a request, if whoever asked is still there.
     fn reply(&mut self, number: u64, reply: &Reply, descriptors: Vec<OwnedFd>) {
-        let Some(connection) = self.connections.get(&number) else { return };
-        if connection.send(reply, &descriptors).is_err() {
-            self.connections.remove(&number);
+        let Some(connection) = self.connections.get_mut(&number) else { return };
+        if let Err(error) = connection.send(reply, descriptors) {
+            // Nobody to tell but the log: one that has left is no news.
+            if error.kind() != io::ErrorKind::BrokenPipe {
+                eprintln!("answer a client: {error}");
+            }
+            self.drop_connection(number);
         }
     }
 }

@@ -62,6 +62,24 @@ fn containers_outlive_the_runtime_and_are_found_again() {
 }
 
 #[test]
+fn a_pod_is_found_again_however_long_its_answer() {
+    let node = Node::new();
+    let pod = node.pod();
+    let mut ids = Vec::new();
+    // More than a socket holds: the answer comes in pieces.
+    for _ in 0..4 {
+        let mut spec = node.container(&["/bin/sleep", "1000"]);
+        spec.env.push(("LONG".into(), "x".repeat(120 << 10)));
+        pod.start_container(&spec).unwrap();
+        ids.push(spec.id);
+    }
+    let recovered = node.second_runtime().recover().unwrap();
+    assert!(recovered.unreachable.is_empty(), "{:?}", recovered.unreachable);
+    let found: Vec<_> = recovered.pods[0].1.containers.iter().map(|found| found.spec.id.clone()).collect();
+    assert_eq!(found, ids);
+}
+
+#[test]
 fn a_dead_shim_takes_its_containers_along_and_they_are_recorded_as_lost() {
     let node = Node::new();
     let pod = node.pod();
