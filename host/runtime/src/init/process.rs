@@ -99,9 +99,14 @@ impl ProcessPlan {
         let environment = self.environment(&credentials);
         self.apply_rlimits(reporter)?;
         sys::join_new_session_keyring().when(StartErrorKind::Security, || "join a session keyring".into())?;
+        // First as root, as runc does: an image may start where its user cannot go, /root for example. What root may
+        // not enter (a file system of another machine), the user perhaps may.
+        let entered = command::enter_working_directory(&self.cwd);
         self.drop_privileges(&credentials, reporter)?;
         umask(Mode::from_bits_truncate(0o022));
-        command::enter_working_directory(&self.cwd)?;
+        if entered.is_err() {
+            command::enter_working_directory(&self.cwd)?;
+        }
         let path = environment.iter().rev().find_map(|entry| entry.strip_prefix("PATH=")).unwrap_or_default();
         let file = command::find(self.args.first().map_or("", String::as_str), path)?;
         let arguments = c_strings(&self.args)?;
