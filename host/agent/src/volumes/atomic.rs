@@ -61,9 +61,7 @@ fn present(directory: &Path) -> Option<PathBuf> {
 
 fn write_file(root: &Path, path: &str, file: &File, gid: Option<u32>) -> io::Result<()> {
     let target = root.join(path);
-    if let Some(parent) = target.parent() {
-        fs::create_dir_all(parent)?;
-    }
+    make_directories(root, Path::new(path).parent().unwrap_or(Path::new("")))?;
     // A group that the pod asks for must be able to read what the owner can.
     let mode = if gid.is_some() { file.mode | 0o040 } else { file.mode };
     let mut handle = fs::File::options().write(true).create_new(true).mode(mode).open(&target)?;
@@ -74,6 +72,20 @@ fn write_file(root: &Path, path: &str, file: &File, gid: Option<u32>) -> io::Res
         Some(gid) => chown(&target, None, Some(gid)),
         None => Ok(()),
     }
+}
+
+/// Makes the directories of a path below `root`, for everybody to look into, whatever the umask.
+fn make_directories(root: &Path, path: &Path) -> io::Result<()> {
+    let mut directory = root.to_owned();
+    for part in path {
+        directory.push(part);
+        match fs::create_dir(&directory) {
+            Ok(()) => fs::set_permissions(&directory, fs::Permissions::from_mode(0o755))?,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 /// Links the first part of every path, and removes links to what is gone.

@@ -26,6 +26,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::stat::{Mode, umask};
 
 use self::connection::Connection;
 use self::container::{Container, Phase};
@@ -108,6 +109,8 @@ fn run(mut arguments: impl Iterator<Item = OsString>) -> io::Result<()> {
     let directory = PodDirectory::at(PathBuf::from(directory));
     let listener = take_standard_input()?;
     nix::unistd::setsid()?;
+    // Mount points and working directories are for the containers' users, whatever the umask that berth was given.
+    umask(Mode::from_bits_truncate(0o022));
     sys::prctl(libc::PR_SET_CHILD_SUBREAPER, 1)?;
     // Nobody in a container may look at this process, not even through a child that has entered it.
     sys::prctl(libc::PR_SET_DUMPABLE, 0)?;
