@@ -172,13 +172,18 @@ fn mounts(inputs: &Inputs<'_>) -> Result<Vec<Mount>, String> {
 fn standard_mounts(inputs: &Inputs<'_>) -> Vec<Mount> {
     let termination = &inputs.container.termination_message_path;
     let termination = if termination.is_empty() { TERMINATION_PATH_DEFAULT } else { termination };
+    // A root file system that is only to be read includes what the node puts into it; last words must go somewhere.
+    let read_only = inputs.container.security_context.read_only_root_filesystem;
     [
-        ("/etc/hosts", inputs.etc.hosts.clone()),
-        ("/etc/hostname", inputs.etc.hostname.clone()),
-        ("/etc/resolv.conf", inputs.etc.resolv_conf.clone()),
-        (termination, inputs.paths.termination_log()),
+        ("/etc/hosts", inputs.etc.hosts.clone(), read_only),
+        ("/etc/hostname", inputs.etc.hostname.clone(), read_only),
+        ("/etc/resolv.conf", inputs.etc.resolv_conf.clone(), read_only),
+        (termination, inputs.paths.termination_log(), false),
     ]
-    .map(|(destination, path)| bind(Path::new("/").join(destination), path, None))
+    .map(|(destination, path, read_only)| Mount {
+        read_only,
+        ..bind(Path::new("/").join(destination), path, None)
+    })
     .into()
 }
 
