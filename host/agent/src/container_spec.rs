@@ -234,14 +234,27 @@ fn expand_all(expression: &str, variables: &Variables) -> Result<String, String>
 
 /// The number of the signal that tells a container to end: the pod's, the image's, or SIGTERM.
 pub(crate) fn stop_signal(container: &Container, image_signal: &str) -> i32 {
-    let named = |name: &str| {
-        let full = if name.starts_with("SIG") { name.to_owned() } else { format!("SIG{name}") };
-        name.parse::<i32>()
-            .ok()
-            .or_else(|| full.parse::<nix::sys::signal::Signal>().ok().map(|signal| signal as i32))
+    let own = signal_number(&container.lifecycle.stop_signal);
+    own.or_else(|| signal_number(image_signal)).unwrap_or(nix::libc::SIGTERM)
+}
+
+/// The number of `SIGINT`, `INT`, `2` or `SIGRTMIN+3` (which systemd wants); `None` for what is no signal.
+fn signal_number(name: &str) -> Option<i32> {
+    /// The real-time signals, as C libraries number them.
+    const REALTIME: (i32, i32) = (34, 64);
+    let name = name.to_ascii_uppercase();
+    let short = name.strip_prefix("SIG").unwrap_or(&name);
+    let offset = |text: &str| if text.is_empty() { Some(0) } else { text.parse::<i32>().ok() };
+    let (number, least) = if let Some(rest) = short.strip_prefix("RTMIN") {
+        (REALTIME.0.checked_add(offset(rest)?)?, REALTIME.0)
+    } else if let Some(rest) = short.strip_prefix("RTMAX") {
+        (REALTIME.1.checked_add(offset(rest)?)?, REALTIME.0)
+    } else if let Ok(number) = short.parse::<i32>() {
+        (number, 1)
+    } else {
+        (format!("SIG{short}").parse::<nix::sys::signal::Signal>().ok()? as i32, 1)
     };
-    let own = Some(container.lifecycle.stop_signal.as_str()).filter(|name| !name.is_empty()).and_then(named);
-    own.or_else(|| named(image_signal)).unwrap_or(nix::libc::SIGTERM)
+    (least..=REALTIME.1).contains(&number).then_some(number)
 }
 
 #[cfg(test)]
@@ -353,5 +366,10 @@ mod tests {
         assert_eq!(stop_signal(&container(""), "SIGQUIT"), 3);
         assert_eq!(stop_signal(&container("SIGUSR1"), "3"), 10);
         assert_eq!(stop_signal(&container(""), "INT"), 2);
+        assert_eq!(stop_signal(&container(""), "SIGRTMIN+3"), 37);
+        assert_eq!(stop_signal(&container("SIGRTMAX-14"), ""), 50);
+        for none in ["0", "-1", "65", "SIGRTMAX+1", "SIGRTMIN-1", "SIGNONE", "RTMIN+x"] {
+            assert_eq!(stop_signal(&container(""), none), 15, "{none}");
+        }
     }
 }
