@@ -121,8 +121,13 @@ impl Agent {
         let mounts =
             crate::volumes::unmount(&layout.pods()).and_then(|()| crate::volumes::unmount(&layout.memory()));
         let mut result = pods.map_err(AgentError::from).and(network.map_err(AgentError::from));
+        // What is still mounted may be somebody's data: nothing is removed through it.
+        let removable = match &mounts {
+            Ok(()) => vec![layout.pods(), layout.memory(), layout.logs()],
+            Err(_) => vec![layout.logs()],
+        };
         result = result.and(mounts.map_err(AgentError::io("unmount below", layout.pods())));
-        for directory in [layout.pods(), layout.memory(), layout.logs()] {
+        for directory in removable {
             let removed = match fs::remove_dir_all(&directory) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
                 _ => Ok(()),
