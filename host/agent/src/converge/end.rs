@@ -1,6 +1,7 @@
 //! Ending a container, and ending a pod.
 
 use berth_api::time::Timestamp;
+use berth_image::Reference;
 
 use super::{Op, Plan, is_finished, kill_at};
 use crate::clock::plus_seconds;
@@ -96,7 +97,8 @@ fn stop(plan: &mut Plan, container: &Container, record: &Record, deadline: Times
     }
 }
 
-/// Kills a container that a probe or hook has condemned, and goes on with one that is ending.
+/// Kills a container that a probe or hook has condemned, or that runs another image than the pod says by now, and goes
+/// on with one that is ending.
 pub(super) fn stop_unhealthy(
     plan: &mut Plan,
     pod: &Pod,
@@ -112,8 +114,20 @@ pub(super) fn stop_unhealthy(
             let kill_at = kill_at(plus_seconds(now, grace), now);
             plan.ops.push(begin(container, kill_at, Some(unhealthy.message.clone()), now));
         }
+        (None, None) if is_of_another_image(container, record) => {
+            let kill_at = kill_at(plus_seconds(now, pod.grace_seconds()), now);
+            let why = format!("Container {} definition changed, will be restarted", container.name);
+            plan.ops.push(begin(container, kill_at, Some(why), now));
+        }
         (None, None) => {}
     }
+}
+
+/// Whether the pod's image was changed since the container was made: the one field of a container that may change.
+fn is_of_another_image(container: &Container, record: &Record) -> bool {
+    let wanted = container.image.parse::<Reference>().map(|reference| reference.to_string());
+    // After the loss of all records it is not known what the container was made from.
+    !record.image_ref.is_empty() && wanted.is_ok_and(|wanted| wanted != record.image_ref)
 }
 
 fn begin(container: &Container, kill_at: Timestamp, why: Option<String>, now: Timestamp) -> Op {

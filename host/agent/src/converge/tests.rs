@@ -91,6 +91,16 @@ fn everything_a_new_pod_needs_is_begun_at_once() {
 }
 
 #[test]
+fn a_container_of_another_image_is_ended() {
+    let pod = |image: &str| pod(json!({ "containers": [{ "name": "a", "image": image }] }));
+    let mut runs = observed(&pod("web:1"), Part::Ready, "a=started");
+    assert_eq!(ops(&pod("web:2"), &runs, T0), "", "what it was made from is not known");
+    runs.containers.get_mut("a").unwrap().image_ref = "docker.io/library/web:1".to_owned();
+    assert_eq!(ops(&pod("web:1"), &runs, T0), "");
+    assert_eq!(ops(&pod("web:2"), &runs, T0), "stop:a@30");
+}
+
+#[test]
 fn nothing_is_started_before_its_parts_are_there() {
     let pod = two();
     assert_eq!(ops(&pod, &observed(&pod, Part::Making, "a=waiting b=waiting"), T0), "");
