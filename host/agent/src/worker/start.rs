@@ -3,6 +3,7 @@
 use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::sync::Arc;
 
 use berth_image::Image;
@@ -40,7 +41,12 @@ pub(super) async fn start(job: Job) -> Result<Started, StartFailure> {
     let spec = spec(&job, &container, &paths).await.map_err(StartFailure::Config)?;
     let (pod, name, handle) = (Arc::clone(&job.pod), job.container.clone(), job.handle.clone());
     let attempt = job.attempt;
+    let previous = attempt.checked_sub(1);
+    let previous = previous.map(|previous| job.node.paths(&job.pod, &job.container, previous).directory);
     let started = blocking(move || {
+        if let Some(previous) = previous {
+            remove_previous(&previous);
+        }
         prepare(&paths, attempt).map_err(|error| {
             StartFailure::Create(format!("cannot prepare {}: {error}", paths.directory.display()))
         })?;
@@ -68,6 +74,18 @@ async fn spec(job: &Job, container: &Container, paths: &ContainerPaths) -> Resul
         paths,
         machine_memory_bytes: job.node.machine.memory_bytes,
     })
+}
+
+/// Removes the files of the instance before. Nearly always that has been done when it ended; but nobody has when its
+/// end was not seen, because the shim or the machine died, or when it never ran.
+fn remove_previous(directory: &Path) {
+    match fs::remove_dir_all(directory) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            let directory = directory.display();
+            tracing::warn!(%directory, %error, "the files of an earlier instance could not be removed");
+        }
+        _ => {}
+    }
 }
 
 /// Makes the writable layer anew, and removes the log of the attempt before the one before.

@@ -146,6 +146,39 @@ pub(crate) async fn sidecars_end_after_the_containers_they_serve() {
     assert_eq!(std::fs::read_to_string(host.join("x")).unwrap(), expected);
 }
 
+pub(crate) async fn a_lost_sandbox_and_another_image_are_new_instances() {
+    let world = World::new().await;
+    let pod = world.run("renewed", json!({ "containers": [shell("c", "sleep 1000")] })).await;
+    pod.wait_ready().await;
+    let shim = nix::unistd::Pid::from_raw(world.shim_pid(&pod));
+    nix::sys::signal::kill(shim, nix::sys::signal::Signal::SIGKILL).unwrap();
+    let restarted = |count: u64| {
+        move |status: &Value| {
+            let container = &status["containerStatuses"][0];
+            container["ready"] == true && container["restartCount"].as_u64() == Some(count)
+        }
+    };
+    pod.wait_event("Normal - SandboxChanged: Pod sandbox changed, it will be killed and re-created.").await;
+    let status = pod.wait("is restarted in another sandbox", restarted(1)).await;
+    let lost = &status["containerStatuses"][0]["lastState"]["terminated"];
+    assert_eq!((&lost["reason"], &lost["exitCode"]), (&json!("ContainerStatusUnknown"), &json!(137)));
+    let directory = world.data().join("pods").join(&pod.uid).join("containers");
+    assert_eq!(std::fs::read_dir(directory).unwrap().count(), 1, "what the lost one wrote is gone");
+
+    let change = json!({ "spec": { "containers": [{ "name": "c", "image": "my-app:latest" }] } });
+    world
+        .admin
+        .patch(ApiResource::PODS, "default", "renewed", "", PatchKind::Strategic, &change)
+        .await
+        .unwrap();
+    let status = pod.wait("runs the other image", restarted(2)).await;
+    assert_eq!(status["containerStatuses"][0]["image"], "docker.io/library/my-app:latest");
+    assert_eq!(pod.exec("c", &["cat", "/app/version"]).await, (0, "v1\n".to_owned()));
+    pod.wait_event("Normal spec.containers{c} Killing: Container c definition changed, will be restarted")
+        .await;
+    pod.delete().await;
+}
+
 pub(crate) async fn a_pod_whose_shim_does_not_answer_is_left_alone() {
     let mut world = World::new().await;
     let spec = json!({ "containers": [shell("c", "sleep 1000")] });

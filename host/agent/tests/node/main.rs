@@ -54,6 +54,7 @@ fn all() -> Vec<Test> {
         lifecycle::hooks_that_fail_are_told,
         lifecycle::sidecars_end_after_the_containers_they_serve,
         lifecycle::a_restarted_agent_adopts_everything,
+        lifecycle::a_lost_sandbox_and_another_image_are_new_instances,
         lifecycle::a_pod_whose_shim_does_not_answer_is_left_alone,
         lifecycle::pods_that_vanish_are_killed,
         network::host_ports_lead_to_the_pod_as_long_as_it_is_there,
