@@ -278,6 +278,10 @@ impl Worker {
     }
 
     fn remove_remains(&mut self) {
+        if self.refreshing {
+            // As above: the secrets of a pod that is gone would stay in memory.
+            return;
+        }
         self.observed.remains = Remains::Removing;
         let (layout, uid) = (self.node.layout.clone(), self.pod.uid().to_owned());
         let logs = self.node.log_directory(&self.pod);
