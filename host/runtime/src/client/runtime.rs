@@ -285,11 +285,13 @@ impl Shared {
         self.shims.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Collects a shim that was told to end, or has ended, if it is a child of this process.
+    /// Collects a shim that has no reason to be there any more, if it is a child of this process.
     pub(super) fn reap_shim(&self, pod_id: &str) {
         let child = self.lock_shims().remove(pod_id);
         if let Some(mut child) = child {
-            // Fails only for a process that somebody else has reaped.
+            // It has ended, or was told to; one that hung before it could say who it is, was not. Both fail only for a
+            // process that somebody else has reaped.
+            drop(child.kill());
             drop(child.wait());
         }
     }
