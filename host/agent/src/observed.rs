@@ -161,7 +161,7 @@ pub(crate) struct Unhealthy {
 pub(crate) struct Stop {
     /// When it was told.
     pub(crate) begun_at: Timestamp,
-    /// When it is killed.
+    /// When it is killed; once it has been, when it is killed again.
     pub(crate) kill_at: Timestamp,
     pub(crate) stage: StopStage,
 }
@@ -174,6 +174,8 @@ pub(crate) enum StopStage {
     Due,
     /// It has its stop signal.
     Signalled,
+    /// It has its stop signal, and a moment although its time is over: its hook has taken all of it.
+    Overdue,
     /// It has SIGKILL.
     Killed,
 }

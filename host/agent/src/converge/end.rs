@@ -85,6 +85,9 @@ fn stoppable<'a>(pod: &'a Pod, observed: &Observed) -> Vec<&'a Container> {
 fn stop(plan: &mut Plan, container: &Container, record: &Record, deadline: Timestamp, now: Timestamp) {
     let Some(running) = record.running() else { return };
     match running.stop {
+        Some(stop @ Stop { stage: StopStage::Overdue | StopStage::Killed, .. }) => {
+            progress(plan, container, stop, now);
+        }
         Some(stop) => {
             // The deadline may have come nearer since: deleted again with less grace.
             let kill_at = stop.kill_at.min(kill_at(deadline, stop.begun_at));
@@ -137,12 +140,32 @@ fn begin(container: &Container, kill_at: Timestamp, why: Option<String>, now: Ti
 
 fn progress(plan: &mut Plan, container: &Container, stop: Stop, now: Timestamp) {
     let container = container.name.clone();
+    let is_over = plan.due(stop.kill_at, now);
     match stop.stage {
-        StopStage::Killed => {}
-        _ if plan.due(stop.kill_at, now) => plan.ops.push(Op::Kill { container }),
         StopStage::Due => plan.ops.push(Op::Signal { container }),
-        StopStage::Hook | StopStage::Signalled => {}
+        StopStage::Hook if is_over => plan.ops.push(Op::Signal { container }),
+        StopStage::Signalled | StopStage::Overdue | StopStage::Killed if is_over => {
+            plan.ops.push(Op::Kill { container });
+        }
+        StopStage::Hook | StopStage::Signalled | StopStage::Overdue | StopStage::Killed => {}
     }
+}
+
+/// What becomes of a container's end when it is given its signal.
+pub(crate) fn signalled(stop: Stop, now: Timestamp) -> Stop {
+    /// What a container has left when its hook has taken all of its time, in seconds: the kubelet's figure.
+    const OVERDUE_SECONDS: i64 = 2;
+    if stop.kill_at > now {
+        return Stop { stage: StopStage::Signalled, ..stop };
+    }
+    Stop { stage: StopStage::Overdue, kill_at: plus_seconds(now, OVERDUE_SECONDS), ..stop }
+}
+
+/// What becomes of it when it is killed.
+pub(crate) fn killed(stop: Stop, now: Timestamp) -> Stop {
+    /// When a container that is still there is killed again, in seconds: its shim may not have heard.
+    const AGAIN_SECONDS: i64 = 10;
+    Stop { stage: StopStage::Killed, kill_at: plus_seconds(now, AGAIN_SECONDS), ..stop }
 }
 
 fn clear(plan: &mut Plan, observed: &Observed, now: Timestamp) {

@@ -195,9 +195,6 @@ fn deletion_stops_containers_then_removes_sandbox_remains_and_object() {
     let Phase::Running(running) = &mut record.phase else { panic!() };
     running.stop = Some(Stop { begun_at: T0, kill_at: at(30), stage: StopStage::Due });
     assert_eq!(ops(&pod, &observed, T0), "signal:a");
-    assert_eq!(ops(&pod, &observed, at(30)), "kill:a");
-    let sooner = deleted(two(), 5);
-    assert_eq!(ops(&sooner, &observed, at(5)), "kill:a", "deleted again with less grace");
     observed.containers.get_mut("a").unwrap().end(termination(143));
     assert_eq!(ops(&pod, &observed, at(2)), "remove-sandbox");
     observed.sandbox = Part::Absent;
@@ -206,6 +203,27 @@ fn deletion_stops_containers_then_removes_sandbox_remains_and_object() {
     assert_eq!(ops(&pod, &observed, at(2)), "delete");
     observed.remains = Remains::Done;
     assert_eq!(ops(&pod, &observed, at(2)), "");
+}
+
+#[test]
+fn every_container_has_its_signal_before_it_is_killed_and_is_killed_until_it_is_gone() {
+    let (pod, sooner) = (deleted(two(), 30), deleted(two(), 5));
+    let of = |pod: &Pod, stop: Stop, now| {
+        let mut observed = observed(pod, Part::Ready, "a=started b=exited:0");
+        let Phase::Running(running) = &mut observed.containers.get_mut("a").unwrap().phase else { panic!() };
+        running.stop = Some(stop);
+        ops(pod, &observed, now)
+    };
+    let stop = Stop { begun_at: T0, kill_at: at(30), stage: StopStage::Hook };
+    assert_eq!((of(&pod, stop, at(29)).as_str(), of(&pod, stop, at(30)).as_str()), ("", "signal:a"));
+    let signalled = end::signalled(stop, at(3));
+    assert_eq!((of(&pod, signalled, at(29)).as_str(), of(&pod, signalled, at(30)).as_str()), ("", "kill:a"));
+    assert_eq!(of(&sooner, signalled, at(5)), "kill:a", "deleted again with less grace");
+    let overdue = end::signalled(stop, at(30));
+    assert_eq!((of(&pod, overdue, at(31)).as_str(), of(&pod, overdue, at(32)).as_str()), ("", "kill:a"));
+    assert_eq!(of(&sooner, overdue, at(31)), "", "its moment is its own");
+    let killed = end::killed(overdue, at(32));
+    assert_eq!((of(&pod, killed, at(41)).as_str(), of(&pod, killed, at(42)).as_str()), ("", "kill:a"));
 }
 
 #[test]

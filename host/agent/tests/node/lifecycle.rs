@@ -42,13 +42,25 @@ pub(crate) async fn hooks_and_grace() {
     let say = |word: &str| json!({ "exec": { "command": ["sh", "-c", format!("echo {word} >>/told/x")] } });
     polite["lifecycle"] = json!({ "postStart": say("post-start"), "preStop": say("pre-stop") });
     let volumes = json!([{ "name": "v", "hostPath": { "path": host, "type": "DirectoryOrCreate" } }]);
-    let spec = json!({ "terminationGracePeriodSeconds": 20, "volumes": volumes, "containers": [polite] });
+    let spec = json!({ "terminationGracePeriodSeconds": 20, "volumes": &volumes, "containers": [&polite] });
     let pod = world.run("polite", spec).await;
     pod.wait_ready().await;
     let begun = Instant::now();
     pod.delete().await;
     assert!(begun.elapsed() < Duration::from_secs(10), "it ended by itself");
     assert_eq!(std::fs::read_to_string(host.join("x")).unwrap(), "post-start\npre-stop\nterm\n");
+
+    let mut late = polite.clone();
+    late["lifecycle"]["preStop"] = json!({ "exec": { "command": ["sleep", "100"] } });
+    let spec = json!({ "volumes": volumes, "containers": [late] });
+    let pod = world.run("late", spec).await;
+    pod.wait_ready().await;
+    pod.delete().await;
+    let told = std::fs::read_to_string(host.join("x")).unwrap();
+    assert!(
+        told.ends_with("post-start\nterm\n"),
+        "a hook that takes all the time takes not the signal: {told}"
+    );
 
     let pod = world
         .run("stubborn", json!({ "containers": [shell("c", "trap '' TERM; while true; do sleep 1; done")] }))
