@@ -286,6 +286,21 @@ pub(crate) fn prctl(option: c_int, argument: c_ulong) -> io::Result<c_int> {
     check(c_long::from(result)).map(|value| value as c_int)
 }
 
+/// `rt_sigaction(2)`: what the kernel does by default, for every signal. The C library's `sigaction` would refuse the two
+/// that it keeps for itself, and its `posix_spawn` makes children ignore them.
+pub(crate) fn reset_signal_actions() -> io::Result<()> {
+    const LAST: c_int = 64;
+    const SET_BYTES: usize = 8;
+    // struct sigaction of the kernel: handler, flags, restorer, mask.
+    let default = [0_u64; 4];
+    for signal in (1..=LAST).filter(|signal| ![libc::SIGKILL, libc::SIGSTOP].contains(signal)) {
+        let former = std::ptr::null_mut::<u64>();
+        // SAFETY: the kernel reads one structure, and no code of ours is named in it.
+        check(unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), former, SET_BYTES) })?;
+    }
+    Ok(())
+}
+
 /// `_LINUX_CAPABILITY_VERSION_3`: 64-bit sets in two halves.
 const CAPABILITY_VERSION_3: u32 = 0x2008_0522;
 

@@ -6,7 +6,7 @@ use std::fs;
 use std::io;
 use std::path::PathBuf;
 
-use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, sigaction, sigprocmask};
+use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Gid, Uid};
 
@@ -207,15 +207,11 @@ fn c_strings(texts: &[String]) -> Result<Vec<CString>, StartError> {
         .map_err(|_| StartError::new(StartErrorKind::Internal, "NUL in an argument or environment variable"))
 }
 
-/// Gives the program the signal handling a program expects: the shim blocks what it reads from a descriptor, and
-/// Rust ignores SIGPIPE.
-pub(super) fn reset_signals() -> nix::Result<()> {
-    let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
-    for signal in [Signal::SIGPIPE, Signal::SIGHUP] {
-        // SAFETY: the default handler runs no code of ours.
-        unsafe { sigaction(signal, &default) }?;
-    }
-    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)
+/// Gives the program the signal handling a program expects: the shim blocks what it reads from a descriptor, Rust
+/// ignores SIGPIPE, and whoever started berth in the background has perhaps made it ignore SIGINT and SIGQUIT.
+pub(super) fn reset_signals() -> io::Result<()> {
+    sys::reset_signal_actions()?;
+    Ok(sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)?)
 }
 
 fn rlimit_number(name: &str) -> Option<libc::__rlimit_resource_t> {

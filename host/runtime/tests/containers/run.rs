@@ -39,6 +39,17 @@ fn the_first_process_is_pid_1_and_sees_nobody_else() {
 }
 
 #[test]
+fn signals_are_handled_as_programs_expect_whatever_berth_was_started_with() {
+    use nix::sys::signal::{SigHandler, Signal, signal};
+    // As a shell does to what it starts in the background.
+    // SAFETY: no handler runs.
+    unsafe { signal(Signal::SIGQUIT, SigHandler::SigIgn) }.unwrap();
+    let node = Node::new();
+    let (_, log) = node.run(&node.container(&["/bin/grep", "-E", "^Sig(Blk|Ign):", "/proc/self/status"]));
+    assert_eq!(stdout_of(&log), "SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000");
+}
+
+#[test]
 fn what_cannot_start_says_why() {
     let node = Node::new();
     let pod = node.pod();
