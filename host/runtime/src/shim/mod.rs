@@ -227,11 +227,11 @@ impl Shim {
     /// When a start or an attached client will have taken too long.
     fn deadline(&self) -> Option<Instant> {
         let containers = self.containers.values().filter_map(|container| match &container.phase {
-            Phase::Starting(starting) => Some(starting.deadline),
+            Phase::Starting(starting) => starting.deadline(),
             Phase::Running(_) | Phase::Exited(_) => None,
         });
         let execs = self.execs.values().filter_map(|exec| match &exec.phase {
-            ExecPhase::Starting(starting) => Some(starting.deadline),
+            ExecPhase::Starting(starting) => starting.deadline(),
             ExecPhase::Running => None,
         });
         let outputs = self.containers.values().flat_map(|container| &container.outputs);
