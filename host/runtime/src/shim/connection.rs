@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::time::{Duration, Instant};
 
 use super::Shim;
 use crate::REPLY_MS_MAX;
@@ -16,6 +17,10 @@ const CONNECTIONS_MAX: usize = 1024;
 /// Most bytes of answers that wait for a client. The longest answer is a list of all containers with their
 /// environments; a client that has not read one before it asks for the next but one does not read at all.
 const OUTBOX_BYTES_MAX: usize = 2 * wire::MESSAGE_BYTES_MAX;
+
+/// How long a shim that has no descriptor left for another client lets it wait before it looks again. The containers'
+/// output waits as well.
+const OUT_OF_DESCRIPTORS_PAUSE: Duration = Duration::from_millis(20);
 
 /// A client and what it has sent so far.
 pub(super) struct Connection {
@@ -70,7 +75,15 @@ impl Connection {
 impl Shim {
     /// Takes all who wait.
     pub(super) fn accept(&mut self) {
-        while let Ok((socket, _)) = self.listener.accept() {
+        loop {
+            let socket = match self.listener.accept() {
+                Ok((socket, _)) => socket,
+                // They stay in line, and must not keep the processor busy until somebody leaves.
+                Err(error) if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) => {
+                    return std::thread::sleep(OUT_OF_DESCRIPTORS_PAUSE);
+                }
+                Err(_) => return,
+            };
             if self.connections.len() >= CONNECTIONS_MAX || socket.set_nonblocking(true).is_err() {
                 continue;
             }
@@ -131,8 +144,6 @@ impl Shim {
 /// Without a sandbox there is nothing to serve. Tells everybody why who asks within the time a client waits, and
 /// ends.
 pub(super) fn refuse_all(listener: &UnixListener, failure: &Failure) -> io::Result<()> {
-    use std::time::{Duration, Instant};
-
     use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
     let Failure::Sandbox(reason) = failure else { unreachable!("only a sandbox is refused") };
     // The last line of the log answers those who come later.
