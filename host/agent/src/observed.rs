@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::backoff::Backoff;
 use crate::clock::micros;
+use crate::converge::is_finished;
 use crate::pod::Pod;
 
 /// A pod's present state on this node.
@@ -248,14 +249,18 @@ impl Observed {
         ended: impl Fn(&Running) -> Termination,
     ) {
         self.sandbox = Part::Broken { retry_at: now };
-        for (name, record) in &mut self.containers {
+        for record in self.containers.values_mut() {
             if let Phase::Running(running) = &record.phase {
                 record.end(ended(running));
             }
-            if pod.is_init(name) && record.exited().is_some() {
-                record.again();
-            }
         }
+        // What has ended for good needs no other sandbox, and its init containers do not run again.
+        if is_finished(pod, self) {
+            return;
+        }
+        let is_over =
+            |(name, record): &(&String, &mut Record)| pod.is_init(name) && record.exited().is_some();
+        self.containers.iter_mut().filter(is_over).for_each(|(_, record)| record.again());
         self.initialized = false;
     }
 }

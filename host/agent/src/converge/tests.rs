@@ -181,6 +181,22 @@ fn a_failed_init_container_ends_a_pod_that_is_never_restarted() {
     assert_eq!(ops(&pod, &observed(&pod, Part::Ready, "i=exited:2 c=waiting"), T0), "remove-sandbox");
 }
 
+#[test]
+fn the_loss_of_its_sandbox_does_not_revive_a_pod_that_has_ended() {
+    let lost = |policy: &str, words: &str| {
+        let pod = pod(json!({
+            "restartPolicy": policy, "initContainers": [{ "name": "i" }], "containers": [{ "name": "c" }],
+        }));
+        let mut observed = observed(&pod, Part::Ready, words);
+        observed.lose_sandbox(&pod, T0, |_| termination(137));
+        observed.sandbox = Part::Ready;
+        ops(&pod, &observed, at(60))
+    };
+    assert_eq!(lost("Never", "i=exited:2 c=waiting"), "remove-sandbox");
+    assert_eq!(lost("Never", "i=exited:0 c=started"), "remove-sandbox");
+    assert_eq!(lost("OnFailure", "i=exited:0 c=started"), "start:i");
+}
+
 fn deleted(mut pod: Pod, grace_seconds: i64) -> Pod {
     pod.metadata.deletion_timestamp = Some(at(grace_seconds).rfc3339());
     pod
