@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -120,8 +121,13 @@ impl Agent {
         let mounts =
             crate::volumes::unmount(&layout.pods()).and_then(|()| crate::volumes::unmount(&layout.memory()));
         let mut result = pods.map_err(AgentError::from).and(network.map_err(AgentError::from));
+        // What is still mounted may be somebody's data: nothing is removed through it.
+        let removable = match &mounts {
+            Ok(()) => vec![layout.pods(), layout.memory(), layout.logs()],
+            Err(_) => vec![layout.logs()],
+        };
         result = result.and(mounts.map_err(AgentError::io("unmount below", layout.pods())));
-        for directory in [layout.pods(), layout.memory(), layout.logs()] {
+        for directory in removable {
             let removed = match fs::remove_dir_all(&directory) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
                 _ => Ok(()),
@@ -156,8 +162,13 @@ struct Machinery {
 /// Runtime, network and images, each in its own thread: a node is to be ready soon.
 fn open(config: &AgentConfig) -> Result<(Machinery, Recovered), AgentError> {
     let layout = Layout { data_dir: config.data_dir.clone() };
-    for directory in [layout.pods(), layout.logs(), layout.memory()] {
+    fs::create_dir_all(layout.logs()).map_err(AgentError::io("create", layout.logs()))?;
+    for directory in [layout.pods(), layout.memory()] {
         fs::create_dir_all(&directory).map_err(AgentError::io("create", &directory))?;
+        // What containers write, set-user-ID programs for example, is not for the machine's other users, wherever the
+        // data directory is (CVE-2021-41103).
+        fs::set_permissions(&directory, fs::Permissions::from_mode(0o700))
+            .map_err(AgentError::io("change", &directory))?;
     }
     mount_memory(&layout)?;
     let machine = Machine::look(&config.data_dir, config.node_ip);

@@ -172,13 +172,18 @@ fn mounts(inputs: &Inputs<'_>) -> Result<Vec<Mount>, String> {
 fn standard_mounts(inputs: &Inputs<'_>) -> Vec<Mount> {
     let termination = &inputs.container.termination_message_path;
     let termination = if termination.is_empty() { TERMINATION_PATH_DEFAULT } else { termination };
+    // A root file system that is only to be read includes what the node puts into it; last words must go somewhere.
+    let read_only = inputs.container.security_context.read_only_root_filesystem;
     [
-        ("/etc/hosts", inputs.etc.hosts.clone()),
-        ("/etc/hostname", inputs.etc.hostname.clone()),
-        ("/etc/resolv.conf", inputs.etc.resolv_conf.clone()),
-        (termination, inputs.paths.termination_log()),
+        ("/etc/hosts", inputs.etc.hosts.clone(), read_only),
+        ("/etc/hostname", inputs.etc.hostname.clone(), read_only),
+        ("/etc/resolv.conf", inputs.etc.resolv_conf.clone(), read_only),
+        (termination, inputs.paths.termination_log(), false),
     ]
-    .map(|(destination, path)| bind(Path::new("/").join(destination), path, None))
+    .map(|(destination, path, read_only)| Mount {
+        read_only,
+        ..bind(Path::new("/").join(destination), path, None)
+    })
     .into()
 }
 
@@ -206,8 +211,11 @@ fn volume_mount(inputs: &Inputs<'_>, mount: &VolumeMount) -> Result<Mount, Strin
         "Bidirectional" => Propagation::Bidirectional,
         _ => Propagation::Private,
     };
+    // Whatever the mount says, as under the kubelet: the node works in there as root, and must find its own links.
+    let of_node = inputs.pod.spec.volumes.iter().any(|v| v.name == mount.name && v.is_written_by_node());
+    let read_only = mount.read_only || of_node;
     let destination = Path::new("/").join(&mount.mount_path);
-    Ok(Mount { read_only: mount.read_only, propagation, ..bind(destination, directory.clone(), sub_path) })
+    Ok(Mount { read_only, propagation, ..bind(destination, directory.clone(), sub_path) })
 }
 
 /// A path with a reference that leads nowhere would be somebody else's path.
@@ -226,14 +234,27 @@ fn expand_all(expression: &str, variables: &Variables) -> Result<String, String>
 
 /// The number of the signal that tells a container to end: the pod's, the image's, or SIGTERM.
 pub(crate) fn stop_signal(container: &Container, image_signal: &str) -> i32 {
-    let named = |name: &str| {
-        let full = if name.starts_with("SIG") { name.to_owned() } else { format!("SIG{name}") };
-        name.parse::<i32>()
-            .ok()
-            .or_else(|| full.parse::<nix::sys::signal::Signal>().ok().map(|signal| signal as i32))
+    let own = signal_number(&container.lifecycle.stop_signal);
+    own.or_else(|| signal_number(image_signal)).unwrap_or(nix::libc::SIGTERM)
+}
+
+/// The number of `SIGINT`, `INT`, `2` or `SIGRTMIN+3` (which systemd wants); `None` for what is no signal.
+fn signal_number(name: &str) -> Option<i32> {
+    /// The real-time signals, as C libraries number them.
+    const REALTIME: (i32, i32) = (34, 64);
+    let name = name.to_ascii_uppercase();
+    let short = name.strip_prefix("SIG").unwrap_or(&name);
+    let offset = |text: &str| if text.is_empty() { Some(0) } else { text.parse::<i32>().ok() };
+    let (number, least) = if let Some(rest) = short.strip_prefix("RTMIN") {
+        (REALTIME.0.checked_add(offset(rest)?)?, REALTIME.0)
+    } else if let Some(rest) = short.strip_prefix("RTMAX") {
+        (REALTIME.1.checked_add(offset(rest)?)?, REALTIME.0)
+    } else if let Ok(number) = short.parse::<i32>() {
+        (number, 1)
+    } else {
+        (format!("SIG{short}").parse::<nix::sys::signal::Signal>().ok()? as i32, 1)
     };
-    let own = Some(container.lifecycle.stop_signal.as_str()).filter(|name| !name.is_empty()).and_then(named);
-    own.or_else(|| named(image_signal)).unwrap_or(nix::libc::SIGTERM)
+    (least..=REALTIME.1).contains(&number).then_some(number)
 }
 
 #[cfg(test)]
@@ -244,7 +265,8 @@ mod tests {
 
     fn check(container: Value, image: ImageConfig) -> Result<ContainerSpec, String> {
         let pod = Pod::from_value(json!({ "metadata": { "name": "p", "uid": "u" },
-            "spec": { "securityContext": { "runAsUser": 7, "fsGroup": 9 }, "containers": [container] } }))
+            "spec": { "securityContext": { "runAsUser": 7, "fsGroup": 9 }, "containers": [container],
+                "volumes": [{ "name": "v", "emptyDir": {} }, { "name": "f", "configMap": { "name": "m" } }] } }))
         .unwrap();
         let digest = berth_image::Digest::of(b"x");
         let image = Image {
@@ -263,7 +285,7 @@ mod tests {
             image: &image,
             variables: &Variables::default(),
             hostname: "p",
-            directories: &[("v".to_owned(), PathBuf::from("/d/v"))].into(),
+            directories: &["v", "f"].map(|name| (name.to_owned(), Path::new("/d").join(name))).into(),
             etc: &EtcFiles::of(Path::new("/d")),
             paths: &ContainerPaths { directory: "/d/c".into(), log: "/l/2.log".into() },
             machine_memory_bytes: 1 << 30,
@@ -308,6 +330,18 @@ mod tests {
     }
 
     #[test]
+    fn what_the_node_writes_is_read_only_for_containers() {
+        let mounts = json!([{ "name": "v", "mountPath": "/v" }, { "name": "f", "mountPath": "/f" }]);
+        let spec =
+            check(json!({ "name": "c", "command": ["x"], "volumeMounts": mounts }), ImageConfig::default())
+                .unwrap();
+        let is_read_only = |path: &str| {
+            spec.mounts.iter().find(|mount| mount.destination == Path::new(path)).unwrap().read_only
+        };
+        assert!(is_read_only("/f") && !is_read_only("/v"));
+    }
+
+    #[test]
     fn the_pods_security_context_is_the_containers_default() {
         let spec = check(json!({ "name": "c", "command": ["x"] }), ImageConfig::default()).unwrap();
         assert_eq!((spec.user.uid, spec.user.additional_gids), (Some(7), vec![9]));
@@ -332,5 +366,10 @@ mod tests {
         assert_eq!(stop_signal(&container(""), "SIGQUIT"), 3);
         assert_eq!(stop_signal(&container("SIGUSR1"), "3"), 10);
         assert_eq!(stop_signal(&container(""), "INT"), 2);
+        assert_eq!(stop_signal(&container(""), "SIGRTMIN+3"), 37);
+        assert_eq!(stop_signal(&container("SIGRTMAX-14"), ""), 50);
+        for none in ["0", "-1", "65", "SIGRTMAX+1", "SIGRTMIN-1", "SIGNONE", "RTMIN+x"] {
+            assert_eq!(stop_signal(&container(""), none), 15, "{none}");
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! What to do next for a pod. Pure: the shell ([`crate::worker`]) carries out what this decides, and calls it again
 //! whenever something has happened or the time it named has come.
 
-mod end;
+pub(crate) mod end;
 #[cfg(test)]
 mod tests;
 

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io;
 use std::net::IpAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::pod::{DnsOption, Pod};
@@ -32,10 +33,17 @@ impl EtcFiles {
         } else {
             String::new()
         };
-        fs::write(&self.hosts, hosts(pod, pod_ip, &node_hosts))?;
-        fs::write(&self.hostname, format!("{}\n", hostname(pod)))?;
-        let (text, notices) = resolv_conf(pod, &node_resolv_conf());
-        fs::write(&self.resolv_conf, text)?;
+        let (resolv_conf, notices) = resolv_conf(pod, &node_resolv_conf());
+        let texts = [
+            (&self.hosts, hosts(pod, pod_ip, &node_hosts)),
+            (&self.hostname, format!("{}\n", hostname(pod))),
+            (&self.resolv_conf, resolv_conf),
+        ];
+        for (path, text) in texts {
+            fs::write(path, text)?;
+            // For every user of a container, whatever the node's umask.
+            fs::set_permissions(path, fs::Permissions::from_mode(0o644))?;
+        }
         Ok(notices)
     }
 }

@@ -63,7 +63,32 @@ fn subscript(path: &str) -> Option<(&str, &str)> {
 
 /// A map as a file: `key="value"` lines, sorted, values quoted as Go does.
 fn lines(map: &BTreeMap<String, String>) -> String {
-    map.iter().map(|(key, value)| format!("{key}={value:?}")).collect::<Vec<_>>().join("\n")
+    map.iter().map(|(key, value)| format!("{key}={}", quoted(value))).collect::<Vec<_>>().join("\n")
+}
+
+/// As Go's `strconv.Quote`, which programs that read these files expect.
+fn quoted(text: &str) -> String {
+    let mut out = String::from("\"");
+    for character in text.chars() {
+        // Writing to a string cannot fail.
+        match character {
+            '"' | '\\' => out.extend(['\\', character]),
+            '\u{7}' => out.push_str("\\a"),
+            '\u{8}' => out.push_str("\\b"),
+            '\t' => out.push_str("\\t"),
+            '\n' => out.push_str("\\n"),
+            '\u{b}' => out.push_str("\\v"),
+            '\u{c}' => out.push_str("\\f"),
+            '\r' => out.push_str("\\r"),
+            '\0'..' ' | '\u{7f}' => _ = write!(out, "\\x{:02x}", u32::from(character)),
+            _ if character.is_control() || (character.is_whitespace() && character != ' ') => {
+                _ = write!(out, "\\u{:04x}", u32::from(character));
+            }
+            _ => out.push(character),
+        }
+    }
+    out.push('"');
+    out
 }
 
 /// The value of a resource of a container, divided and rounded up as the kubelet does.
@@ -170,6 +195,12 @@ mod tests {
         ] {
             assert_eq!(expand(text, value_of), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn maps_are_quoted_as_go_does() {
+        let text = "a \"b\" c:\\d\n\t\u{1}\u{7f}\u{85}\u{2028}é🦀";
+        assert_eq!(quoted(text), r#""a \"b\" c:\\d\n\t\x01\x7f\u0085\u2028é🦀""#);
     }
 
     #[test]

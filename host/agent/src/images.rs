@@ -105,7 +105,7 @@ impl Images {
             return Ok(found);
         }
         let _permit = self.pulls.acquire().await;
-        let credentials = credentials_for(credentials, reference.registry());
+        let credentials = credentials_for(credentials, &reference);
         let image = self.store.pull(&reference, credentials.as_ref(), &self.options).await.map_err(failed)?;
         self.used().insert(image.digest, clock::now());
         self.remember(&reference, &image);
@@ -222,31 +222,66 @@ fn invalid(name: &str, error: &ImageError) -> ImageFailure {
     }
 }
 
-/// The credentials that the first fitting pull secret has for a registry.
-fn credentials_for(secrets: &[Value], registry: &str) -> Option<Credentials> {
-    secrets.iter().find_map(|secret| from_secret(secret, registry))
+/// The credentials that the pull secrets have for a reference: of the fitting entries the one that says most about the
+/// repository, as the kubelet chooses.
+fn credentials_for(secrets: &[Value], reference: &Reference) -> Option<Credentials> {
+    let known = secrets.iter().flat_map(entries).collect::<Vec<_>>();
+    let fitting =
+        known.iter().filter_map(|(server, entry)| Some((fit(server, reference)?, credentials(entry)?)));
+    // Of several the first.
+    fitting.rev().max_by_key(|(path_bytes, _)| *path_bytes).map(|(_, credentials)| credentials)
 }
 
-fn from_secret(secret: &Value, registry: &str) -> Option<Credentials> {
-    let decode = |text: &str| base64::engine::general_purpose::STANDARD.decode(text).ok();
-    let config = secret["data"][".dockerconfigjson"].as_str().and_then(decode)?;
-    let config: Value = serde_json::from_slice(&config).ok()?;
-    let (_, entry) = config["auths"].as_object()?.iter().find(|(server, _)| is_for(server, registry))?;
+/// Servers and what a secret says of each: a `config.json` of Docker's, or the older form without anything around it.
+fn entries(secret: &Value) -> Vec<(String, Value)> {
+    let read = |key: &str| -> Option<Value> {
+        let bytes = base64::engine::general_purpose::STANDARD.decode(secret["data"][key].as_str()?).ok()?;
+        serde_json::from_slice(&bytes).ok()
+    };
+    let auths = match (read(".dockerconfigjson"), read(".dockercfg")) {
+        (Some(mut config), _) => config["auths"].take(),
+        (None, auths) => auths.unwrap_or_default(),
+    };
+    let Value::Object(auths) = auths else { return Vec::new() };
+    auths.into_iter().collect()
+}
+
+fn credentials(entry: &Value) -> Option<Credentials> {
     let text = |key: &str| entry[key].as_str().filter(|text| !text.is_empty()).map(str::to_owned);
     if let (Some(username), Some(password)) = (text("username"), text("password")) {
         return Some(Credentials::Basic { username, password });
     }
-    let pair = String::from_utf8(decode(entry["auth"].as_str()?)?).ok()?;
+    let pair = base64::engine::general_purpose::STANDARD.decode(entry["auth"].as_str()?).ok()?;
+    let pair = String::from_utf8(pair).ok()?;
     let (username, password) = pair.split_once(':')?;
     Some(Credentials::Basic { username: username.to_owned(), password: password.to_owned() })
 }
 
-/// Whether a key of `auths` means a registry; Docker Hub is written as it was in 2013.
-fn is_for(server: &str, registry: &str) -> bool {
-    let host = server.trim_start_matches("https://").trim_start_matches("http://");
-    let host = host.split('/').next().unwrap_or(host);
-    host == registry
-        || (registry == "docker.io" && (host == "index.docker.io" || host == "registry-1.docker.io"))
+/// Whether a key of `auths` means this image: a registry, perhaps with `*` in the parts of its name, and perhaps with
+/// the beginning of a repository's path. The length of that path, if it does.
+fn fit(server: &str, reference: &Reference) -> Option<usize> {
+    let server = server.trim_start_matches("https://").trim_start_matches("http://");
+    let (host, path) = server.split_once('/').unwrap_or((server, ""));
+    // Docker Hub is written as it was in 2013.
+    let host = if matches!(host, "index.docker.io" | "registry-1.docker.io") { "docker.io" } else { host };
+    let path = path.strip_prefix("v1").or_else(|| path.strip_prefix("v2")).unwrap_or(path).trim_matches('/');
+    let is_host = host.split('.').count() == reference.registry().split('.').count()
+        && host.split('.').zip(reference.registry().split('.')).all(|(pattern, part)| is_like(pattern, part));
+    let rest = reference.repository().strip_prefix(path)?;
+    let is_path = path.is_empty() || rest.is_empty() || rest.starts_with('/');
+    (is_host && is_path).then_some(path.len())
+}
+
+/// Whether a part of a name is as the pattern has it, in which `*` stands for anything.
+fn is_like(pattern: &str, part: &str) -> bool {
+    let mut pieces = pattern.split('*');
+    let Some(mut rest) = part.strip_prefix(pieces.next().unwrap_or_default()) else { return false };
+    let Some(last) = pieces.next_back() else { return rest.is_empty() };
+    for piece in pieces {
+        let Some((_, after)) = rest.split_once(piece) else { return false };
+        rest = after;
+    }
+    rest.ends_with(last)
 }
 
 #[cfg(test)]
@@ -255,19 +290,48 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn pull_secrets_are_matched_by_registry() {
+    fn pull_secrets_are_matched_by_registry_and_path() {
         let encode = |text: &str| base64::engine::general_purpose::STANDARD.encode(text);
         let auths = json!({ "auths": {
             "https://index.docker.io/v1/": { "auth": encode("hub:h") },
             "registry.example.com:5000": { "username": "u", "password": "p" },
+            "git.example.com": { "auth": encode("all:g") },
+            "git.example.com/team/app": { "auth": encode("app:g") },
+            "git.example.com/team": { "auth": encode("team:g") },
+            "*.cloud.example.com": { "auth": encode("any:c") },
         } });
-        let secrets = [json!({ "data": { ".dockerconfigjson": encode(&auths.to_string()) } })];
-        let of = |registry: &str| match credentials_for(&secrets, registry) {
+        let old = json!({ "old.example.com": { "auth": encode("old:o") } });
+        let secrets = [
+            json!({ "data": { ".dockerconfigjson": encode(&auths.to_string()) } }),
+            json!({ "data": { ".dockercfg": encode(&old.to_string()) } }),
+            json!({ "data": { ".dockerconfigjson": encode("nonsense") } }),
+        ];
+        let of = |image: &str| match credentials_for(&secrets, &image.parse().unwrap()) {
             Some(Credentials::Basic { username, password }) => format!("{username}:{password}"),
             _ => "none".to_owned(),
         };
-        assert_eq!(of("docker.io"), "hub:h");
-        assert_eq!(of("registry.example.com:5000"), "u:p");
-        assert_eq!(of("other.example.com"), "none");
+        for (image, expected) in [
+            ("nginx", "hub:h"),
+            ("registry.example.com:5000/x", "u:p"),
+            ("git.example.com/team/app:1", "app:g"),
+            ("git.example.com/team/app/part", "app:g"),
+            ("git.example.com/team/apple", "team:g"),
+            ("git.example.com/other", "all:g"),
+            ("eu.cloud.example.com/x", "any:c"),
+            ("a.eu.cloud.example.com/x", "none"),
+            ("old.example.com/x", "old:o"),
+            ("other.example.com/x", "none"),
+        ] {
+            assert_eq!(of(image), expected, "{image}");
+        }
+        for (pattern, part, expected) in [
+            ("a*b*c", "a-b-c", true),
+            ("a*b*c", "ac", false),
+            ("*", "", true),
+            ("a*a", "a", false),
+            ("a", "ab", false),
+        ] {
+            assert_eq!(is_like(pattern, part), expected, "{pattern} {part}");
+        }
     }
 }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::backoff::Backoff;
 use crate::clock::micros;
+use crate::converge::is_finished;
 use crate::pod::Pod;
 
 /// A pod's present state on this node.
@@ -161,7 +162,7 @@ pub(crate) struct Unhealthy {
 pub(crate) struct Stop {
     /// When it was told.
     pub(crate) begun_at: Timestamp,
-    /// When it is killed.
+    /// When it is killed; once it has been, when it is killed again.
     pub(crate) kill_at: Timestamp,
     pub(crate) stage: StopStage,
 }
@@ -174,6 +175,8 @@ pub(crate) enum StopStage {
     Due,
     /// It has its stop signal.
     Signalled,
+    /// It has its stop signal, and a moment although its time is over: its hook has taken all of it.
+    Overdue,
     /// It has SIGKILL.
     Killed,
 }
@@ -246,14 +249,18 @@ impl Observed {
         ended: impl Fn(&Running) -> Termination,
     ) {
         self.sandbox = Part::Broken { retry_at: now };
-        for (name, record) in &mut self.containers {
+        for record in self.containers.values_mut() {
             if let Phase::Running(running) = &record.phase {
                 record.end(ended(running));
             }
-            if pod.is_init(name) && record.exited().is_some() {
-                record.again();
-            }
         }
+        // What has ended for good needs no other sandbox, and its init containers do not run again.
+        if is_finished(pod, self) {
+            return;
+        }
+        let is_over =
+            |(name, record): &(&String, &mut Record)| pod.is_init(name) && record.exited().is_some();
+        self.containers.iter_mut().filter(is_over).for_each(|(_, record)| record.again());
         self.initialized = false;
     }
 }

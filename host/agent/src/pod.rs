@@ -43,7 +43,6 @@ pub(crate) struct Metadata {
     pub(crate) labels: BTreeMap<String, String>,
     pub(crate) annotations: BTreeMap<String, String>,
     pub(crate) deletion_timestamp: Option<String>,
-    pub(crate) deletion_grace_period_seconds: Option<i64>,
     pub(crate) generation: Option<i64>,
 }
 
@@ -125,10 +124,6 @@ pub(crate) struct ReadinessGate {
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct Status {
     pub(crate) phase: String,
-    pub(crate) reason: String,
-    pub(crate) message: String,
-    #[serde(rename = "podIP")]
-    pub(crate) pod_ip: String,
     pub(crate) start_time: Option<String>,
     pub(crate) conditions: Vec<Condition>,
     pub(crate) init_container_statuses: Vec<ReportedContainer>,

@@ -7,8 +7,10 @@ mod unverified;
 
 use std::time::Duration;
 
+use berth_api::time::Timestamp;
 pub(crate) use check::{Warning, check};
 
+use crate::clock;
 use crate::pod::{Container, Probe};
 
 /// What a probe is for.
@@ -42,7 +44,7 @@ impl ProbeKind {
 /// How a probe is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Rhythm {
-    pub(crate) initial_delay: Duration,
+    initial_delay: Duration,
     pub(crate) period: Duration,
     pub(crate) timeout: Duration,
     successes_needed: u32,
@@ -60,6 +62,12 @@ impl Rhythm {
             successes_needed: probe.success_threshold.unwrap_or(1).max(1),
             failures_needed: probe.failure_threshold.unwrap_or(3).max(1),
         }
+    }
+
+    /// How long the first look has to wait. The initial delay counts from the container's start, not from when its
+    /// startup probe or its hook is done, nor from when berth was restarted.
+    pub(crate) fn delay(&self, started_at: Timestamp, now: Timestamp) -> Duration {
+        self.initial_delay.saturating_sub(clock::until(now, started_at))
     }
 }
 
@@ -86,6 +94,14 @@ impl Tally {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_initial_delay_counts_from_the_start() {
+        let rhythm = Rhythm::of(&Probe { initial_delay_seconds: 30, ..Probe::default() });
+        let at = Timestamp::from_seconds;
+        let delays = [100, 110, 130, 500].map(|now| rhythm.delay(at(100), at(now)).as_secs());
+        assert_eq!(delays, [30, 20, 0, 0]);
+    }
 
     #[test]
     fn verdicts_need_results_in_a_row() {

@@ -72,12 +72,15 @@ pub(crate) fn of_container(container: &Container) -> Resources {
 /// The pod's limits as a whole: the sum of its containers', where each of them has one.
 pub(crate) fn of_pod(pod: &Pod) -> Resources {
     let running = || pod.sidecars().chain(&pod.spec.containers);
-    let cpu_request: i64 =
-        running().filter_map(|c| c.resources.request("cpu")).map(Quantity::milli_value).sum();
-    let cpu_limits: Option<i64> =
-        running().map(|c| c.resources.limit("cpu").map(Quantity::milli_value)).sum();
-    let memory_limits: Option<i64> =
-        running().map(|c| c.resources.limit("memory").map(Quantity::value)).sum();
+    let cpu_request = running()
+        .filter_map(|c| c.resources.request("cpu"))
+        .map(Quantity::milli_value)
+        .fold(0, i64::saturating_add);
+    let sum = |limit: fn(&Container) -> Option<i64>| {
+        running().map(limit).try_fold(0_i64, |sum, limit| Some(sum.saturating_add(limit?)))
+    };
+    let cpu_limits = sum(|c| c.resources.limit("cpu").map(Quantity::milli_value));
+    let memory_limits = sum(|c| c.resources.limit("memory").map(Quantity::value));
     // An init container runs alone and may need more than all others together.
     let init = |limit: fn(&Container) -> Option<i64>| pod.spec.init_containers.iter().map(limit);
     let cpu_init: Option<Vec<i64>> = init(|c| c.resources.limit("cpu").map(Quantity::milli_value)).collect();
@@ -144,5 +147,13 @@ mod tests {
         assert_eq!(own.memory_limit_bytes, Some(256 << 20));
         let whole = of_pod(&pod);
         assert_eq!((whole.cpu_shares, whole.cpu_quota_us, whole.memory_limit_bytes), (Some(102), None, None));
+    }
+
+    #[test]
+    fn sums_of_absurd_limits_do_not_overflow() {
+        let absurd = json!({ "requests": { "cpu": "8E" }, "limits": { "cpu": "8E", "memory": "8E" } });
+        let whole = of_pod(&pod(&[absurd.clone(), absurd]));
+        assert_eq!(whole.memory_limit_bytes, u64::try_from(i64::MAX).ok());
+        assert_eq!(whole.cpu_shares, Some(262_144));
     }
 }

@@ -3,12 +3,11 @@
 mod atomic;
 mod empty_dir;
 mod host_path;
-mod ownership;
 mod payload;
 mod tokens;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use berth_api::time::Timestamp;
@@ -68,9 +67,8 @@ impl Volumes {
         let refresh_at = tokens.refresh_at();
         drop(tokens);
         let fs_group = round.pod.spec.security_context.fs_group;
-        let policy_on_mismatch = round.pod.spec.security_context.fs_group_change_policy == "OnRootMismatch";
         let done = tokio::task::spawn_blocking(move || {
-            work.into_iter().map(|(name, job)| job.run(&name, fs_group, policy_on_mismatch)).collect()
+            work.into_iter().map(|(name, job)| job.run(&name, fs_group)).collect()
         });
         let directories: Result<Directories, String> = done.await.map_err(|error| error.to_string())?;
         Ok(Made { directories: directories?, refresh_at })
@@ -122,21 +120,11 @@ enum Job {
 }
 
 impl Job {
-    fn run(
-        self,
-        name: &str,
-        fs_group: Option<u32>,
-        on_root_mismatch: bool,
-    ) -> Result<(String, PathBuf), String> {
+    fn run(self, name: &str, fs_group: Option<u32>) -> Result<(String, PathBuf), String> {
         let failed = |why: String| format!("MountVolume.SetUp failed for volume {name:?} : {why}");
-        let own = |directory: &Path| match fs_group {
-            Some(gid) => ownership::give(directory, gid, on_root_mismatch)
-                .map_err(|error| format!("cannot give {} to group {gid}: {error}", directory.display())),
-            None => Ok(()),
-        };
         let made = match self {
             Job::EmptyDir { directory, medium } => {
-                empty_dir::make(&directory, &medium).and_then(|()| own(&directory)).map(|()| directory)
+                empty_dir::make(&directory, &medium, fs_group).map(|()| directory)
             }
             Job::HostPath { path, kind } => host_path::check(&path, &kind).map(|()| path),
             Job::Files { directory, files } => atomic::write(&directory, &files, fs_group)

@@ -17,6 +17,7 @@ use crate::manifest::{
 use crate::safe_dir;
 use crate::staging::Staging;
 use crate::store::{key, size_bytes};
+use crate::unpack::Budget;
 use crate::{Digest, ImageError, ImageStore, ImportedImage, Reference};
 
 /// The most entries of an archive: a few per layer and image.
@@ -183,10 +184,15 @@ fn digest_of(path: &Path) -> Result<Digest, ImageError> {
 fn stage(reader: impl Read, dir: &Path) -> Result<Files, ImageError> {
     let broken = |error: io::Error| ImageError::broken("", &error);
     let plain = decompress("image archive", reader)?;
-    let mut archive = tar::Archive::new(plain.take(ARCHIVE_BYTES_MAX));
+    let (budget, spender) = Budget::new(plain.take(ARCHIVE_BYTES_MAX));
+    let mut archive = tar::Archive::new(budget);
     let (mut files, mut links) = (BTreeMap::new(), BTreeMap::new());
     let mut bytes = 0;
-    for (number, entry) in archive.entries().map_err(broken)?.enumerate() {
+    let mut entries = archive.entries().map_err(broken)?;
+    for number in 0.. {
+        spender.headers();
+        let Some(entry) = entries.next() else { break };
+        spender.content();
         if number >= ENTRIES_MAX {
             return Err(ImageError::TooLarge {
                 what: "image archive".into(),

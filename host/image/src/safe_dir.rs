@@ -11,7 +11,7 @@ use std::rc::Rc;
 use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, openat, openat2};
-use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat, mkdirat};
+use nix::sys::stat::{FchmodatFlags, FileStat, Mode, SFlag, fchmodat, fstat, fstatat, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 /// Directories that archives do not mention but use.
@@ -73,7 +73,11 @@ impl SafeDir {
             let parent = self.open_dir(&so_far)?;
             so_far.push(component);
             match mkdirat(&parent, component.as_os_str(), IMPLIED_DIR_MODE) {
-                Ok(()) => _ = self.implied.insert(so_far.clone()),
+                Ok(()) => {
+                    // The mode given to mkdirat is cut by the umask. Nobody else writes here: it is the one just made.
+                    fchmodat(&parent, component.as_os_str(), IMPLIED_DIR_MODE, FchmodatFlags::FollowSymlink)?;
+                    self.implied.insert(so_far.clone());
+                }
                 Err(Errno::EEXIST) => {}
                 Err(error) => return Err(error),
             }

@@ -52,16 +52,16 @@ pub(crate) enum UnpackError {
 /// Unpacks `stream` into the empty directory `target`. Returns the directories that have no entry of their own, parents
 /// first: their owner and mode are a lower layer's business ([`inherit`]).
 pub(crate) fn unpack(stream: impl Read, target: &Path) -> Result<BTreeSet<PathBuf>, UnpackError> {
-    let left = Rc::new(Cell::new(HEADER_BYTES_MAX));
-    let mut archive = tar::Archive::new(Budget { inner: stream, left: Rc::clone(&left) });
+    let (budget, spender) = Budget::new(stream);
+    let mut archive = tar::Archive::new(budget);
     let dir = SafeDir::open(target).map_err(|error| UnpackError::Stream(error.into()))?;
     let mut unpacker = Unpacker { dir, bytes: 0, dir_times: Vec::new() };
     let mut entries = archive.entries().map_err(UnpackError::Stream)?;
     for count in 0.. {
-        left.set(HEADER_BYTES_MAX);
+        spender.headers();
         let Some(entry) = entries.next() else { break };
         let entry = entry.map_err(UnpackError::Stream)?;
-        left.set(u64::MAX);
+        spender.content();
         if count >= ENTRIES_MAX {
             return Err(UnpackError::TooLarge(format!("{ENTRIES_MAX} entries")));
         }
@@ -91,9 +91,31 @@ pub(crate) fn inherit(layer: &Path, dir: &Path, below: &[PathBuf]) -> Result<(),
 }
 
 /// A reader that refuses to go on once the budget for headers is used up.
-struct Budget<R> {
+pub(crate) struct Budget<R> {
     inner: R,
     left: Rc<Cell<u64>>,
+}
+
+/// The other end of a [`Budget`]: whoever reads an archive says what it reads.
+pub(crate) struct Spender(Rc<Cell<u64>>);
+
+impl<R> Budget<R> {
+    pub(crate) fn new(inner: R) -> (Budget<R>, Spender) {
+        let left = Rc::new(Cell::new(HEADER_BYTES_MAX));
+        (Budget { inner, left: Rc::clone(&left) }, Spender(left))
+    }
+}
+
+impl Spender {
+    /// An entry's headers come next.
+    pub(crate) fn headers(&self) {
+        self.0.set(HEADER_BYTES_MAX);
+    }
+
+    /// Its content comes next.
+    pub(crate) fn content(&self) {
+        self.0.set(u64::MAX);
+    }
 }
 
 impl<R: Read> Read for Budget<R> {

@@ -172,6 +172,7 @@ fn broken_archives_each_say_what_is_wrong_and_leave_nothing() {
             docker(json!([{"Config": "../../etc/passwd", "Layers": []}])),
             "leads outside the archive",
         ),
+        ("memory bomb", Tar::new().long_name(8 << 20).build(), "an entry's headers are larger than"),
         ("link out", Tar::new().symlink("a", "../../etc/passwd").build(), "leads outside the archive"),
         ("entry out", Tar::new().file("../a", b"").build(), "leads outside the archive"),
         ("swapped layers", docker_archive(&["a"], &layers, &swapped), "is damaged: its digest is"),

@@ -139,13 +139,6 @@ fn directories_without_an_entry_keep_what_lower_layers_say() {
 
 #[test]
 fn hostile_entries_are_refused_by_name() {
-    let long_link = |size: u64| {
-        let mut header = Header::new_gnu();
-        header.as_old_mut().name[..13].copy_from_slice(b"././@LongLink");
-        header.set_entry_type(EntryType::GNULongName);
-        header.set_size(size);
-        header
-    };
     let cases: Vec<(&str, Vec<u8>, &str)> = vec![
         (
             "dots",
@@ -175,11 +168,7 @@ fn hostile_entries_are_refused_by_name() {
             Tar::new().entry(EntryType::new(b'Z'), "z", "", 0o644, b"").build(),
             "unsupported entry type",
         ),
-        (
-            "memory bomb",
-            Tar::new().raw(long_link(64 << 20), &vec![b'a'; 64 << 20]).build(),
-            "an entry's headers are larger than",
-        ),
+        ("memory bomb", Tar::new().long_name(64 << 20).build(), "an entry's headers are larger than"),
         ("ends early", Tar::new().file("a", &[1; 600]).build()[..700].to_vec(), "truncated"),
     ];
     for (kind, layer, expected) in cases {

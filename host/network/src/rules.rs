@@ -166,9 +166,8 @@ pub(crate) fn change_host_ports(
     let mut batch = Vec::new();
     for name in [MAP, MAP_AT] {
         let keys: Vec<_> = gone.keys().filter(|at| at.map() == name).map(|at| (at.key(), None)).collect();
-        if !keys.is_empty() {
-            batch.push(nft::elements(nft::DELSETELEM, &table, name, &keys));
-        }
+        let message = |part| nft::elements(nft::DELSETELEM, &table, name, part);
+        batch.extend(keys.chunks(MESSAGE_ELEMENTS_MAX).map(message));
     }
     batch.extend(add(&table, new));
     if batch.is_empty() { Ok(()) } else { nft::commit(socket, batch) }

@@ -80,6 +80,19 @@ fn pods_leave_through_the_node_and_host_ports_lead_in() {
 }
 
 #[test]
+fn a_pod_may_have_more_host_ports_than_one_message_holds() {
+    let fixture = Fixture::new("a213f", "10.213.15.0/24");
+    let network = fixture.open(1);
+    network.attach("pod-a").unwrap();
+    let port = |host_port| HostPort { protocol: Protocol::Tcp, address: None, host_port, pod_port: 80 };
+    let ports: Vec<_> = (40_000..44_000).map(port).collect();
+    network.set_host_ports("pod-a", &ports).unwrap();
+    network.detach("pod-a").unwrap();
+    network.attach("pod-b").unwrap();
+    network.set_host_ports("pod-b", &ports).unwrap();
+}
+
+#[test]
 fn a_host_port_of_one_address_is_no_other_addresss() {
     let fixture = Fixture::new("a213d", "10.213.13.0/24");
     let network = fixture.open(1);

@@ -163,7 +163,7 @@ pub fn docker_default() -> BTreeSet<Capability> {
 }
 
 /// The capabilities a container gets: the default set, plus `add`, minus `drop`; `ALL` stands for every one, as in
-/// `securityContext.capabilities`. What is both added and dropped by name is kept, as the kubelet's runtimes do.
+/// `securityContext.capabilities`. What is both added and dropped by name is dropped, as by the kubelet's runtimes.
 pub fn adjusted(add: &[String], drop: &[String]) -> Result<BTreeSet<Capability>, UnknownCapability> {
     let is_all = |name: &String| name.eq_ignore_ascii_case("ALL");
     let mut set = docker_default();
@@ -173,11 +173,11 @@ pub fn adjusted(add: &[String], drop: &[String]) -> Result<BTreeSet<Capability>,
     if drop.iter().any(is_all) {
         set.clear();
     }
-    for name in drop.iter().filter(|name| !is_all(name)) {
-        set.remove(&name.parse()?);
-    }
     for name in add.iter().filter(|name| !is_all(name)) {
         set.insert(name.parse()?);
+    }
+    for name in drop.iter().filter(|name| !is_all(name)) {
+        set.remove(&name.parse()?);
     }
     Ok(set)
 }
@@ -249,5 +249,7 @@ mod tests {
         assert_eq!(names(&set), ["CAP_NET_BIND_SERVICE"]);
         let set = adjusted(&["ALL".into()], &["SYS_ADMIN".into()]).unwrap();
         assert_eq!(set.len(), 40);
+        let set = adjusted(&["NET_RAW".into(), "SYS_TIME".into()], &["NET_RAW".into()]).unwrap();
+        assert!(!set.contains(&Capability::named("NET_RAW")) && set.contains(&Capability::named("SYS_TIME")));
     }
 }

@@ -247,8 +247,8 @@ pub enum MountSource {
     Bind {
         /// Absolute path on the machine.
         path: PathBuf,
-        /// A path below it to mount instead (`subPath`); made as a directory when missing. Links that lead out of
-        /// `path` are refused.
+        /// A path below it to mount instead (`subPath`); made as a directory with the permissions of `path` when
+        /// missing. Links that lead out of `path` are refused.
         sub_path: Option<PathBuf>,
     },
     /// A new, empty file system in memory.

@@ -104,6 +104,46 @@ pub(crate) unsafe fn clone3(flags: c_int, cgroup: Option<BorrowedFd<'_>>) -> io:
     Ok(Forked::Parent { pid: result as i32, pidfd: unsafe { OwnedFd::from_raw_fd(pidfd) } })
 }
 
+/// How a child has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Death {
+    /// Which child.
+    pub(crate) pid: i32,
+    /// The exit code, or 128 + signal, as a shell has them.
+    pub(crate) code: i32,
+    /// The signal that killed it.
+    pub(crate) signal: Option<i32>,
+}
+
+/// `waitid(2)`: a child that has ended and has not been collected, if there is one. (nix's function fails for one that
+/// was killed by a real-time signal.)
+pub(crate) fn dead_child() -> io::Result<Option<i32>> {
+    // SAFETY: all zeroes is a valid siginfo_t.
+    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+    // SAFETY: the kernel writes one siginfo_t.
+    let result = unsafe { libc::waitid(libc::P_ALL, 0, &raw mut info, flags) };
+    match check(c_long::from(result)) {
+        Err(error) if error.raw_os_error() == Some(libc::ECHILD) => Ok(None),
+        Err(error) => Err(error),
+        // SAFETY: waitid has filled in the form that has a pid; 0 stands for nobody.
+        Ok(_) => Ok(Some(unsafe { info.si_pid() }).filter(|pid| *pid > 0)),
+    }
+}
+
+/// `waitpid(2)`: collects a child (-1 for any) if it has ended. Fails with `ECHILD` when there is none.
+pub(crate) fn collect(pid: i32) -> io::Result<Option<Death>> {
+    let mut status: c_int = 0;
+    // SAFETY: the kernel writes one int.
+    let pid = check(c_long::from(unsafe { libc::waitpid(pid, &raw mut status, libc::WNOHANG) }))? as i32;
+    if pid == 0 {
+        return Ok(None);
+    }
+    let signal = libc::WIFSIGNALED(status).then(|| libc::WTERMSIG(status));
+    let code = signal.map_or_else(|| libc::WEXITSTATUS(status), |signal| 128 + signal);
+    Ok(Some(Death { pid, code, signal }))
+}
+
 /// `pidfd_send_signal(2)`.
 pub(crate) fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
     // SAFETY: no pointers but null.
@@ -284,6 +324,21 @@ pub(crate) fn prctl(option: c_int, argument: c_ulong) -> io::Result<c_int> {
     // SAFETY: the options used in this crate take no pointers.
     let result = unsafe { libc::prctl(option, argument, zero, zero, zero) };
     check(c_long::from(result)).map(|value| value as c_int)
+}
+
+/// `rt_sigaction(2)`: what the kernel does by default, for every signal. The C library's `sigaction` would refuse the two
+/// that it keeps for itself, and its `posix_spawn` makes children ignore them.
+pub(crate) fn reset_signal_actions() -> io::Result<()> {
+    const LAST: c_int = 64;
+    const SET_BYTES: usize = 8;
+    // struct sigaction of the kernel: handler, flags, restorer, mask.
+    let default = [0_u64; 4];
+    for signal in (1..=LAST).filter(|signal| ![libc::SIGKILL, libc::SIGSTOP].contains(signal)) {
+        let former = std::ptr::null_mut::<u64>();
+        // SAFETY: the kernel reads one structure, and no code of ours is named in it.
+        check(unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), former, SET_BYTES) })?;
+    }
+    Ok(())
 }
 
 /// `_LINUX_CAPABILITY_VERSION_3`: 64-bit sets in two halves.

@@ -147,28 +147,37 @@ pub(crate) fn take<T: DeserializeOwned>(buffer: &mut Vec<u8>) -> io::Result<Opti
     Ok(Some(message))
 }
 
-/// Sends one message with descriptors. On a socket that does not block, a message that does not fit at once is an
-/// error: the peer has not read for a long while, and the caller drops it.
+/// Sends one message with descriptors, waiting until the peer has taken it.
 pub(crate) fn send<T: Serialize>(
     socket: &UnixStream,
     message: &T,
     descriptors: &[BorrowedFd<'_>],
 ) -> io::Result<()> {
     let bytes = encode(message)?;
-    let raw: Vec<RawFd> = descriptors.iter().map(|fd| fd.as_raw_fd()).collect();
-    let rights = [ControlMessage::ScmRights(&raw)];
-    let mut sent = 0;
+    // The descriptors travel with the first byte.
+    let mut sent = send_some(socket, &bytes, descriptors)?;
     while sent < bytes.len() {
-        // The descriptors travel with the first byte.
-        let control = if sent == 0 && !raw.is_empty() { &rights[..] } else { &[] };
-        let part = [IoSlice::new(&bytes[sent..])];
-        match sendmsg::<()>(socket.as_raw_fd(), &part, control, MsgFlags::MSG_NOSIGNAL, None) {
-            Ok(count) => sent += count,
-            Err(nix::errno::Errno::EINTR) => {}
-            Err(error) => return Err(error.into()),
-        }
+        sent += send_some(socket, &bytes[sent..], &[])?;
     }
     Ok(())
+}
+
+/// Sends as much of `bytes` as the socket takes at once, and the descriptors with the first of them.
+pub(crate) fn send_some(
+    socket: &UnixStream,
+    bytes: &[u8],
+    descriptors: &[BorrowedFd<'_>],
+) -> io::Result<usize> {
+    let raw: Vec<RawFd> = descriptors.iter().map(|fd| fd.as_raw_fd()).collect();
+    let rights = [ControlMessage::ScmRights(&raw)];
+    let control = if raw.is_empty() { &[] } else { &rights[..] };
+    loop {
+        let part = [IoSlice::new(bytes)];
+        match sendmsg::<()>(socket.as_raw_fd(), &part, control, MsgFlags::MSG_NOSIGNAL, None) {
+            Err(nix::errno::Errno::EINTR) => {}
+            result => return Ok(result?),
+        }
+    }
 }
 
 /// Receives what is there, up to `limit` bytes, and the descriptors with it. Zero bytes mean the end.

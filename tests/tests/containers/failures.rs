@@ -65,8 +65,11 @@ fn a_container_that_keeps_failing_waits_longer_each_time() {
         holds(status["restartCount"].as_u64() >= Some(2), status)
     });
     assert_eq!(berth.kubectl(&["logs", "crash", "--previous"]).ok(), "about to fail\n");
-    let table = berth.kubectl(&["get", "pods"]).ok();
-    assert!(table.contains("CrashLoopBackOff") || table.contains("Error"), "{table}");
+    // Not while it is being started once more.
+    eventually("the table says so", SOON, || {
+        let table = berth.kubectl(&["get", "pods"]).ok();
+        holds(table.contains("CrashLoopBackOff") || table.contains("Error"), table)
+    });
     contains(
         &berth.kubectl(&["describe", "pod", "crash"]).ok(),
         &["Last State:     Terminated", "Exit Code:    7", "Restart Count:"],

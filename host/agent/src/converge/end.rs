@@ -1,6 +1,7 @@
 //! Ending a container, and ending a pod.
 
 use berth_api::time::Timestamp;
+use berth_image::Reference;
 
 use super::{Op, Plan, is_finished, kill_at};
 use crate::clock::plus_seconds;
@@ -84,6 +85,9 @@ fn stoppable<'a>(pod: &'a Pod, observed: &Observed) -> Vec<&'a Container> {
 fn stop(plan: &mut Plan, container: &Container, record: &Record, deadline: Timestamp, now: Timestamp) {
     let Some(running) = record.running() else { return };
     match running.stop {
+        Some(stop @ Stop { stage: StopStage::Overdue | StopStage::Killed, .. }) => {
+            progress(plan, container, stop, now);
+        }
         Some(stop) => {
             // The deadline may have come nearer since: deleted again with less grace.
             let kill_at = stop.kill_at.min(kill_at(deadline, stop.begun_at));
@@ -96,7 +100,8 @@ fn stop(plan: &mut Plan, container: &Container, record: &Record, deadline: Times
     }
 }
 
-/// Kills a container that a probe or hook has condemned, and goes on with one that is ending.
+/// Kills a container that a probe or hook has condemned, or that runs another image than the pod says by now, and goes
+/// on with one that is ending.
 pub(super) fn stop_unhealthy(
     plan: &mut Plan,
     pod: &Pod,
@@ -112,8 +117,20 @@ pub(super) fn stop_unhealthy(
             let kill_at = kill_at(plus_seconds(now, grace), now);
             plan.ops.push(begin(container, kill_at, Some(unhealthy.message.clone()), now));
         }
+        (None, None) if is_of_another_image(container, record) => {
+            let kill_at = kill_at(plus_seconds(now, pod.grace_seconds()), now);
+            let why = format!("Container {} definition changed, will be restarted", container.name);
+            plan.ops.push(begin(container, kill_at, Some(why), now));
+        }
         (None, None) => {}
     }
+}
+
+/// Whether the pod's image was changed since the container was made: the one field of a container that may change.
+fn is_of_another_image(container: &Container, record: &Record) -> bool {
+    let wanted = container.image.parse::<Reference>().map(|reference| reference.to_string());
+    // After the loss of all records it is not known what the container was made from.
+    !record.image_ref.is_empty() && wanted.is_ok_and(|wanted| wanted != record.image_ref)
 }
 
 fn begin(container: &Container, kill_at: Timestamp, why: Option<String>, now: Timestamp) -> Op {
@@ -123,12 +140,32 @@ fn begin(container: &Container, kill_at: Timestamp, why: Option<String>, now: Ti
 
 fn progress(plan: &mut Plan, container: &Container, stop: Stop, now: Timestamp) {
     let container = container.name.clone();
+    let is_over = plan.due(stop.kill_at, now);
     match stop.stage {
-        StopStage::Killed => {}
-        _ if plan.due(stop.kill_at, now) => plan.ops.push(Op::Kill { container }),
         StopStage::Due => plan.ops.push(Op::Signal { container }),
-        StopStage::Hook | StopStage::Signalled => {}
+        StopStage::Hook if is_over => plan.ops.push(Op::Signal { container }),
+        StopStage::Signalled | StopStage::Overdue | StopStage::Killed if is_over => {
+            plan.ops.push(Op::Kill { container });
+        }
+        StopStage::Hook | StopStage::Signalled | StopStage::Overdue | StopStage::Killed => {}
     }
+}
+
+/// What becomes of a container's end when it is given its signal.
+pub(crate) fn signalled(stop: Stop, now: Timestamp) -> Stop {
+    /// What a container has left when its hook has taken all of its time, in seconds: the kubelet's figure.
+    const OVERDUE_SECONDS: i64 = 2;
+    if stop.kill_at > now {
+        return Stop { stage: StopStage::Signalled, ..stop };
+    }
+    Stop { stage: StopStage::Overdue, kill_at: plus_seconds(now, OVERDUE_SECONDS), ..stop }
+}
+
+/// What becomes of it when it is killed.
+pub(crate) fn killed(stop: Stop, now: Timestamp) -> Stop {
+    /// When a container that is still there is killed again, in seconds: its shim may not have heard.
+    const AGAIN_SECONDS: i64 = 10;
+    Stop { stage: StopStage::Killed, kill_at: plus_seconds(now, AGAIN_SECONDS), ..stop }
 }
 
 fn clear(plan: &mut Plan, observed: &Observed, now: Timestamp) {

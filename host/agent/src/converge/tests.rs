@@ -91,6 +91,16 @@ fn everything_a_new_pod_needs_is_begun_at_once() {
 }
 
 #[test]
+fn a_container_of_another_image_is_ended() {
+    let pod = |image: &str| pod(json!({ "containers": [{ "name": "a", "image": image }] }));
+    let mut runs = observed(&pod("web:1"), Part::Ready, "a=started");
+    assert_eq!(ops(&pod("web:2"), &runs, T0), "", "what it was made from is not known");
+    runs.containers.get_mut("a").unwrap().image_ref = "docker.io/library/web:1".to_owned();
+    assert_eq!(ops(&pod("web:1"), &runs, T0), "");
+    assert_eq!(ops(&pod("web:2"), &runs, T0), "stop:a@30");
+}
+
+#[test]
 fn nothing_is_started_before_its_parts_are_there() {
     let pod = two();
     assert_eq!(ops(&pod, &observed(&pod, Part::Making, "a=waiting b=waiting"), T0), "");
@@ -171,6 +181,22 @@ fn a_failed_init_container_ends_a_pod_that_is_never_restarted() {
     assert_eq!(ops(&pod, &observed(&pod, Part::Ready, "i=exited:2 c=waiting"), T0), "remove-sandbox");
 }
 
+#[test]
+fn the_loss_of_its_sandbox_does_not_revive_a_pod_that_has_ended() {
+    let lost = |policy: &str, words: &str| {
+        let pod = pod(json!({
+            "restartPolicy": policy, "initContainers": [{ "name": "i" }], "containers": [{ "name": "c" }],
+        }));
+        let mut observed = observed(&pod, Part::Ready, words);
+        observed.lose_sandbox(&pod, T0, |_| termination(137));
+        observed.sandbox = Part::Ready;
+        ops(&pod, &observed, at(60))
+    };
+    assert_eq!(lost("Never", "i=exited:2 c=waiting"), "remove-sandbox");
+    assert_eq!(lost("Never", "i=exited:0 c=started"), "remove-sandbox");
+    assert_eq!(lost("OnFailure", "i=exited:0 c=started"), "start:i");
+}
+
 fn deleted(mut pod: Pod, grace_seconds: i64) -> Pod {
     pod.metadata.deletion_timestamp = Some(at(grace_seconds).rfc3339());
     pod
@@ -185,9 +211,6 @@ fn deletion_stops_containers_then_removes_sandbox_remains_and_object() {
     let Phase::Running(running) = &mut record.phase else { panic!() };
     running.stop = Some(Stop { begun_at: T0, kill_at: at(30), stage: StopStage::Due });
     assert_eq!(ops(&pod, &observed, T0), "signal:a");
-    assert_eq!(ops(&pod, &observed, at(30)), "kill:a");
-    let sooner = deleted(two(), 5);
-    assert_eq!(ops(&sooner, &observed, at(5)), "kill:a", "deleted again with less grace");
     observed.containers.get_mut("a").unwrap().end(termination(143));
     assert_eq!(ops(&pod, &observed, at(2)), "remove-sandbox");
     observed.sandbox = Part::Absent;
@@ -196,6 +219,27 @@ fn deletion_stops_containers_then_removes_sandbox_remains_and_object() {
     assert_eq!(ops(&pod, &observed, at(2)), "delete");
     observed.remains = Remains::Done;
     assert_eq!(ops(&pod, &observed, at(2)), "");
+}
+
+#[test]
+fn every_container_has_its_signal_before_it_is_killed_and_is_killed_until_it_is_gone() {
+    let (pod, sooner) = (deleted(two(), 30), deleted(two(), 5));
+    let of = |pod: &Pod, stop: Stop, now| {
+        let mut observed = observed(pod, Part::Ready, "a=started b=exited:0");
+        let Phase::Running(running) = &mut observed.containers.get_mut("a").unwrap().phase else { panic!() };
+        running.stop = Some(stop);
+        ops(pod, &observed, now)
+    };
+    let stop = Stop { begun_at: T0, kill_at: at(30), stage: StopStage::Hook };
+    assert_eq!((of(&pod, stop, at(29)).as_str(), of(&pod, stop, at(30)).as_str()), ("", "signal:a"));
+    let signalled = end::signalled(stop, at(3));
+    assert_eq!((of(&pod, signalled, at(29)).as_str(), of(&pod, signalled, at(30)).as_str()), ("", "kill:a"));
+    assert_eq!(of(&sooner, signalled, at(5)), "kill:a", "deleted again with less grace");
+    let overdue = end::signalled(stop, at(30));
+    assert_eq!((of(&pod, overdue, at(31)).as_str(), of(&pod, overdue, at(32)).as_str()), ("", "kill:a"));
+    assert_eq!(of(&sooner, overdue, at(31)), "", "its moment is its own");
+    let killed = end::killed(overdue, at(32));
+    assert_eq!((of(&pod, killed, at(41)).as_str(), of(&pod, killed, at(42)).as_str()), ("", "kill:a"));
 }
 
 #[test]

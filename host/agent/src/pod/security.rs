@@ -10,7 +10,6 @@ pub(crate) struct PodSecurity {
     pub(crate) run_as_non_root: Option<bool>,
     pub(crate) supplemental_groups: Vec<u32>,
     pub(crate) fs_group: Option<u32>,
-    pub(crate) fs_group_change_policy: String,
     pub(crate) sysctls: Vec<Sysctl>,
     pub(crate) seccomp_profile: Option<SeccompProfile>,
 }

@@ -24,6 +24,16 @@ pub(crate) struct Volume {
     pub(crate) other: BTreeMap<String, Value>,
 }
 
+impl Volume {
+    /// Whether the node writes its files, and keeps them up to date while containers run.
+    pub(crate) fn is_written_by_node(&self) -> bool {
+        self.config_map.is_some()
+            || self.secret.is_some()
+            || self.downward_api.is_some()
+            || self.projected.is_some()
+    }
+}
+
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct EmptyDir {

@@ -9,8 +9,9 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, chown, symlink};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use super::payload::{File, Files};
 use crate::clock;
@@ -22,7 +23,7 @@ const DATA_NEW: &str = "..data_tmp";
 pub(super) fn write(directory: &Path, files: &Files, gid: Option<u32>) -> io::Result<()> {
     fs::create_dir_all(directory)?;
     fs::set_permissions(directory, fs::Permissions::from_mode(0o755))?;
-    let before = fs::read_link(directory.join(DATA)).ok();
+    let before = present(directory);
     if before.as_ref().is_some_and(|before| is_same(&directory.join(before), files)) {
         return Ok(());
     }
@@ -45,11 +46,22 @@ pub(super) fn write(directory: &Path, files: &Files, gid: Option<u32>) -> io::Re
     }
 }
 
+/// The directory that is in use, if the link to it is one that is made here. It lies next to the link; what leads
+/// anywhere else was made by a container, and must not be followed: the directory is removed in the end
+/// (CVE-2017-1002102).
+fn present(directory: &Path) -> Option<PathBuf> {
+    let target = fs::read_link(directory.join(DATA)).ok()?;
+    let mut parts = target.components();
+    let is_next_to_it = match (parts.next(), parts.next()) {
+        (Some(Component::Normal(name)), None) => name.as_bytes().starts_with(b".."),
+        _ => false,
+    };
+    is_next_to_it.then_some(target)
+}
+
 fn write_file(root: &Path, path: &str, file: &File, gid: Option<u32>) -> io::Result<()> {
     let target = root.join(path);
-    if let Some(parent) = target.parent() {
-        fs::create_dir_all(parent)?;
-    }
+    make_directories(root, Path::new(path).parent().unwrap_or(Path::new("")))?;
     // A group that the pod asks for must be able to read what the owner can.
     let mode = if gid.is_some() { file.mode | 0o040 } else { file.mode };
     let mut handle = fs::File::options().write(true).create_new(true).mode(mode).open(&target)?;
@@ -60,6 +72,20 @@ fn write_file(root: &Path, path: &str, file: &File, gid: Option<u32>) -> io::Res
         Some(gid) => chown(&target, None, Some(gid)),
         None => Ok(()),
     }
+}
+
+/// Makes the directories of a path below `root`, for everybody to look into, whatever the umask.
+fn make_directories(root: &Path, path: &Path) -> io::Result<()> {
+    let mut directory = root.to_owned();
+    for part in path {
+        directory.push(part);
+        match fs::create_dir(&directory) {
+            Ok(()) => fs::set_permissions(&directory, fs::Permissions::from_mode(0o755))?,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 /// Links the first part of every path, and removes links to what is gone.
@@ -146,5 +172,21 @@ mod tests {
             .collect();
         left.sort();
         assert_eq!(left.len(), 3, "one directory, ..data and a: {left:?}");
+    }
+
+    #[test]
+    fn a_link_of_somebody_elses_making_is_not_followed() {
+        let base = tempfile::tempdir().unwrap();
+        let (volume, elsewhere) = (base.path().join("volume"), base.path().join("elsewhere"));
+        fs::create_dir(&elsewhere).unwrap();
+        fs::write(elsewhere.join("precious"), "").unwrap();
+        for target in [elsewhere.as_path(), Path::new("../elsewhere"), Path::new(".."), Path::new(".")] {
+            write(&volume, &files(&[("a", "1")]), None).unwrap();
+            remove_link(&volume.join(DATA)).unwrap();
+            symlink(target, volume.join(DATA)).unwrap();
+            write(&volume, &files(&[("a", "2")]), None).unwrap();
+            assert_eq!(fs::read_to_string(volume.join("a")).unwrap(), "2", "{target:?}");
+            assert!(elsewhere.join("precious").exists(), "{target:?} was removed");
+        }
     }
 }

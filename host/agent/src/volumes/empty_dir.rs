@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
@@ -32,20 +32,40 @@ impl Medium {
     }
 }
 
-/// Makes the directory; one that is there keeps its content.
-pub(super) fn make(directory: &Path, medium: &Medium) -> Result<(), String> {
+/// Makes the directory, owned by the pod's `fsGroup`. One that is there is the containers' by now, with whatever they
+/// have put in its place below it and the permissions they gave it: it is left alone.
+pub(super) fn make(directory: &Path, medium: &Medium, fs_group: Option<u32>) -> Result<(), String> {
     let failed = |error: io::Error| format!("cannot create {}: {error}", directory.display());
-    fs::create_dir_all(directory).map_err(failed)?;
-    if let Medium::Memory { size_bytes } = medium
-        && !is_mount_point(directory).map_err(failed)?
-    {
-        let options =
-            size_bytes.map_or_else(|| "mode=0777".to_owned(), |size| format!("mode=0777,size={size}"));
-        let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
-        mount(Some("tmpfs"), directory, Some("tmpfs"), flags, Some(options.as_str()))
-            .map_err(|error| format!("cannot mount a tmpfs at {}: {error}", directory.display()))?;
+    // Writable for everybody; what is made in a directory of the group belongs to the group as well.
+    let mode = if fs_group.is_some() { 0o2777 } else { 0o777 };
+    match medium {
+        Medium::Disk => make_on_disk(directory, mode, fs_group).map_err(failed),
+        Medium::Memory { size_bytes } => {
+            fs::create_dir_all(directory).map_err(failed)?;
+            if is_mount_point(directory).map_err(failed)? {
+                return Ok(());
+            }
+            let mut options = format!("mode={mode:o}");
+            options.extend(size_bytes.map(|size| format!(",size={size}")));
+            options.extend(fs_group.map(|gid| format!(",gid={gid}")));
+            let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
+            mount(Some("tmpfs"), directory, Some("tmpfs"), flags, Some(options.as_str()))
+                .map_err(|error| format!("cannot mount a tmpfs at {}: {error}", directory.display()))
+        }
     }
-    fs::set_permissions(directory, fs::Permissions::from_mode(0o777)).map_err(failed)
+}
+
+/// It appears with owner and permissions, or not at all: one that is there is complete.
+fn make_on_disk(directory: &Path, mode: u32, fs_group: Option<u32>) -> io::Result<()> {
+    if directory.exists() {
+        return Ok(());
+    }
+    // No volume has a dot in its name.
+    let new = directory.with_extension("new");
+    fs::create_dir_all(&new)?;
+    chown(&new, None, fs_group)?;
+    fs::set_permissions(&new, fs::Permissions::from_mode(mode))?;
+    fs::rename(&new, directory)
 }
 
 /// Whether something is mounted exactly here.

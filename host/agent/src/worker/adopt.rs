@@ -71,7 +71,9 @@ fn without_sandbox(pod: &Pod, mut observed: Observed, active: &[String], now: Ti
 
 /// What the API says, when there is nothing better: a container that was reported has had that attempt.
 fn from_report(pod: &Pod) -> Observed {
-    let mut observed = Observed::new(pod, clock::now());
+    // Since when the pod is this node's was said when it was new, and does not change.
+    let started_at = pod.status.start_time.as_deref().and_then(Timestamp::parse);
+    let mut observed = Observed::new(pod, started_at.unwrap_or_else(clock::now));
     for reported in pod.status.init_container_statuses.iter().chain(&pod.status.container_statuses) {
         if let Some(record) = observed.containers.get_mut(&reported.name)
             && !reported.container_id.is_empty()
@@ -144,5 +146,29 @@ fn watch_starting(handle: &PodHandle, observed: &Observed, pod: &Pod, sender: &m
             };
             drop(sender.send(Message::Settled { container, phase }).await);
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_report_is_better_than_nothing() {
+        let status = json!({
+            "startTime": "2026-01-01T00:00:00Z",
+            "containerStatuses": [{ "name": "ran", "restartCount": 2, "containerID": "berth://x" }, { "name": "new" }],
+        });
+        let spec = json!({ "containers": [{ "name": "ran" }, { "name": "new" }] });
+        let pod = Pod::from_value(json!({ "spec": spec, "status": status })).unwrap();
+        let observed = from_report(&pod);
+        assert_eq!(
+            observed.started_at,
+            Timestamp::parse("2026-01-01T00:00:00Z"),
+            "a deadline counts from it"
+        );
+        assert_eq!((observed.record("ran").attempt, observed.record("new").attempt), (3, 0));
     }
 }

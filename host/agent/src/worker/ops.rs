@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::{Message, Worker, sandbox, start};
 use crate::clock;
 use crate::container_spec::stop_signal;
-use crate::converge::Op;
+use crate::converge::{Op, end};
 use crate::events::Severity;
 use crate::observed::{ImageState, Part, Phase, Remains, Stop, StopStage};
 use crate::pod::{Container, Handler};
@@ -30,8 +30,8 @@ impl Worker {
             Op::ResolveImage { container } => self.resolve_image(container),
             Op::Start { container } => self.start(&container, now),
             Op::Stop { container, stop, why } => self.stop(&container, stop, why, now),
-            Op::Signal { container } => self.signal(&container, StopStage::Signalled),
-            Op::Kill { container } => self.signal(&container, StopStage::Killed),
+            Op::Signal { container } => self.signal(&container, now),
+            Op::Kill { container } => self.kill(&container, now),
             Op::Fail(failure) => {
                 self.node.events.pod(
                     &self.pod,
@@ -191,20 +191,25 @@ impl Worker {
             (StopStage::Hook, Some(hook)) => {
                 self.run_pre_stop(&spec, container_id, hook, clock::until(stop.kill_at, now))
             }
-            _ => self.signal(container, StopStage::Signalled),
+            _ => self.signal(container, now),
         }
     }
 
-    fn signal(&mut self, container: &str, stage: StopStage) {
-        let Some(spec) = self.pod.container(container).cloned() else { return };
+    fn signal(&mut self, container: &str, now: Timestamp) {
+        let Some(spec) = self.pod.container(container) else { return };
         let image_signal = self.images.get(container).map_or("", |image| image.config.stop_signal.as_str());
-        let number =
-            if stage == StopStage::Killed { nix::libc::SIGKILL } else { stop_signal(&spec, image_signal) };
+        let number = stop_signal(spec, image_signal);
+        self.send_signal(container, number, |stop| end::signalled(stop, now));
+    }
+
+    fn kill(&mut self, container: &str, now: Timestamp) {
+        self.send_signal(container, nix::libc::SIGKILL, |stop| end::killed(stop, now));
+    }
+
+    fn send_signal(&mut self, container: &str, number: i32, then: impl FnOnce(Stop) -> Stop) {
         let Some(record) = self.observed.containers.get_mut(container) else { return };
         let Phase::Running(running) = &mut record.phase else { return };
-        if let Some(stop) = &mut running.stop {
-            stop.stage = stage;
-        }
+        running.stop = running.stop.map(then);
         let (Some(handle), container_id) = (self.handle.clone(), running.id.clone()) else { return };
         let pod = self.pod.display();
         tokio::task::spawn_blocking(move || {
@@ -287,6 +292,10 @@ impl Worker {
     }
 
     fn remove_remains(&mut self) {
+        if self.refreshing {
+            // As above: the secrets of a pod that is gone would stay in memory.
+            return;
+        }
         self.observed.remains = Remains::Removing;
         let (layout, uid) = (self.node.layout.clone(), self.pod.uid().to_owned());
         let logs = self.node.log_directory(&self.pod);

@@ -6,6 +6,7 @@ use tokio::task::AbortHandle;
 use tokio::time::MissedTickBehavior;
 
 use super::{Message, Worker};
+use crate::clock;
 use crate::events::Severity;
 use crate::observed::Phase;
 use crate::pod::Container;
@@ -45,10 +46,12 @@ impl Worker {
         let probe = kind.of(container)?.clone();
         let handle = self.handle.clone()?;
         let rhythm = Rhythm::of(&probe);
+        let started_at = self.observed.record(&container.name).running()?.started_at;
+        let delay = rhythm.delay(started_at, clock::now());
         let (container, container_id, ip) = (container.clone(), container_id.to_owned(), self.pod_ip());
         let (sender, events, pod) = (self.sender.clone(), self.node.events.clone(), Arc::clone(&self.pod));
         let task = tokio::spawn(async move {
-            tokio::time::sleep(rhythm.initial_delay).await;
+            tokio::time::sleep(delay).await;
             let mut ticks = tokio::time::interval(rhythm.period);
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
             let (mut tally, mut told) = (Tally::default(), None);

@@ -3,10 +3,11 @@
 use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::sync::Arc;
 
 use berth_image::Image;
-use berth_runtime::{ContainerSpec, Error, PodHandle, StartErrorKind, Started};
+use berth_runtime::{ContainerPhase, ContainerSpec, Error, PodHandle, StartErrorKind, Started};
 
 use super::StartFailure;
 use crate::container_spec::{self, ContainerPaths, Inputs};
@@ -40,7 +41,20 @@ pub(super) async fn start(job: Job) -> Result<Started, StartFailure> {
     let spec = spec(&job, &container, &paths).await.map_err(StartFailure::Config)?;
     let (pod, name, handle) = (Arc::clone(&job.pod), job.container.clone(), job.handle.clone());
     let attempt = job.attempt;
+    let previous = attempt.checked_sub(1);
+    let previous = previous.map(|previous| job.node.paths(&job.pod, &job.container, previous).directory);
     let started = blocking(move || {
+        // It was tried before under this number, and what came of that may not have been heard.
+        if paths.directory.exists() {
+            let state = handle.state().map_err(|error| StartFailure::Create(error.to_string()))?;
+            let known = state.containers.into_iter().find(|known| known.spec.id == spec.id);
+            if let Some(started) = found(&name, known.map(|known| known.phase))? {
+                return Ok(started);
+            }
+        }
+        if let Some(previous) = previous {
+            remove_previous(&previous);
+        }
         prepare(&paths, attempt).map_err(|error| {
             StartFailure::Create(format!("cannot prepare {}: {error}", paths.directory.display()))
         })?;
@@ -48,6 +62,21 @@ pub(super) async fn start(job: Job) -> Result<Started, StartFailure> {
         started.map_err(|error| failure(&pod, &name, &error))
     });
     started.await.map_err(|error| StartFailure::Create(error.to_string()))?
+}
+
+/// What the shim knows of an instance that is to be started: nothing, nearly always. One that runs is that instance,
+/// and its files are not to be made anew; one that comes up or ends in this moment is told by the next look or event.
+fn found(name: &str, phase: Option<ContainerPhase>) -> Result<Option<Started>, StartFailure> {
+    match phase {
+        None => Ok(None),
+        Some(ContainerPhase::Running(started)) => Ok(Some(started)),
+        Some(ContainerPhase::Starting) => {
+            Err(StartFailure::Create(format!("container {name:?} is still starting")))
+        }
+        Some(ContainerPhase::Exited(_)) => {
+            Err(StartFailure::Create(format!("container {name:?} has just ended")))
+        }
+    }
 }
 
 async fn spec(job: &Job, container: &Container, paths: &ContainerPaths) -> Result<ContainerSpec, String> {
@@ -68,6 +97,18 @@ async fn spec(job: &Job, container: &Container, paths: &ContainerPaths) -> Resul
         paths,
         machine_memory_bytes: job.node.machine.memory_bytes,
     })
+}
+
+/// Removes the files of the instance before. Nearly always that has been done when it ended; but nobody has when its
+/// end was not seen, because the shim or the machine died, or when it never ran.
+fn remove_previous(directory: &Path) {
+    match fs::remove_dir_all(directory) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            let directory = directory.display();
+            tracing::warn!(%directory, %error, "the files of an earlier instance could not be removed");
+        }
+        _ => {}
+    }
 }
 
 /// Makes the writable layer anew, and removes the log of the attempt before the one before.
@@ -127,5 +168,21 @@ fn failure(pod: &Pod, container: &str, error: &Error) -> StartFailure {
         | StartErrorKind::Internal => {
             StartFailure::Create(format!("failed to create container {container:?}: {start}"))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+
+    #[test]
+    fn an_instance_that_runs_already_is_not_started_again() {
+        let started = Started { pid: 7, started_at: SystemTime::UNIX_EPOCH, warnings: Vec::new() };
+        assert_eq!(found("c", None), Ok(None));
+        assert_eq!(found("c", Some(ContainerPhase::Running(started.clone()))), Ok(Some(started)));
+        let wait = found("c", Some(ContainerPhase::Starting)).unwrap_err();
+        assert_eq!(wait, StartFailure::Create("container \"c\" is still starting".to_owned()));
     }
 }

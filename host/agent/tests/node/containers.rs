@@ -178,6 +178,15 @@ pub(crate) async fn security_contexts_are_enforced() {
         assert!(id.contains(part), "{part} in {id}");
     }
     assert_eq!(pod.exec("c", &["sh", "-c", "touch /x"]).await.0, 1, "the root file system is read-only");
+    // Although this program's umask lets nobody else read what it makes.
+    let (_, mounts) = pod.exec("c", &["cat", "/proc/self/mounts"]).await;
+    for path in ["/etc/hosts", "/etc/hostname", "/etc/resolv.conf"] {
+        assert_eq!(pod.exec("c", &["cat", path]).await.0, 0, "{path} is for everybody");
+        let mount = mounts.lines().find(|line| line.split(' ').nth(1) == Some(path)).unwrap();
+        assert!(mount.split(' ').nth(3).unwrap().starts_with("ro,"), "{mount}");
+    }
+    let account = "/var/run/secrets/kubernetes.io/serviceaccount";
+    assert_eq!(pod.exec("c", &["cat", &format!("{account}/token")]).await.0, 0);
     assert_eq!(pod.exec("c", &["sh", "-c", "touch /v/x && stat -c %g /v/x"]).await, (0, "2000\n".to_owned()));
     let (_, status) = pod.exec("c", &["grep", "-E", "NoNewPrivs|CapEff", "/proc/self/status"]).await;
     assert!(status.contains("NoNewPrivs:\t1") && status.contains("CapEff:\t0000000000000000"), "{status}");

@@ -42,13 +42,25 @@ pub(crate) async fn hooks_and_grace() {
     let say = |word: &str| json!({ "exec": { "command": ["sh", "-c", format!("echo {word} >>/told/x")] } });
     polite["lifecycle"] = json!({ "postStart": say("post-start"), "preStop": say("pre-stop") });
     let volumes = json!([{ "name": "v", "hostPath": { "path": host, "type": "DirectoryOrCreate" } }]);
-    let spec = json!({ "terminationGracePeriodSeconds": 20, "volumes": volumes, "containers": [polite] });
+    let spec = json!({ "terminationGracePeriodSeconds": 20, "volumes": &volumes, "containers": [&polite] });
     let pod = world.run("polite", spec).await;
     pod.wait_ready().await;
     let begun = Instant::now();
     pod.delete().await;
     assert!(begun.elapsed() < Duration::from_secs(10), "it ended by itself");
     assert_eq!(std::fs::read_to_string(host.join("x")).unwrap(), "post-start\npre-stop\nterm\n");
+
+    let mut late = polite.clone();
+    late["lifecycle"]["preStop"] = json!({ "exec": { "command": ["sleep", "100"] } });
+    let spec = json!({ "volumes": volumes, "containers": [late] });
+    let pod = world.run("late", spec).await;
+    pod.wait_ready().await;
+    pod.delete().await;
+    let told = std::fs::read_to_string(host.join("x")).unwrap();
+    assert!(
+        told.ends_with("post-start\nterm\n"),
+        "a hook that takes all the time takes not the signal: {told}"
+    );
 
     let pod = world
         .run("stubborn", json!({ "containers": [shell("c", "trap '' TERM; while true; do sleep 1; done")] }))
@@ -144,6 +156,39 @@ pub(crate) async fn sidecars_end_after_the_containers_they_serve() {
     pod.delete().await;
     let expected = "main is told\nmain ends\ntwo is told\ntwo ends\none is told\none ends\n";
     assert_eq!(std::fs::read_to_string(host.join("x")).unwrap(), expected);
+}
+
+pub(crate) async fn a_lost_sandbox_and_another_image_are_new_instances() {
+    let world = World::new().await;
+    let pod = world.run("renewed", json!({ "containers": [shell("c", "sleep 1000")] })).await;
+    pod.wait_ready().await;
+    let shim = nix::unistd::Pid::from_raw(world.shim_pid(&pod));
+    nix::sys::signal::kill(shim, nix::sys::signal::Signal::SIGKILL).unwrap();
+    let restarted = |count: u64| {
+        move |status: &Value| {
+            let container = &status["containerStatuses"][0];
+            container["ready"] == true && container["restartCount"].as_u64() == Some(count)
+        }
+    };
+    pod.wait_event("Normal - SandboxChanged: Pod sandbox changed, it will be killed and re-created.").await;
+    let status = pod.wait("is restarted in another sandbox", restarted(1)).await;
+    let lost = &status["containerStatuses"][0]["lastState"]["terminated"];
+    assert_eq!((&lost["reason"], &lost["exitCode"]), (&json!("ContainerStatusUnknown"), &json!(137)));
+    let directory = world.data().join("pods").join(&pod.uid).join("containers");
+    assert_eq!(std::fs::read_dir(directory).unwrap().count(), 1, "what the lost one wrote is gone");
+
+    let change = json!({ "spec": { "containers": [{ "name": "c", "image": "my-app:latest" }] } });
+    world
+        .admin
+        .patch(ApiResource::PODS, "default", "renewed", "", PatchKind::Strategic, &change)
+        .await
+        .unwrap();
+    let status = pod.wait("runs the other image", restarted(2)).await;
+    assert_eq!(status["containerStatuses"][0]["image"], "docker.io/library/my-app:latest");
+    assert_eq!(pod.exec("c", &["cat", "/app/version"]).await, (0, "v1\n".to_owned()));
+    pod.wait_event("Normal spec.containers{c} Killing: Container c definition changed, will be restarted")
+        .await;
+    pod.delete().await;
 }
 
 pub(crate) async fn a_pod_whose_shim_does_not_answer_is_left_alone() {

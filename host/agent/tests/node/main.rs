@@ -40,6 +40,7 @@ fn all() -> Vec<Test> {
         containers::hosts_dns_and_name,
         containers::exec_with_input_and_exit_codes,
         volumes::config_secret_and_token_files_follow_their_sources,
+        volumes::an_empty_dir_is_its_containers_once_it_is_made,
         volumes::empty_dirs_and_host_paths,
         volumes::a_volume_waits_for_its_source_and_says_so,
         volumes::a_volume_that_is_never_found_is_looked_for_less_and_less_often,
@@ -54,6 +55,7 @@ fn all() -> Vec<Test> {
         lifecycle::hooks_that_fail_are_told,
         lifecycle::sidecars_end_after_the_containers_they_serve,
         lifecycle::a_restarted_agent_adopts_everything,
+        lifecycle::a_lost_sandbox_and_another_image_are_new_instances,
         lifecycle::a_pod_whose_shim_does_not_answer_is_left_alone,
         lifecycle::pods_that_vanish_are_killed,
         network::host_ports_lead_to_the_pod_as_long_as_it_is_there,
@@ -78,6 +80,8 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     assert!(nix::unistd::geteuid().is_root(), "these tests make containers and must run as root");
+    // As administrators of hardened machines have it: what containers see must not depend on it.
+    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o077));
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     println!("\nrunning {} tests", chosen.len());
     let (begun, mut failed) = (std::time::Instant::now(), 0);

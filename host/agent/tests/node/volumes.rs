@@ -40,7 +40,10 @@ pub(crate) async fn config_secret_and_token_files_follow_their_sources() {
     assert_eq!(read("/own/app").await, "files");
     assert_eq!(read("/sec/p").await, "secret");
     assert_eq!(pod.exec("c", &["stat", "-Lc", "%a", "/sec/p"]).await.1, "400\n");
-    assert_ne!(pod.exec("c", &["touch", "/sec/x"]).await.0, 0);
+    for path in ["/sec/x", "/cfg/x", "/own/x"] {
+        assert_ne!(pod.exec("c", &["touch", path]).await.0, 0, "{path}: what the node writes is the node's");
+    }
+    assert_ne!(pod.exec("c", &["sh", "-c", "echo x >/file"]).await.0, 0);
     let account = "/var/run/secrets/kubernetes.io/serviceaccount";
     assert_eq!(read(&format!("{account}/ca.crt")).await, "certificate");
     assert_eq!(read(&format!("{account}/namespace")).await, "default");
@@ -58,6 +61,40 @@ pub(crate) async fn config_secret_and_token_files_follow_their_sources() {
     })
     .await;
     assert_eq!(read("/file").await, "one", "a sub-path keeps what it had");
+    pod.delete().await;
+}
+
+pub(crate) async fn an_empty_dir_is_its_containers_once_it_is_made() {
+    let world = World::new().await;
+    let mut container = shell("c", "sleep 1000");
+    container["volumeMounts"] = json!([
+        { "name": "disk", "mountPath": "/disk" },
+        { "name": "memory", "mountPath": "/memory" },
+        { "name": "own", "mountPath": "/own" },
+    ]);
+    let label = json!({ "path": "app", "fieldRef": { "fieldPath": "metadata.labels['app']" } });
+    let volumes = json!([
+        { "name": "disk", "emptyDir": {} },
+        { "name": "memory", "emptyDir": { "medium": "Memory" } },
+        { "name": "own", "downwardAPI": { "items": [label] } },
+    ]);
+    let spec =
+        json!({ "securityContext": { "fsGroup": 2000 }, "volumes": volumes, "containers": [container] });
+    let pod = world.run("owned", spec).await;
+    pod.wait_ready().await;
+    let look = async || pod.exec("c", &["stat", "-c", "%a %g", "/disk", "/memory"]).await.1;
+    assert_eq!(look().await, "2777 2000\n2777 2000\n");
+    // As a database does that wants its directory for itself.
+    assert_eq!(pod.exec("c", &["sh", "-c", "chmod 700 /disk /memory && chgrp 7 /disk /memory"]).await.0, 0);
+    let before = look().await;
+    let change = json!({ "metadata": { "labels": { "app": "changed" } } });
+    world.admin.patch(ApiResource::PODS, "default", "owned", "", PatchKind::Merge, &change).await.unwrap();
+    until("the volumes are brought up to date", async || match pod.exec("c", &["cat", "/own/app"]).await.1 {
+        text if text == "changed" => Ok(()),
+        other => Err(other),
+    })
+    .await;
+    assert_eq!(look().await, before);
     pod.delete().await;
 }
 

@@ -43,6 +43,15 @@ impl Tar {
         self
     }
 
+    /// A header that gives the next entry a name of this length.
+    pub(crate) fn long_name(self, bytes: usize) -> Tar {
+        let mut header = Header::new_gnu();
+        header.as_old_mut().name[..13].copy_from_slice(b"././@LongLink");
+        header.set_entry_type(EntryType::GNULongName);
+        header.set_size(bytes as u64);
+        self.raw(header, &vec![b'a'; bytes])
+    }
+
     pub(crate) fn file(self, name: &str, data: &[u8]) -> Tar {
         self.entry(EntryType::Regular, name, "", 0o644, data)
     }

@@ -41,6 +41,9 @@ pub(crate) enum Layout {
         devices: PathBuf,
         /// systemd's own hierarchy: what is in a service's group there dies with the service.
         systemd: Option<PathBuf>,
+        /// The unified hierarchy without our controllers, which systemd uses for that on hybrid machines.
+        #[serde(default)]
+        unified: Option<PathBuf>,
     },
     /// All controllers in the unified hierarchy, mounted here.
     V2 { mount: PathBuf },
@@ -50,13 +53,13 @@ impl Layout {
     /// The driver for the tree called `root` in this layout.
     pub(crate) fn driver(&self, root: &str) -> Box<dyn Cgroups> {
         match self {
-            Layout::V1 { cpu, cpuacct, memory, pids, devices, systemd } => Box::new(v1::V1 {
+            Layout::V1 { cpu, cpuacct, memory, pids, devices, systemd, unified } => Box::new(v1::V1 {
                 cpu: cpu.join(root),
                 cpuacct: cpuacct.join(root),
                 memory: memory.join(root),
                 pids: pids.join(root),
                 devices: devices.join(root),
-                systemd: systemd.as_ref().map(|mount| mount.join(root)),
+                services: systemd.iter().chain(unified).map(|mount| mount.join(root)).collect(),
             }),
             Layout::V2 { mount } => Box::new(v2::V2 { mount: mount.clone(), root: mount.join(root) }),
         }

@@ -43,6 +43,7 @@ fn layout(mountinfo: &str, controllers_of: impl Fn(&Path) -> io::Result<String>)
         pids: need("pids")?,
         devices: need("devices")?,
         systemd: hierarchy("name=systemd"),
+        unified: mounts.iter().find(|mount| mount.kind == "cgroup2").map(|mount| mount.point.clone()),
     })
 }
 
@@ -91,12 +92,14 @@ mod tests {
 
     #[test]
     fn a_hybrid_machine_is_v1() {
-        let Layout::V1 { cpu, cpuacct, systemd, .. } = layout(HYBRID, |_| Ok("hugetlb\n".into())).unwrap()
+        let Layout::V1 { cpu, cpuacct, systemd, unified, .. } =
+            layout(HYBRID, |_| Ok("hugetlb\n".into())).unwrap()
         else {
             panic!("v2 chosen although it has no controllers");
         };
         assert_eq!(cpu, cpuacct);
         assert_eq!(systemd.as_deref(), Some(Path::new("/sys/fs/cgroup/systemd")));
+        assert_eq!(unified.as_deref(), Some(Path::new("/sys/fs/cgroup/unified")));
     }
 
     #[test]

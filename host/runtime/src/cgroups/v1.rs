@@ -15,6 +15,9 @@ use super::{
 use crate::spec::Resources;
 use crate::status::Usage;
 
+/// Whoever writes it to `cgroup.procs`.
+const CALLER: i32 = 0;
+
 /// The tree's root in each hierarchy.
 pub(super) struct V1 {
     pub(super) cpu: PathBuf,
@@ -22,7 +25,9 @@ pub(super) struct V1 {
     pub(super) memory: PathBuf,
     pub(super) pids: PathBuf,
     pub(super) devices: PathBuf,
-    pub(super) systemd: Option<PathBuf>,
+    /// The same in the hierarchies by which systemd knows what belongs to a service: there is only the shims' group in
+    /// there, for all that is to outlive berth's service. Where they are closed to us, so be it.
+    pub(super) services: Vec<PathBuf>,
 }
 
 impl V1 {
@@ -51,18 +56,21 @@ impl Cgroups for V1 {
     fn directories(&self, group: Group<'_>) -> Vec<PathBuf> {
         let path = group.path();
         let mut found: Vec<PathBuf> = self.roots().into_iter().map(|root| root.join(&path)).collect();
-        if let (Group::Shims, Some(systemd)) = (group, &self.systemd) {
-            found.push(systemd.join(&path));
+        if let Group::Shims = group {
+            found.extend(self.services.iter().map(|root| root.join(&path)));
         }
         found
     }
 
     fn create_root(&self) -> io::Result<()> {
-        for root in self.roots().into_iter().chain(self.systemd.as_ref()) {
+        let make = |root: &PathBuf| {
             make_directory(root)?;
-            make_directory(&root.join(Group::Shims.path()))?;
+            make_directory(&root.join(Group::Shims.path()))
+        };
+        for root in &self.services {
+            drop(make(root));
         }
-        Ok(())
+        self.roots().into_iter().try_for_each(make)
     }
 
     fn create(&self, group: Group<'_>, resources: &Resources) -> io::Result<()> {
@@ -101,7 +109,16 @@ impl Cgroups for V1 {
     }
 
     fn attach(&self, group: Group<'_>, pid: i32) -> io::Result<()> {
-        self.directories(group).iter().try_for_each(|directory| write(directory, "cgroup.procs", pid))
+        let path = group.path();
+        let mut roots = self.roots().into_iter();
+        roots.try_for_each(|root| write(&root.join(&path), "cgroup.procs", pid))?;
+        // Also a container that is made while its shim is still on the way there; what is exec'd comes later.
+        if pid != CALLER {
+            self.services
+                .iter()
+                .for_each(|root| drop(write(&root.join(Group::Shims.path()), "cgroup.procs", pid)));
+        }
+        Ok(())
     }
 
     fn kill(&self, group: Group<'_>) -> io::Result<()> {
@@ -144,7 +161,7 @@ impl Cgroups for V1 {
 
     fn remove_root(&self) -> io::Result<()> {
         self.remove(Group::Shims)?;
-        for root in self.roots().into_iter().chain(self.systemd.as_ref()) {
+        for root in self.roots().into_iter().chain(&self.services) {
             match fs::remove_dir(root) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 _ => {}

@@ -400,12 +400,42 @@ fn validate_container(spec: &ContainerSpec) -> Result<()> {
     if let Some(mount) = spec.mounts.iter().find(|mount| !mount.destination.is_absolute()) {
         return invalid(format!("the mount path {:?} is not absolute", mount.destination));
     }
-    let texts = spec.args.iter().chain(spec.env.iter().flat_map(|(name, value)| [name, value]));
-    if let Some(text) = texts.into_iter().find(|text| text.contains('\0')) {
-        return invalid(format!("{text:?} contains a NUL character"));
+    // Arguments and values may be secret: they are named, not shown.
+    if let Some(number) = spec.args.iter().position(|argument| argument.contains('\0')) {
+        return invalid(format!("argument {number} of the command contains a NUL character"));
+    }
+    if let Some((name, _)) = spec.env.iter().find(|(name, value)| name.contains('\0') || value.contains('\0'))
+    {
+        return invalid(format!("the environment variable {name:?} contains a NUL character"));
     }
     if let Some((name, _)) = spec.env.iter().find(|(name, _)| name.is_empty() || name.contains('=')) {
         return invalid(format!("{name:?} cannot be the name of an environment variable"));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::Rootfs;
+
+    #[test]
+    fn what_cannot_be_passed_is_named_and_not_shown() {
+        let check = |args: &[&str], env: &[(&str, &str)]| {
+            let args = args.iter().map(ToString::to_string).collect();
+            let mut spec = ContainerSpec::new("c", Rootfs::Directory("/".into()), args, "/log");
+            spec.env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+            validate_container(&spec).map_or_else(|error| error.to_string(), |()| "ok".to_owned())
+        };
+        assert_eq!(check(&["true"], &[("A", "b=c")]), "ok");
+        assert_eq!(
+            check(&["login", "hush\0"], &[]),
+            "container \"c\": argument 1 of the command contains a NUL character"
+        );
+        assert_eq!(
+            check(&["true"], &[("KEY", "hush\0")]),
+            "container \"c\": the environment variable \"KEY\" contains a NUL character"
+        );
+        assert!(check(&["true"], &[("A=B", "")]).contains("cannot be the name of an environment variable"));
+    }
 }

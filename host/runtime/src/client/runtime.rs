@@ -56,7 +56,7 @@ pub struct Recovered {
     pub pods: Vec<(PodHandle, PodState)>,
     /// Pods that are there, and may well be running, but could not be asked, for example because their shim speaks
     /// another version of the protocol, or does not answer soon. They are left alone; [`Runtime::adopt`] asks again,
-    /// [`PodHandle::remove`] ends them.
+    /// [`PodHandle::remove`] ends them. Damaged ones that could not be removed are here, too.
     pub unreachable: Vec<(PodHandle, Error)>,
 }
 
@@ -193,13 +193,16 @@ impl Runtime {
     /// removed with all that belongs to it.
     ///
     /// # Errors
-    /// [`Error::Io`] when the run directory cannot be read or a damaged pod cannot be removed.
+    /// [`Error::Io`] when the run directory cannot be read.
     pub fn recover(&self) -> Result<Recovered> {
         let mut recovered = Recovered::default();
         for pod_id in self.pod_ids()? {
             let handle = PodHandle::new(Arc::clone(&self.shared), pod_id);
             if !handle.has_record() {
-                handle.remove()?;
+                // What hinders one pod's removal must not hinder the node.
+                if let Err(error) = handle.remove() {
+                    recovered.unreachable.push((handle, error));
+                }
                 continue;
             }
             match self.adopt_within(&handle, RECOVER_MS_MAX) {
@@ -285,11 +288,13 @@ impl Shared {
         self.shims.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Collects a shim that was told to end, or has ended, if it is a child of this process.
+    /// Collects a shim that has no reason to be there any more, if it is a child of this process.
     pub(super) fn reap_shim(&self, pod_id: &str) {
         let child = self.lock_shims().remove(pod_id);
         if let Some(mut child) = child {
-            // Fails only for a process that somebody else has reaped.
+            // It has ended, or was told to; one that hung before it could say who it is, was not. Both fail only for a
+            // process that somebody else has reaped.
+            drop(child.kill());
             drop(child.wait());
         }
     }

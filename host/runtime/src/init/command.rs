@@ -19,7 +19,7 @@ use crate::sys;
 pub(super) const PATH_DEFAULT: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Makes the working directory when it is missing, as Docker does. What else is wrong with it shows when it is
-/// entered, with the credentials of the program.
+/// entered.
 pub(super) fn make_working_directory(root: &Root, path: &Path) -> Result<(), StartError> {
     match root.make_directory(path) {
         Ok(_) => Ok(()),

@@ -25,6 +25,7 @@ use nix::sched::CloneFlags;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use process::ProcessPlan;
+pub(crate) use rootfs::enter_nothing;
 pub(crate) use stdio::ChildStreams;
 
 use crate::cgroups::Cgroups;

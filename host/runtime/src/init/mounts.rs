@@ -3,6 +3,7 @@
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use nix::fcntl::{OFlag, open};
@@ -82,11 +83,21 @@ fn open_bind(path: &Path, sub_path: Option<&Path>) -> io::Result<OwnedFd> {
         Some(sub_path) => {
             let volume = Root::volume(source);
             match volume.find(sub_path) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => volume.make_directory(sub_path),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => make_sub_path(&volume, sub_path),
                 other => other,
             }
         }
     }
+}
+
+/// Makes it as the volume itself is: who may write there may write here, as the kubelet has it.
+fn make_sub_path(volume: &Root, sub_path: &Path) -> io::Result<OwnedFd> {
+    let made = volume.make_directory(sub_path)?;
+    let mode = fstat(volume)?.st_mode & 0o7777;
+    // A descriptor that is only a path takes no fchmod.
+    let path = format!("/proc/self/fd/{}", made.as_raw_fd());
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
+    Ok(made)
 }
 
 /// Whether the mount that `file` is on has peers: mountinfo(5) says `shared:<group>` then.

@@ -6,7 +6,7 @@ use std::fs;
 use std::io;
 use std::path::PathBuf;
 
-use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, sigaction, sigprocmask};
+use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Gid, Uid};
 
@@ -99,9 +99,14 @@ impl ProcessPlan {
         let environment = self.environment(&credentials);
         self.apply_rlimits(reporter)?;
         sys::join_new_session_keyring().when(StartErrorKind::Security, || "join a session keyring".into())?;
+        // First as root, as runc does: an image may start where its user cannot go, /root for example. What root may
+        // not enter (a file system of another machine), the user perhaps may.
+        let entered = command::enter_working_directory(&self.cwd);
         self.drop_privileges(&credentials, reporter)?;
         umask(Mode::from_bits_truncate(0o022));
-        command::enter_working_directory(&self.cwd)?;
+        if entered.is_err() {
+            command::enter_working_directory(&self.cwd)?;
+        }
         let path = environment.iter().rev().find_map(|entry| entry.strip_prefix("PATH=")).unwrap_or_default();
         let file = command::find(self.args.first().map_or("", String::as_str), path)?;
         let arguments = c_strings(&self.args)?;
@@ -202,15 +207,11 @@ fn c_strings(texts: &[String]) -> Result<Vec<CString>, StartError> {
         .map_err(|_| StartError::new(StartErrorKind::Internal, "NUL in an argument or environment variable"))
 }
 
-/// Gives the program the signal handling a program expects: the shim blocks what it reads from a descriptor, and
-/// Rust ignores SIGPIPE.
-pub(super) fn reset_signals() -> nix::Result<()> {
-    let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
-    for signal in [Signal::SIGPIPE, Signal::SIGHUP] {
-        // SAFETY: the default handler runs no code of ours.
-        unsafe { sigaction(signal, &default) }?;
-    }
-    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)
+/// Gives the program the signal handling a program expects: the shim blocks what it reads from a descriptor, Rust
+/// ignores SIGPIPE, and whoever started berth in the background has perhaps made it ignore SIGINT and SIGQUIT.
+pub(super) fn reset_signals() -> io::Result<()> {
+    sys::reset_signal_actions()?;
+    Ok(sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)?)
 }
 
 fn rlimit_number(name: &str) -> Option<libc::__rlimit_resource_t> {

@@ -24,7 +24,8 @@ pub(crate) struct Root {
 impl Root {
     /// Absolute links and `..` stay inside.
     pub(crate) fn new(directory: OwnedFd) -> Root {
-        Root { directory, resolve: sys::RESOLVE_IN_ROOT }
+        // Links such as /proc/self/fd/3 lead to where the runtime is, not the container.
+        Root { directory, resolve: sys::RESOLVE_IN_ROOT | sys::RESOLVE_NO_MAGICLINKS }
     }
 
     /// Links that lead out are errors: for volumes, where a link of the machine's has no other meaning.

@@ -11,6 +11,7 @@ use nix::mount::{MntFlags, MsFlags, umount2};
 use nix::sys::stat::Mode;
 
 use super::When;
+use super::filesystem::{self, HARMLESS, Parameter};
 use super::resolve::Root;
 use crate::error::{StartError, StartErrorKind};
 use crate::spec::Rootfs;
@@ -114,6 +115,17 @@ fn mount_by_option_string(lowers: &str, upper: &str, work: &str) -> io::Result<O
 
 /// `mount(2)` copies one page of options, and cuts longer ones without a word.
 const OPTIONS_BYTES_MAX: usize = 4096;
+
+/// Makes an empty directory, in which nothing can be made, all that this process sees of any file system. It has a
+/// mount namespace of its own already; `point` is a directory in it to mount something on.
+pub(crate) fn enter_nothing(point: &Path) -> io::Result<()> {
+    let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
+    nix::mount::mount(None::<&str>, "/", None::<&str>, private, None::<&str>)?;
+    let empty = [Parameter::Value(c"size", "4k"), Parameter::Value(c"mode", "755")];
+    let mount = filesystem::new(c"tmpfs", &empty, HARMLESS | sys::MOUNT_ATTR_RDONLY)?;
+    sys::move_mount(mount.as_fd(), open_path(point)?.as_fd())?;
+    pivot(&Root::new(mount))
+}
 
 /// Makes `root` the root of this mount namespace, and lets go of the old one.
 pub(super) fn pivot(root: &Root) -> io::Result<()> {

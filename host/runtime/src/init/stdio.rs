@@ -36,7 +36,7 @@ pub(super) enum Console {
 
 impl ChildStreams {
     /// What must stay open until then.
-    pub(super) fn descriptors(&self) -> Vec<RawFd> {
+    pub(crate) fn descriptors(&self) -> Vec<RawFd> {
         match self {
             ChildStreams::Pipes { stdin, stdout, stderr } => {
                 let stdin = stdin.as_ref().map(AsRawFd::as_raw_fd);

@@ -16,6 +16,10 @@ use crate::spec::User;
 /// Largest user database that is read. It comes from the image, so it is not trusted to be short.
 const DATABASE_BYTES_MAX: u64 = 4 << 20;
 
+/// The greatest user or group number, as in runc. To the kernel the last of those beyond, 4294967295, means "leave it
+/// as it is", which is root (CVE-2024-40635).
+const ID_MAX: u32 = i32::MAX as u32;
+
 /// Credentials by number.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Credentials {
@@ -107,6 +111,10 @@ fn resolve_in(user: &User, passwd: &str, group: &str) -> Result<Credentials, Sta
     groups.push(gid);
     groups.sort_unstable();
     groups.dedup();
+    if let Some(id) = groups.iter().chain([&uid]).find(|id| **id > ID_MAX) {
+        let message = format!("uids and gids must be in range 0-{ID_MAX}, not {id}");
+        return Err(StartError::new(StartErrorKind::UserNotFound, message));
+    }
     let home = entry.map(|entry| entry.home).filter(|home| !home.is_empty()).unwrap_or("/").to_owned();
     Ok(Credentials { uid, gid, groups, home })
 }
@@ -143,7 +151,7 @@ mod tests {
     use super::*;
 
     const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\n# a comment\nweb:x:33:44:www:/var/www:/bin/false\n\
-                          broken line\n1000:x:7:7::/odd:/bin/sh\n";
+                          broken line\n1000:x:7:7::/odd:/bin/sh\nhuge:x:4294967295:0::/:/bin/sh\n";
     const GROUP: &str = "root:x:0:\nwww:x:44:\nlogs:x:55:web,other\ntape:x:26:other\n";
 
     /// `uid:gid:groups:home`, or the message.
@@ -183,6 +191,9 @@ mod tests {
             "unable to find user nobody2: no matching entries in passwd file"
         );
         assert_eq!(check(image("web:no")), "unable to find group no: no matching entries in group file");
+        for user in ["4294967295", "4294967295:0", "0:4294967295", "huge"] {
+            assert!(check(image(user)).starts_with("uids and gids must be in range 0-2147483647"), "{user}");
+        }
         let refused = User { must_not_be_root: true, ..image("") };
         assert_eq!(check(refused), "container has runAsNonRoot and image will run as root");
     }

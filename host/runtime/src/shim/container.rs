@@ -5,7 +5,6 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::SystemTime;
 
 use nix::fcntl::OFlag;
-use nix::sys::wait::WaitStatus;
 use nix::unistd::pipe2;
 
 use super::Pod;
@@ -21,7 +20,7 @@ use crate::rundir::{ContainerDirectory, ProcessRecord, RunningRecord};
 use crate::seccomp::Filter;
 use crate::spec::{ContainerSpec, PidNamespace, Seccomp, Stdin, Stdio};
 use crate::status::{ContainerPhase, ContainerState, ExitCause, ExitStatus, Started};
-use crate::sys::{self, Forked};
+use crate::sys::{self, Death, Forked};
 
 /// A container of this pod.
 pub(super) struct Container {
@@ -135,7 +134,7 @@ impl Container {
     }
 
     /// It has ended: takes the rest of its output and writes down how.
-    pub(super) fn exited(&mut self, pod: &Pod, status: WaitStatus) -> ExitStatus {
+    pub(super) fn exited(&mut self, pod: &Pod, death: Death) -> ExitStatus {
         let group = Group::Container { pod: &pod.record.sandbox.id, container: &self.spec.id };
         // In a PID namespace of its own the others have died with it.
         if pod.record.sandbox.pid != PidNamespace::Container
@@ -147,10 +146,9 @@ impl Container {
             output.drain(&mut self.log);
         }
         self.input = Input::None;
-        let (code, signal) = code_of(status);
         let exit = ExitStatus {
-            code,
-            signal,
+            code: death.code,
+            signal: death.signal,
             oom_killed: pod.cgroups.oom_kills(group).is_ok_and(|count| count > 0),
             cause: ExitCause::Observed,
             started_at: match &self.phase {
@@ -195,15 +193,6 @@ pub(super) fn end_child(reporter: &Reporter, error: StartError) -> ! {
     // Without a shim there is nobody to tell.
     drop(reporter.send(&Report::Failed(error)));
     exit_child(1)
-}
-
-/// Exit code and signal, as a shell has them.
-pub(super) fn code_of(status: WaitStatus) -> (i32, Option<i32>) {
-    match status {
-        WaitStatus::Exited(_, code) => (code, None),
-        WaitStatus::Signaled(_, signal, _) => (128 + signal as i32, Some(signal as i32)),
-        other => unreachable!("only ends are waited for, not {other:?}"),
-    }
 }
 
 fn connect_streams(stdio: Stdio) -> io::Result<(ShimStreams, ChildStreams)> {

@@ -116,6 +116,10 @@ fn enter(
     init: ExecInit<'_>,
 ) -> Result<(), StartError> {
     use StartErrorKind::Internal;
+    // Before the container can see this process: nobody in there is to look at the shim's sockets and logs through it.
+    let mut keep = init.streams.descriptors();
+    keep.extend([init.reporter.0.as_raw_fd(), container.pidfd.as_raw_fd()]);
+    sys::close_all_but(&keep).when(Internal, || "close descriptors".into())?;
     init.plan.set_oom_score(init.reporter)?;
     if move_to_group {
         pod.cgroups.attach(group, 0).when(StartErrorKind::Cgroup, || format!("enter {group}"))?;

@@ -3,15 +3,13 @@
 use std::fs;
 use std::io;
 
-use nix::errno::Errno;
-use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
-
 use super::Shim;
-use super::container::{Phase, code_of};
+use super::container::{Container, Phase};
 use super::exec::{Exec, ExecPhase};
 use super::starting::Progress;
 use crate::cgroups::Group;
 use crate::error::{StartError, StartErrorKind};
+use crate::sys::{self, Death};
 use crate::wire::{Failure, Reply};
 
 impl Shim {
@@ -74,47 +72,48 @@ impl Shim {
         loop {
             // Looked at first, and collected when it is known who it was: an exec'd process may have been made, have
             // reported and have ended since the last look at the reports.
-            let dead =
-                match waitid(Id::All, WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT) {
-                    Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => return,
-                    Ok(dead) => dead.pid(),
-                    Err(Errno::EINTR) => continue,
-                    Err(error) => return eprintln!("waitid: {error}"),
-                };
+            let dead = match sys::dead_child() {
+                Ok(Some(dead)) => dead,
+                Ok(None) => return,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return eprintln!("waitid: {error}"),
+            };
             for number in self.execs.keys().copied().collect::<Vec<_>>() {
                 self.advance_exec(number);
             }
-            match waitpid(dead, Some(WaitPidFlag::WNOHANG)) {
-                Ok(status) => self.bury(status),
+            match sys::collect(dead) {
+                Ok(death) => death.into_iter().for_each(|death| self.bury(death)),
                 Err(error) => return eprintln!("waitpid: {error}"),
             }
         }
     }
 
-    fn bury(&mut self, status: WaitStatus) {
-        let Some(pid) = status.pid().map(nix::unistd::Pid::as_raw) else { return };
-        let container = self.containers.iter().find(|(_, container)| container.pid == pid);
+    fn bury(&mut self, death: Death) {
+        let pid = death.pid;
+        // The number of one that has ended may be somebody else's by now.
+        let is_it =
+            |container: &Container| container.pid == pid && !matches!(container.phase, Phase::Exited(_));
+        let container = self.containers.iter().find(|(_, container)| is_it(container));
         if let Some(id) = container.map(|(id, _)| id.clone()) {
-            self.bury_container(&id, status);
+            self.bury_container(&id, death);
             return;
         }
         let exec = self.execs.iter().find(|(_, exec)| exec.pid == Some(pid));
         if let Some(number) = exec.map(|(number, _)| *number) {
-            self.bury_exec(number, status);
+            self.bury_exec(number, death);
             return;
         }
         self.pod.sandbox.helpers.retain(|helper| *helper != pid);
     }
 
-    fn bury_exec(&mut self, number: u64, status: WaitStatus) {
+    fn bury_exec(&mut self, number: u64, Death { code, signal, .. }: Death) {
         // One that never ran has been dealt with by its own report.
         if let Some(Exec { connection, phase: ExecPhase::Running, .. }) = self.execs.remove(&number) {
-            let (code, signal) = code_of(status);
             self.reply(connection, &Reply::ExecExited { code, signal }, Vec::new());
         }
     }
 
-    fn bury_container(&mut self, id: &str, status: WaitStatus) {
+    fn bury_container(&mut self, id: &str, death: Death) {
         self.advance_start(id);
         let Some(container) = self.containers.get_mut(id) else { return };
         if let Phase::Starting(starting) = &mut container.phase {
@@ -129,7 +128,7 @@ impl Shim {
             self.reply(connection, &Reply::Failed(Failure::Start(error)), Vec::new());
             return;
         }
-        let exit = container.exited(&self.pod, status);
+        let exit = container.exited(&self.pod, death);
         for waiter in std::mem::take(&mut container.waiters) {
             self.reply(waiter, &Reply::Exited(exit.clone()), Vec::new());
         }

@@ -26,6 +26,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::stat::{Mode, umask};
 
 use self::connection::Connection;
 use self::container::{Container, Phase};
@@ -95,6 +96,7 @@ enum Source {
     Listener,
     Signals,
     Connection(u64),
+    Answers(u64),
     Start(String),
     ExecStart(u64),
     Output(String, usize),
@@ -107,6 +109,8 @@ fn run(mut arguments: impl Iterator<Item = OsString>) -> io::Result<()> {
     let directory = PodDirectory::at(PathBuf::from(directory));
     let listener = take_standard_input()?;
     nix::unistd::setsid()?;
+    // Mount points and working directories are for the containers' users, whatever the umask that berth was given.
+    umask(Mode::from_bits_truncate(0o022));
     sys::prctl(libc::PR_SET_CHILD_SUBREAPER, 1)?;
     // Nobody in a container may look at this process, not even through a child that has entered it.
     sys::prctl(libc::PR_SET_DUMPABLE, 0)?;
@@ -210,11 +214,12 @@ impl Shim {
         }
         all.push((Source::Signals, self.signals.as_fd(), read));
         all.push((Source::Listener, self.listener.as_fd(), read));
-        let connections = self.connections.iter();
-        all.extend(
-            connections
-                .map(|(number, connection)| (Source::Connection(*number), connection.socket.as_fd(), read)),
-        );
+        for (number, connection) in &self.connections {
+            all.push((Source::Connection(*number), connection.socket.as_fd(), read));
+            if connection.wants_to_write() {
+                all.push((Source::Answers(*number), connection.socket.as_fd(), write));
+            }
+        }
         debug_assert!(all.iter().all(|(.., flags)| flags.intersects(read | write)));
         all
     }
@@ -222,11 +227,11 @@ impl Shim {
     /// When a start or an attached client will have taken too long.
     fn deadline(&self) -> Option<Instant> {
         let containers = self.containers.values().filter_map(|container| match &container.phase {
-            Phase::Starting(starting) => Some(starting.deadline),
+            Phase::Starting(starting) => starting.deadline(),
             Phase::Running(_) | Phase::Exited(_) => None,
         });
         let execs = self.execs.values().filter_map(|exec| match &exec.phase {
-            ExecPhase::Starting(starting) => Some(starting.deadline),
+            ExecPhase::Starting(starting) => starting.deadline(),
             ExecPhase::Running => None,
         });
         let outputs = self.containers.values().flat_map(|container| &container.outputs);
@@ -254,6 +259,7 @@ impl Shim {
             Source::Listener => self.accept(),
             Source::Signals => self.reap(),
             Source::Connection(number) => self.read_requests(number),
+            Source::Answers(number) => self.write_answers(number),
             Source::Start(id) => self.advance_start(&id),
             Source::ExecStart(number) => self.advance_exec(number),
             Source::Output(id, index) => {
@@ -280,9 +286,13 @@ impl Shim {
 
     /// Answers a request, if whoever asked is still there.
     fn reply(&mut self, number: u64, reply: &Reply, descriptors: Vec<OwnedFd>) {
-        let Some(connection) = self.connections.get(&number) else { return };
-        if connection.send(reply, &descriptors).is_err() {
-            self.connections.remove(&number);
+        let Some(connection) = self.connections.get_mut(&number) else { return };
+        if let Err(error) = connection.send(reply, descriptors) {
+            // Nobody to tell but the log: one that has left is no news.
+            if error.kind() != io::ErrorKind::BrokenPipe {
+                eprintln!("answer a client: {error}");
+            }
+            self.drop_connection(number);
         }
     }
 }

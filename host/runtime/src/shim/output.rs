@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::{pipe2, read, write};
 
 use super::log::{Lines, Log, LogStream};
@@ -48,6 +49,8 @@ impl Output {
 
     /// A pipe of which the caller hands out the returned end.
     pub(super) fn attach(&mut self) -> io::Result<OwnedFd> {
+        // A container that says nothing does not notice who has left.
+        self.clients.retain(Client::is_there);
         let (theirs, ours) = pipe2(OFlag::O_CLOEXEC)?;
         set_nonblocking(&ours)?;
         if self.source.is_some() {
@@ -143,6 +146,13 @@ impl Client {
     pub(super) fn wants_to_write(&self) -> bool {
         !self.pending.is_empty()
     }
+
+    /// Whether the reading end is still open.
+    fn is_there(&self) -> bool {
+        let mut polled = [PollFd::new(self.pipe.as_fd(), PollFlags::empty())];
+        let polled = poll(&mut polled, PollTimeout::ZERO).map(|_| polled[0].revents());
+        !polled.is_ok_and(|events| events.is_some_and(|events| events.contains(PollFlags::POLLERR)))
+    }
 }
 
 /// What goes into a container.
@@ -229,4 +239,22 @@ pub(super) fn set_nonblocking(fd: &impl AsFd) -> io::Result<()> {
     let flags = OFlag::from_bits_retain(fcntl(fd.as_fd(), FcntlArg::F_GETFL)?);
     fcntl(fd.as_fd(), FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_that_have_left_are_forgotten_although_nothing_is_said() {
+        let (source, _container) = pipe2(OFlag::O_CLOEXEC).unwrap();
+        let mut output = Output::new(source, LogStream::Stdout);
+        let staying = output.attach().unwrap();
+        for _ in 0..10 {
+            drop(output.attach().unwrap());
+        }
+        let last = output.attach().unwrap();
+        assert_eq!(output.clients.len(), 2);
+        drop((staying, last));
+    }
 }

@@ -4,9 +4,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-use nix::errno::Errno;
 use nix::mount::{MntFlags, umount2};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 
 use super::container::{Container, Phase};
 use super::exec::Exec;
@@ -16,6 +14,7 @@ use super::{Ending, Shim};
 use crate::cgroups::Group;
 use crate::client::set_terminal_size;
 use crate::spec::{ContainerSpec, ExecSpec, TerminalSize};
+use crate::sys;
 use crate::wire::{Failure, Reply, Request, Stream};
 
 /// How long killed processes may take to die before the removal of a pod is given up.
@@ -216,19 +215,23 @@ fn streams_of(container: &mut Container) -> io::Result<(Vec<Stream>, Vec<OwnedFd
     Ok((streams, descriptors))
 }
 
+/// To `waitpid(2)`.
+const ANY_CHILD: i32 = -1;
+
 /// Waits until all killed children are gone.
 fn wait_for_children() -> Result<(), Failure> {
     let deadline = Instant::now() + Duration::from_millis(SHUTDOWN_MS_MAX);
     loop {
-        match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-            Err(Errno::ECHILD) => return Ok(()),
-            Ok(WaitStatus::StillAlive) if Instant::now() >= deadline => {
+        match sys::collect(ANY_CHILD) {
+            Err(error) if error.raw_os_error() == Some(libc::ECHILD) => return Ok(()),
+            Ok(None) if Instant::now() >= deadline => {
                 return Err(Failure::Conflict(
                     "killed processes do not end; a file system may hang".to_owned(),
                 ));
             }
-            Ok(WaitStatus::StillAlive) => std::thread::sleep(Duration::from_micros(200)),
-            Ok(_) | Err(Errno::EINTR) => {}
+            Ok(None) => std::thread::sleep(Duration::from_micros(200)),
+            Ok(Some(_)) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(Failure::Conflict(format!("waitpid: {error}"))),
         }
     }

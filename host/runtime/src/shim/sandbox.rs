@@ -7,13 +7,16 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::PathBuf;
 
+use nix::fcntl::OFlag;
 use nix::mount::MsFlags;
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::signal::{SigHandler, Signal, signal};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
+use nix::unistd::{Gid, Uid, pipe2, setgroups, setresgid, setresuid};
 
 use crate::cgroups::{Cgroups, Group};
 use crate::error::{StartError, StartErrorKind, describe};
+use crate::init;
 use crate::rundir::PodDirectory;
 use crate::spec::{IpcNamespace, NetworkNamespace, PidNamespace, PodSandboxSpec};
 use crate::sys::{self, Forked};
@@ -72,15 +75,15 @@ impl Sandbox {
         }
         let mut movable = vec![std::process::id() as i32];
         let reaper = match spec.pid {
-            PidNamespace::Pod => Some(start_reaper()?),
+            PidNamespace::Pod => Some(Reaper::start(directory)?),
             PidNamespace::Container | PidNamespace::Host => None,
         };
-        movable.extend(reaper.as_ref().map(|(pid, _)| *pid));
-        helpers.extend(reaper.as_ref().map(|(pid, _)| *pid));
+        movable.extend(reaper.as_ref().map(|reaper| reaper.pid));
+        helpers.extend(reaper.as_ref().map(|reaper| reaper.pid));
         helpers.push(move_in_background(cgroups, &movable)?);
-        if let Some((_, pidfd)) = &reaper {
+        if let Some(reaper) = &reaper {
             // From here on every child of the shim is born in there.
-            setns(pidfd, CloneFlags::CLONE_NEWPID).map_err(failed("use the PID namespace"))?;
+            setns(&reaper.pidfd, CloneFlags::CLONE_NEWPID).map_err(failed("use the PID namespace"))?;
         }
         cgroups.create(group, &spec.resources).map_err(failed(format!("make {group}")))?;
         unshare(flags).map_err(failed("make namespaces"))?;
@@ -102,6 +105,9 @@ impl Sandbox {
         };
         if network_pending.is_none() {
             set_sysctls(spec)?;
+        }
+        if let Some(reaper) = reaper {
+            reaper.wait_until_harmless()?;
         }
         Ok((shm, network_pending))
     }
@@ -149,23 +155,74 @@ fn end_helper(pid: i32) {
 }
 
 /// PID 1 of a shared PID namespace: holds it, and reaps whom nobody waits for.
-fn start_reaper() -> Result<(i32, OwnedFd), String> {
-    // SAFETY: the shim has one thread.
-    match unsafe { sys::clone3(libc::CLONE_NEWPID, None) }.map_err(failed("make a PID namespace"))? {
-        Forked::Parent { pid, pidfd } => Ok((pid, pidfd)),
-        Forked::Child => {
-            // An ignored SIGCHLD makes the kernel reap. Failures have nobody to hear them.
-            // SAFETY: no handler runs.
-            let _ = unsafe { signal(Signal::SIGCHLD, SigHandler::SigIgn) };
-            drop(sys::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as libc::c_ulong));
-            drop(sys::close_all_but(&[]));
-            // Containers see this process: it must not tell them a path of the machine.
-            drop(sys::set_process_title(c"berth-pause"));
-            loop {
-                nix::unistd::pause();
+struct Reaper {
+    pid: i32,
+    pidfd: OwnedFd,
+    /// Where it says that it has given up what it must not have, or why not.
+    told: OwnedFd,
+}
+
+/// What a reaper says when it is as containers may see it.
+const HARMLESS: &str = "harmless";
+
+impl Reaper {
+    fn start(directory: &PodDirectory) -> Result<Reaper, String> {
+        let (told, teller) = pipe2(OFlag::O_CLOEXEC).map_err(failed("make a pipe"))?;
+        // SAFETY: the shim has one thread.
+        match unsafe { sys::clone3(libc::CLONE_NEWPID, None) }.map_err(failed("make a PID namespace"))? {
+            Forked::Parent { pid, pidfd } => Ok(Reaper { pid, pidfd, told }),
+            Forked::Child => {
+                // An ignored SIGCHLD makes the kernel reap. Failures have nobody to hear them.
+                // SAFETY: no handler runs.
+                let _ = unsafe { signal(Signal::SIGCHLD, SigHandler::SigIgn) };
+                let renounced = renounce(directory, &teller);
+                let text = renounced.map_or_else(|error| describe(&error), |()| HARMLESS.to_owned());
+                // Fails only without a shim, with which this process ends as well.
+                let _ = nix::unistd::write(&teller, text.as_bytes());
+                if text != HARMLESS {
+                    exit_child(1);
+                }
+                drop(teller);
+                loop {
+                    nix::unistd::pause();
+                }
             }
         }
     }
+
+    /// Waits until containers may see it.
+    fn wait_until_harmless(self) -> Result<(), String> {
+        let text =
+            io::read_to_string(fs::File::from(self.told)).map_err(failed("hear from PID 1 of the pod"))?;
+        if text == HARMLESS { Ok(()) } else { Err(format!("set up PID 1 of the pod: {text}")) }
+    }
+}
+
+/// Gives up everything of the machine's but `keep`. Each container of the pod sees this process, and one that has
+/// `SYS_PTRACE` may look at the world through its eyes (`/proc/1/root`), or put words in its mouth.
+fn renounce(directory: &PodDirectory, keep: &OwnedFd) -> io::Result<()> {
+    /// As the pause container of Kubernetes has it.
+    const NOBODY: u32 = 65_535;
+    // It must not tell a path of the machine. Where its command line cannot be replaced, the rest holds all the same.
+    drop(sys::set_process_title(c"berth-pause"));
+    sys::close_all_but(&[keep.as_raw_fd()])?;
+    unshare(
+        CloneFlags::CLONE_NEWNS
+            | CloneFlags::CLONE_NEWNET
+            | CloneFlags::CLONE_NEWIPC
+            | CloneFlags::CLONE_NEWUTS
+            | CloneFlags::CLONE_NEWCGROUP,
+    )?;
+    init::enter_nothing(directory.path())?;
+    (0..3).try_for_each(nix::unistd::close)?;
+    setgroups(&[])?;
+    let (uid, gid) = (Uid::from_raw(NOBODY), Gid::from_raw(NOBODY));
+    setresgid(gid, gid, gid)?;
+    // The capabilities go with the user.
+    setresuid(uid, uid, uid)?;
+    sys::prctl(libc::PR_SET_NO_NEW_PRIVS, 1)?;
+    // After the change of user, which clears this.
+    sys::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as libc::c_ulong).map(drop)
 }
 
 /// The pod's `/dev/shm`, on the machine until the pod is removed.

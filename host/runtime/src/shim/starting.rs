@@ -14,7 +14,7 @@ pub(super) struct Starting {
     pub(super) socket: UnixStream,
     /// Whom to answer.
     pub(super) connection: u64,
-    pub(super) deadline: Instant,
+    deadline: Instant,
     inbox: Vec<u8>,
     descriptors: Vec<OwnedFd>,
     executing: bool,
@@ -54,6 +54,11 @@ impl Starting {
             process: None,
         };
         Ok((starting, theirs))
+    }
+
+    /// When it will have taken too long; one that has failed is only waited for to die.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.failure.is_none().then_some(self.deadline)
     }
 
     /// The shim itself knows why it cannot succeed. The first reason is the one that counts.
@@ -135,5 +140,6 @@ mod tests {
         let (mut starting, _theirs) = Starting::pair(0, 0).unwrap();
         let Progress::Failed(error) = starting.advance() else { panic!("still waiting") };
         assert_eq!(error.kind, StartErrorKind::TimedOut);
+        assert_eq!(starting.deadline(), None, "once is enough");
     }
 }

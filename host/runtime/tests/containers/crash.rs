@@ -62,6 +62,67 @@ fn containers_outlive_the_runtime_and_are_found_again() {
 }
 
 #[test]
+fn a_pod_is_found_again_however_long_its_answer() {
+    let node = Node::new();
+    let pod = node.pod();
+    let mut ids = Vec::new();
+    // More than a socket holds: the answer comes in pieces.
+    for _ in 0..4 {
+        let mut spec = node.container(&["/bin/sleep", "1000"]);
+        spec.env.push(("LONG".into(), "x".repeat(120 << 10)));
+        pod.start_container(&spec).unwrap();
+        ids.push(spec.id);
+    }
+    let recovered = node.second_runtime().recover().unwrap();
+    assert!(recovered.unreachable.is_empty(), "{:?}", recovered.unreachable);
+    let found: Vec<_> = recovered.pods[0].1.containers.iter().map(|found| found.spec.id.clone()).collect();
+    assert_eq!(found, ids);
+}
+
+#[test]
+fn a_shim_without_a_descriptor_left_waits_quietly() {
+    let node = Node::new();
+    let pod = node.pod();
+    let spec = node.container(&["/bin/sleep", "1000"]);
+    pod.start_container(&spec).unwrap();
+    let shim = shim_pid(&node, pod.id());
+    let limit = libc::rlimit { rlim_cur: 16, rlim_max: 16 };
+    // SAFETY: the kernel reads one struct rlimit.
+    let limited = unsafe { libc::prlimit(shim, libc::RLIMIT_NOFILE, &limit, std::ptr::null_mut()) };
+    assert_eq!(limited, 0);
+    let socket = node.path().join("run/pods").join(pod.id()).join("shim.sock");
+    let clients: Vec<_> =
+        (0..32).map(|_| std::os::unix::net::UnixStream::connect(&socket).unwrap()).collect();
+    // User and system time, in clock ticks of 10 ms.
+    let ticks = || -> u64 {
+        let stat = fs::read_to_string(format!("/proc/{shim}/stat")).unwrap();
+        let fields = stat.rsplit_once(')').unwrap().1.split_whitespace().skip(14 - 3).take(2);
+        fields.map(|field| field.parse::<u64>().unwrap()).sum()
+    };
+    let before = ticks();
+    std::thread::sleep(Duration::from_millis(500));
+    assert!(ticks() - before < 25, "it was busy for half of the time: {}", ticks() - before);
+    drop(clients);
+    eventually("it serves again", || pod.state().is_ok_and(|state| state.containers.len() == 1));
+}
+
+#[test]
+fn a_damaged_pod_that_cannot_be_removed_hinders_nobody() {
+    use nix::mount::{MntFlags, MsFlags, mount, umount2};
+    let node = Node::new();
+    let pod = node.pod();
+    let busy = node.path().join("run/pods/damaged/busy");
+    fs::create_dir_all(&busy).unwrap();
+    mount(Some("tmpfs"), &busy, Some("tmpfs"), MsFlags::empty(), Some("size=4k")).unwrap();
+    let recovered = node.second_runtime().recover();
+    umount2(&busy, MntFlags::MNT_DETACH).unwrap();
+    let recovered = recovered.unwrap();
+    assert_eq!((recovered.pods.len(), recovered.pods[0].0.id()), (1, pod.id()));
+    assert_eq!((recovered.unreachable.len(), recovered.unreachable[0].0.id()), (1, "damaged"));
+    assert_eq!(node.second_runtime().recover().unwrap().unreachable.len(), 0, "now it could be removed");
+}
+
+#[test]
 fn a_dead_shim_takes_its_containers_along_and_they_are_recorded_as_lost() {
     let node = Node::new();
     let pod = node.pod();

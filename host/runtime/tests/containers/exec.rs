@@ -117,6 +117,18 @@ fn a_process_can_be_waited_for_and_signalled() {
 }
 
 #[test]
+fn a_death_by_a_real_time_signal_is_one_like_any_other() {
+    let node = Node::new();
+    let (pod, spec) = sleeper(&node);
+    let process = pod.exec(&spec.id, &ExecSpec::new(args(&["sh", "-c", "kill -40 $$; sleep 1000"]))).unwrap();
+    let exit = process.wait(Some(PATIENCE)).unwrap().expect("its end was not noticed");
+    assert_eq!((exit.code, exit.signal), (168, Some(40)));
+    // Nor does it hide the deaths of others.
+    pod.kill(&spec.id, libc::SIGKILL).unwrap();
+    assert_eq!(pod.wait(&spec.id, Some(PATIENCE)).unwrap().expect("it was noticed").code, 137);
+}
+
+#[test]
 fn exec_with_a_terminal_has_one_and_follows_its_size() {
     let node = Node::new();
     let (pod, spec) = sleeper(&node);

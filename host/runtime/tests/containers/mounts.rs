@@ -1,7 +1,7 @@
 //! Volumes, and the sandbox that containers share.
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use berth_runtime::{
@@ -82,6 +82,20 @@ fn sub_paths_are_made_and_stay_in_their_volume() {
         }
     }
     assert!(!Path::new("/etc/file").exists());
+}
+
+#[test]
+fn a_sub_path_that_is_made_is_as_open_as_its_volume() {
+    let node = Node::new();
+    let data = volume(&node, "data");
+    std::os::unix::fs::chown(&data, None, Some(2000)).unwrap();
+    fs::set_permissions(&data, fs::Permissions::from_mode(0o2777)).unwrap();
+    let mut spec = node.shell("echo x > /data/file && stat -c '%a %g' /data");
+    spec.user.uid = Some(1000);
+    let source = MountSource::Bind { path: data.clone(), sub_path: Some("made/here".into()) };
+    spec.mounts = vec![Mount { source, ..bind("", "/data") }];
+    let (exit, log) = node.run(&spec);
+    assert_eq!((exit.code, stdout_of(&log).as_str()), (0, "2777 2000"));
 }
 
 #[test]

@@ -39,6 +39,35 @@ fn the_first_process_is_pid_1_and_sees_nobody_else() {
 }
 
 #[test]
+fn no_container_belongs_to_the_service_that_started_berth() {
+    let node = Node::new();
+    let pod = node.pod();
+    let started = pod.start_container(&node.container(&["/bin/sleep", "1000"])).unwrap();
+    let table = std::fs::read_to_string(format!("/proc/{}/cgroup", started.pid)).unwrap();
+    // With cgroup v2 there is but one hierarchy, and the container's group is ours.
+    let is_v1 = table.lines().any(|line| line.contains(":memory:"));
+    for line in table.lines().filter(|line| line.contains(":name=systemd:") || line.starts_with("0::")) {
+        let own = if is_v1 {
+            format!("/{}/shims", node.cgroup_root())
+        } else {
+            format!("/{}/", node.cgroup_root())
+        };
+        assert!(line.contains(&own), "{table}");
+    }
+}
+
+#[test]
+fn signals_are_handled_as_programs_expect_whatever_berth_was_started_with() {
+    use nix::sys::signal::{SigHandler, Signal, signal};
+    // As a shell does to what it starts in the background.
+    // SAFETY: no handler runs.
+    unsafe { signal(Signal::SIGQUIT, SigHandler::SigIgn) }.unwrap();
+    let node = Node::new();
+    let (_, log) = node.run(&node.container(&["/bin/grep", "-E", "^Sig(Blk|Ign):", "/proc/self/status"]));
+    assert_eq!(stdout_of(&log), "SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000");
+}
+
+#[test]
 fn what_cannot_start_says_why() {
     let node = Node::new();
     let pod = node.pod();

@@ -1,6 +1,8 @@
 //! What a container must not be able to do.
 
-use berth_runtime::{ContainerSpec, Device, Rlimit, Seccomp, User, capabilities};
+use std::os::unix::fs::PermissionsExt;
+
+use berth_runtime::{ContainerSpec, Device, PidNamespace, Rlimit, Seccomp, User, capabilities};
 
 use crate::support::{Node, run_in, stdout_of};
 
@@ -166,6 +168,44 @@ fn the_shim_and_the_machine_cannot_be_reached() {
         let pod = node.pod();
         let error = pod.start_container(&spec).expect_err("a descriptor of the runtime was left open");
         assert!(error.to_string().starts_with("chdir to cwd"), "{error}");
+    }
+}
+
+#[test]
+fn a_program_may_start_where_its_user_could_not_go() {
+    let node = Node::new();
+    let closed = |spec: &mut ContainerSpec| {
+        spec.cwd = "/closed".into();
+        spec.user.uid = Some(1000);
+    };
+    let closed_directory = node.path().join("image/base/closed");
+    std::fs::create_dir(&closed_directory).unwrap();
+    std::fs::set_permissions(&closed_directory, std::fs::Permissions::from_mode(0o700)).unwrap();
+    assert_eq!(
+        output(&node, "pwd; ls . 2>/dev/null || echo and no further", closed),
+        "/closed\nand no further"
+    );
+}
+
+#[test]
+fn pid_1_of_a_shared_namespace_has_nothing_of_the_machine() {
+    let node = Node::new();
+    let mut pod_spec = node.pod_spec();
+    pod_spec.pid = PidNamespace::Pod;
+    let pod = node.runtime.create_pod(&pod_spec).unwrap();
+    // What the Kubernetes documentation gives a container that is to debug its neighbours.
+    let script = "ls -A /proc/1/root /proc/1/cwd /proc/1/fd; for n in net ipc uts mnt cgroup; do readlink /proc/1/ns/$n; done; \
+                  grep -E '^(Uid|CapPrm):' /proc/1/status";
+    let mut spec = node.shell(script);
+    spec.capabilities = capabilities::adjusted(&["SYS_PTRACE".into()], &[]).unwrap();
+    let (exit, log) = run_in(&pod, &spec);
+    let out = stdout_of(&log);
+    assert_eq!(exit.code, 0, "{log:?}");
+    assert!(out.starts_with("/proc/1/cwd:\n\n/proc/1/fd:\n\n/proc/1/root:\nnet:["), "{out}");
+    assert!(out.ends_with("Uid:\t65535\t65535\t65535\t65535\nCapPrm:\t0000000000000000"), "{out}");
+    for name in ["net", "ipc", "uts", "mnt", "cgroup"] {
+        let of_machine = std::fs::read_link(format!("/proc/self/ns/{name}")).unwrap();
+        assert!(!out.contains(&*of_machine.to_string_lossy()), "{name}: {out}");
     }
 }
 
