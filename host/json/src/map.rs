@@ -10,7 +10,7 @@ use crate::{Text, Value};
 /// longer one (a ConfigMap's data) is a tree, so that no order in which a client sends its keys makes inserting slow.
 const LISTED_MAX: usize = 64;
 /// Entries among which a key is sought one by one: comparing lengths rules most of them out faster than halving would.
-const SCANNED_MAX: usize = 8;
+const SCANNED_MAX: usize = 16;
 
 /// An object's entries, sorted by key.
 #[derive(Clone, Default)]
