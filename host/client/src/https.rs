@@ -38,12 +38,29 @@ pub struct HttpsTransport {
     bearer: Option<HeaderValue>,
 }
 
+/// Which versions of HTTP a transport offers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HttpVersions {
+    /// HTTP/2, and HTTP/1.1 where the server has nothing newer: all requests share a connection.
+    Newest,
+    /// HTTP/1.1, as most clients that are not written in Go: a connection carries one request at a time.
+    Http1,
+}
+
 impl HttpsTransport {
-    /// A transport to the server of `config`.
+    /// A transport to the server of `config`, over HTTP/2 where the server has it.
     ///
     /// # Errors
     /// When the address is not `https://…`, or a certificate or key cannot be used.
     pub fn new(config: &Config) -> Result<Self, ConfigError> {
+        Self::with_versions(config, HttpVersions::Newest)
+    }
+
+    /// [`HttpsTransport::new`] with a choice of versions.
+    ///
+    /// # Errors
+    /// As [`HttpsTransport::new`].
+    pub fn with_versions(config: &Config, versions: HttpVersions) -> Result<Self, ConfigError> {
         if config.server.scheme() != Some(&Scheme::HTTPS) {
             return Err(unusable("server", format!("{} does not begin with https://", config.server)));
         }
@@ -54,7 +71,7 @@ impl HttpsTransport {
             Credentials::Token(token) => Some(bearer(token)?),
             Credentials::Anonymous | Credentials::Certificate { .. } => None,
         };
-        let connector = Connector { tls: TlsConnector::from(Arc::new(tls_config(config)?)) };
+        let connector = Connector { tls: TlsConnector::from(Arc::new(tls_config(config, versions)?)) };
         let client = hyper_util::client::legacy::Client::builder(TokioExecutor::new())
             .timer(TokioTimer::new())
             .pool_timer(TokioTimer::new())
@@ -93,7 +110,7 @@ fn bearer(token: &str) -> Result<HeaderValue, ConfigError> {
     Ok(value)
 }
 
-fn tls_config(config: &Config) -> Result<ClientConfig, ConfigError> {
+fn tls_config(config: &Config, versions: HttpVersions) -> Result<ClientConfig, ConfigError> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates("certificate-authority", &config.authorities_pem)? {
         roots.add(certificate).map_err(|e| unusable("certificate-authority", e.to_string()))?;
@@ -113,7 +130,11 @@ fn tls_config(config: &Config) -> Result<ClientConfig, ConfigError> {
                 .map_err(|e| unusable("client-certificate", e.to_string()))?
         }
     };
-    tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    let offered: &[&[u8]] = match versions {
+        HttpVersions::Newest => &[b"h2", b"http/1.1"],
+        HttpVersions::Http1 => &[b"http/1.1"],
+    };
+    tls.alpn_protocols = offered.iter().map(|name| name.to_vec()).collect();
     Ok(tls)
 }
 

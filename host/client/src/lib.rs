@@ -18,7 +18,7 @@ pub use client::{Client, DeleteOptions, List, ListOptions, PatchKind};
 pub use config::{Config, Credentials};
 pub use error::{ClientError, ConfigError, StatusError};
 pub use follow::{Follow, Followed};
-pub use https::HttpsTransport;
+pub use https::{HttpVersions, HttpsTransport};
 pub use node::{
     AttachRequest, ByteStream, ExecRequest, ExitStatus, LogRequest, LogSince, NodeApi, NodeError,
     NodeRegistry, STREAM_CHUNKS_MAX, Streams, TerminalSize,

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use anyhow::{bail, ensure};
-use berth_client::{ApiResource, Body, Client, HttpsTransport, ListOptions, Transport};
+use berth_client::{ApiResource, Body, Client, HttpVersions, HttpsTransport, ListOptions, Transport};
 use bytes::Bytes;
 use http::{Method, Request, StatusCode, header};
 use http_body_util::BodyExt;
@@ -32,15 +32,26 @@ const WRITE_INTERVAL: Duration = Duration::from_millis(50);
 /// For all events to arrive.
 const EVENTS_DEADLINE: Duration = Duration::from_secs(30);
 
+/// How clients speak, and what the table calls it.
+const VERSIONS: [(HttpVersions, &str); 2] =
+    [(HttpVersions::Http1, "HTTP/1.1 keep-alive"), (HttpVersions::Newest, "HTTP/2")];
+
 /// ConfigMaps of 1 KiB, each acknowledged when it is on the disk.
 pub(crate) async fn creates(options: &Options, table: &mut Table) -> anyhow::Result<()> {
+    for (versions, name) in VERSIONS {
+        table.add(creates_over(options, versions, name).await?);
+    }
+    Ok(())
+}
+
+async fn creates_over(options: &Options, versions: HttpVersions, name: &str) -> anyhow::Result<Row> {
     let cluster = Cluster::start(options, Agent::None).await?;
     let next = Arc::new(AtomicUsize::new(0));
     let config = cluster.config()?;
     let begun = Instant::now();
     let mut clients = JoinSet::new();
     for _ in 0..CLIENTS {
-        let (transport, next) = (HttpsTransport::new(&config)?, next.clone());
+        let (transport, next) = (HttpsTransport::with_versions(&config, versions)?, next.clone());
         clients.spawn(async move {
             let mut samples = Vec::new();
             loop {
@@ -60,8 +71,7 @@ pub(crate) async fn creates(options: &Options, table: &mut Table) -> anyhow::Res
     }
     let rate = per_second(samples.len(), begun.elapsed());
     let times = format!("{rate:.0}/s (p50 {}, p99 {})", ms(samples.p50()), ms(samples.percentile(99)));
-    table.add(Row::new(format!("ConfigMap creates/s, 1 KiB, {CLIENTS} clients"), times, "5000/s"));
-    Ok(())
+    Ok(Row::new(format!("ConfigMap creates/s, 1 KiB, {CLIENTS} clients, {name}"), times, "5000/s"))
 }
 
 async fn create(transport: &HttpsTransport, number: usize) -> anyhow::Result<()> {
@@ -85,6 +95,13 @@ async fn create(transport: &HttpsTransport, number: usize) -> anyhow::Result<()>
 
 /// From the sending of a write to its event at each of the watchers.
 pub(crate) async fn fan_out(options: &Options, table: &mut Table) -> anyhow::Result<()> {
+    for (versions, name) in VERSIONS {
+        table.add(fan_out_over(options, versions, name).await?);
+    }
+    Ok(())
+}
+
+async fn fan_out_over(options: &Options, versions: HttpVersions, name: &str) -> anyhow::Result<Row> {
     let cluster = Cluster::start(options, Agent::None).await?;
     let client = cluster.client()?;
     let sent: Arc<Vec<OnceLock<Instant>>> = Arc::new((0..WATCHED_WRITES).map(|_| OnceLock::new()).collect());
@@ -92,7 +109,7 @@ pub(crate) async fn fan_out(options: &Options, table: &mut Table) -> anyhow::Res
     let from = client.list(ApiResource::CONFIG_MAPS, "default", &all).await?.resource_version;
     let mut watchers = JoinSet::new();
     for _ in 0..WATCHERS {
-        let transport = HttpsTransport::new(&cluster.config()?)?;
+        let transport = HttpsTransport::with_versions(&cluster.config()?, versions)?;
         let mut events = watch(&transport, &from).await?;
         let sent = sent.clone();
         watchers.spawn(async move {
@@ -117,11 +134,10 @@ pub(crate) async fn fan_out(options: &Options, table: &mut Table) -> anyhow::Res
         samples.extend(done??);
     }
     let measured = format!("p50 {}, p95 {}", ms(samples.p50()), ms(samples.percentile(95)));
-    let figure = format!("write to event, 20 writes/s, {WATCHERS} watchers");
+    let figure = format!("write to event, 20 writes/s, {WATCHERS} watchers, {name}");
     let row = Row::new(figure, measured, "p95 2 ms");
     let ratio = samples.p50().as_secs_f64() / writes.p50().as_secs_f64();
-    table.add(row.beside(format!("the write's own answer p50 {}", ms(writes.p50())), ratio));
-    Ok(())
+    Ok(row.beside(format!("the write's own answer p50 {}", ms(writes.p50())), ratio))
 }
 
 async fn write(client: &Client, sent: &[OnceLock<Instant>]) -> anyhow::Result<Samples> {
