@@ -6,21 +6,21 @@ mod simulated;
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, bail};
 use berth_agent::{Agent, AgentConfig, AgentHandle};
 use berth_api::kinds::names;
-use berth_api::{Timestamp, kinds};
+use berth_api::kinds;
 use berth_client::{Client, NodeRegistry};
 use berth_control::Config as ControlConfig;
 use berth_drive::{PluginConfig, run_controllers, run_plugins, start_scheduler, take_lead};
 use berth_image::RegistryConfig;
 use berth_network::Ipv4Cidr;
-use berth_pipeline::{Clock, Cluster, Config, Identity, NodePorts, RoleAuthorizer, ServiceCidr};
+use berth_pipeline::{Clock, Cluster, Config, Identity, NodePorts, RoleAuthorizer, ServiceCidr, SystemClock};
 use berth_policy::{Cache, Engine, Limits};
 use berth_server::{ComponentCheck, Hooks, Names, Pki, Server, Tls};
 use berth_store::SqliteStore;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
@@ -30,16 +30,6 @@ use crate::{cluster_id, data_dir, logging};
 
 /// Reports of failed policies that wait for the plugin manager; a profile's failures repeat, so that few are enough.
 const POLICY_FAILURES_MAX: usize = 64;
-
-/// The machine's clock.
-struct SystemClock;
-
-impl Clock for SystemClock {
-    fn now(&self) -> Timestamp {
-        let micros = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros());
-        Timestamp::from_micros(i64::try_from(micros).unwrap_or(i64::MAX))
-    }
-}
 
 /// Compiles an uploaded component before it is stored.
 struct Compiles(Arc<Engine>);
@@ -63,6 +53,7 @@ struct Running {
 /// Starts a cluster and serves it until SIGINT or SIGTERM; containers go on running after that.
 pub(crate) fn run(options: UpOptions) -> anyhow::Result<()> {
     logging::start()?;
+    raise_descriptor_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -207,6 +198,15 @@ fn node_name(asked: Option<&str>) -> anyhow::Result<String> {
             "the host's name \"{name}\" cannot be a node's; give one with --node-name: {}",
             faults.join("; ")
         ),
+    }
+}
+
+/// Every watcher, connection and pod holds a descriptor, and the usual 1024 are few. Containers get their own limit.
+fn raise_descriptor_limit() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
+    if let Err(error) = raised {
+        tracing::warn!(%error, "the limit of open files could not be raised");
     }
 }
 

@@ -18,6 +18,10 @@ use crate::seccomp::Filter;
 use crate::spec::{ContainerSpec, ExecSpec, Rlimit, Stdio, User};
 use crate::sys;
 
+/// How many descriptors a process may have open until it asks for more, or its container says otherwise: the kernel's and
+/// systemd's own choice, and containerd's since 2.0. The hard limit stays the machine's.
+const DESCRIPTORS_SOFT: u64 = 1024;
+
 /// Everything about a process but its surroundings.
 pub(crate) struct ProcessPlan {
     args: Vec<String>,
@@ -139,6 +143,11 @@ impl ProcessPlan {
     }
 
     fn apply_rlimits(&self, reporter: &Reporter) -> Result<(), StartError> {
+        // Its own limit is first the usual one, not the shim's: some programs close or allot for every number there is.
+        let hard =
+            hard_limit(libc::RLIMIT_NOFILE).when(StartErrorKind::Security, || "read RLIMIT_NOFILE".into())?;
+        set_rlimit(libc::RLIMIT_NOFILE, DESCRIPTORS_SOFT.min(hard), hard)
+            .when(StartErrorKind::Security, || "set RLIMIT_NOFILE".into())?;
         for limit in &self.rlimits {
             let Some(resource) = rlimit_number(&limit.kind) else {
                 let message = format!("unknown rlimit {:?}: see getrlimit(2) for the names", limit.kind);

@@ -3,6 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 
 use berth_runtime::{ContainerSpec, Device, PidNamespace, Rlimit, Seccomp, User, capabilities};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::support::{Node, run_in, stdout_of};
 
@@ -132,8 +133,13 @@ fn a_privileged_container_has_it_all() {
 
 #[test]
 fn limits_of_the_process_are_set_or_clamped_with_a_warning() {
+    // As `berth up` has it; a container does not.
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).unwrap();
     let node = Node::new();
     let pod = node.pod();
+    let (_, log) = run_in(&pod, &node.shell("ulimit -Sn; ulimit -Hn"));
+    assert_eq!(stdout_of(&log), format!("{}\n{hard}", hard.min(1024)));
     let mut spec = node.shell("ulimit -n; cat /proc/self/oom_score_adj");
     spec.rlimits = vec![Rlimit { kind: "RLIMIT_NOFILE".into(), soft: 512, hard: 1024 }];
     spec.oom_score_adj = 500;
