@@ -5,7 +5,7 @@ use berth_json::{Value, json};
 
 use crate::identity::{Identity, Verb};
 use crate::ranges::ServiceCidr;
-use crate::request::{Body, Options, Request};
+use crate::request::{Body, Options, PatchKind, Request};
 
 const NAMESPACES: [&str; 4] = ["default", "kube-system", "kube-public", "kube-node-lease"];
 
@@ -27,6 +27,19 @@ pub fn system_objects(catalogue: &Catalogue, services: ServiceCidr, api_port: u1
         })
     };
     namespaces.into_iter().chain([kubernetes]).filter_map(create).collect()
+}
+
+/// The write that points the Service `default/kubernetes` to `api_port`, given what `create`, one of [`system_objects`],
+/// would make, and what is there; `None` when it points there already.
+pub(crate) fn port_correction(create: &Request, present: &Value) -> Option<Request> {
+    let Body::Object(wanted) = &create.body else { return None };
+    let target = |service: &Value| service["spec"]["ports"][0]["targetPort"].as_i64();
+    if &*create.resource.id != "services" || target(wanted) == target(present) {
+        return None;
+    }
+    let patch = json!({"spec": {"ports": wanted["spec"]["ports"]}});
+    let body = Body::Patch(PatchKind::Merge, patch.to_string().into());
+    Some(Request { verb: Verb::Patch, name: name_of(create).to_owned(), body, ..create.clone() })
 }
 
 /// The name of the object that one of these requests makes.

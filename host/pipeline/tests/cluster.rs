@@ -93,6 +93,18 @@ async fn a_new_cluster_has_its_system_objects_and_an_old_one_keeps_them() {
 }
 
 #[tokio::test]
+async fn the_kubernetes_service_leads_to_where_the_server_listens_now() {
+    let disk = MemoryStore::new();
+    start(&disk).await.shutdown().await;
+    let moved = Cluster::start(disk, Config { api_port: 7443, ..config() }).await.unwrap();
+    let service =
+        moved.read(|state| state.get(&Key::new("services", "default", "kubernetes")).unwrap().clone());
+    let service = service.to_value(moved.catalogue().named("services").unwrap());
+    assert_eq!(service["spec"]["ports"][0]["targetPort"], 7443);
+    assert_eq!(service["spec"]["clusterIP"], "10.96.0.1");
+}
+
+#[tokio::test]
 async fn what_is_deleted_of_the_system_objects_comes_back() {
     let cluster = start(&MemoryStore::new()).await;
     tokio::spawn(cluster.clone().keep_system_objects());

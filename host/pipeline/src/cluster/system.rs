@@ -18,9 +18,10 @@ const RETRY: Duration = Duration::from_secs(10);
 const RESOURCES: [&str; 2] = ["namespaces", "services"];
 
 impl Cluster {
-    /// Makes what is missing of the objects that every cluster has.
+    /// Makes what is missing of the objects that every cluster has, and corrects the port at which its Service finds this
+    /// server: it may listen elsewhere than at the last start.
     pub(super) async fn ensure_system_objects(&self) -> Result<(), StartError> {
-        for request in self.missing_system_objects() {
+        for request in self.system_writes() {
             match self.apply(request).await {
                 Err(status) if status.reason == Reason::AlreadyExists => {}
                 Err(status) => return Err(StartError::System(status)),
@@ -44,14 +45,18 @@ impl Cluster {
         }
     }
 
-    fn missing_system_objects(&self) -> Vec<Request> {
+    fn system_writes(&self) -> Vec<Request> {
         let config = &self.config;
         let all = bootstrap::system_objects(&config.catalogue, config.services, config.api_port);
-        self.read(|state: &State| all.into_iter().filter(|request| is_missing(state, request)).collect())
+        self.read(|state: &State| all.into_iter().filter_map(|create| write_for(state, create)).collect())
     }
 }
 
-fn is_missing(state: &State, request: &Request) -> bool {
-    let name = bootstrap::name_of(request);
-    state.get(&Key::new(request.resource.id.clone(), request.namespace.as_str(), name)).is_none()
+/// What is to be done so that the object is as `create` would make it.
+fn write_for(state: &State, create: Request) -> Option<Request> {
+    let name = bootstrap::name_of(&create);
+    match state.get(&Key::new(create.resource.id.clone(), create.namespace.as_str(), name)) {
+        None => Some(create),
+        Some(present) => bootstrap::port_correction(&create, &present.to_value(&create.resource)),
+    }
 }
