@@ -1,7 +1,7 @@
 //! From and to what is not JSON.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -68,6 +68,12 @@ impl<T: ToValue, const N: usize> ToValue for [T; N] {
 impl<T: ToValue> ToValue for Vec<T> {
     fn to_value(&self) -> Value {
         self.as_slice().to_value()
+    }
+}
+
+impl<T: ToValue> ToValue for BTreeSet<T> {
+    fn to_value(&self) -> Value {
+        Value::Array(self.iter().map(ToValue::to_value).collect())
     }
 }
 

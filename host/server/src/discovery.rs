@@ -1,6 +1,6 @@
 //! `/version`, `/api`, `/apis` and `/openapi`: documents made from the catalogue.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::OnceLock;
 
 use berth_api::{Catalogue, Schema, discovery, openapi};
@@ -66,10 +66,38 @@ pub(crate) fn version(parts: &Parts) -> Handled {
     ))
 }
 
+/// What `GET /` lists: where there is something to read that is no object.
+fn paths(catalogue: &Catalogue) -> BTreeSet<String> {
+    let fixed = [
+        "/api",
+        "/apis",
+        "/healthz",
+        "/livez",
+        "/metrics",
+        "/openapi/v2",
+        "/openapi/v3",
+        "/readyz",
+        "/version",
+    ];
+    let mut paths: BTreeSet<String> = fixed.map(str::to_owned).into();
+    for resource in catalogue.iter() {
+        let (group, version) = (&resource.group, &resource.version);
+        if group.is_empty() {
+            paths.insert(format!("/api/{version}"));
+        } else {
+            paths.extend([format!("/apis/{group}"), format!("/apis/{group}/{version}")]);
+        }
+    }
+    paths
+}
+
 /// All other documents.
 pub(crate) fn serve(server: &Inner, route: &Route, call: &Call) -> Handled {
     let (catalogue, headers) = (server.cluster.catalogue(), &call.parts.headers);
     match route {
+        Route::Paths => {
+            Ok(value(200, negotiate::plain_form(headers)?.encoding, &json!({"paths": paths(catalogue)})))
+        }
         Route::CoreVersions => {
             let (form, aggregated) = negotiate::discovery_form(headers)?;
             Ok(match aggregated {

@@ -14,6 +14,8 @@ pub(crate) enum Route {
         /// The one check that is asked for; empty for all.
         check: String,
     },
+    /// `/`.
+    Paths,
     /// `/metrics`.
     Metrics,
     /// `/api`.
@@ -67,6 +69,9 @@ pub(crate) struct ObjectPath {
 
 /// Reads a path.
 pub(crate) fn route(path: &str) -> Route {
+    if path == "/" {
+        return Route::Paths;
+    }
     let Some(segments) = segments(path) else { return Route::Nothing };
     let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
     match segments.as_slice() {

@@ -116,7 +116,8 @@ impl Inner {
             _ if call.parts.method != Method::GET => Err(method_not_allowed()),
             Route::Version | Route::Health { .. } => Ok(respond::text(404, "404 page not found\n")),
             Route::Metrics => Ok(self.metrics.answer(&self.cluster)),
-            Route::CoreVersions
+            Route::Paths
+            | Route::CoreVersions
             | Route::Groups
             | Route::Group(_)
             | Route::Resources { .. }
