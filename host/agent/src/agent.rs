@@ -1,12 +1,10 @@
 //! Starting an agent, stopping it, and removing what it made.
 
-use std::collections::HashMap;
 use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use berth_network::{ClusterId, Ipv4Cidr, Network};
 use berth_runtime::{Recovered, Runtime, ShimExecutable};
@@ -24,7 +22,7 @@ use crate::machine::Machine;
 use crate::node::{Node, Services};
 use crate::node_status;
 use crate::sources::Sources;
-use crate::worker::WorkerHandle;
+use crate::workers::Workers;
 
 /// Size of the file system for secrets and tokens, in bytes; it takes only what is in it. A secret has at most
 /// 1 MiB, a node 110 pods.
@@ -38,29 +36,6 @@ pub struct AgentHandle {
     pub(crate) node: Arc<Node>,
     pub(crate) workers: Workers,
     tasks: Vec<JoinHandle<()>>,
-}
-
-/// The workers by pod uid.
-#[derive(Clone, Default)]
-pub(crate) struct Workers {
-    by_uid: Arc<Mutex<HashMap<String, WorkerHandle>>>,
-    complete: Arc<AtomicBool>,
-}
-
-impl Workers {
-    pub(crate) fn with<T>(&self, look: impl FnOnce(&mut HashMap<String, WorkerHandle>) -> T) -> T {
-        look(&mut self.by_uid.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// Whether every pod that may have containers on this node has a worker: not before the API has said which pods
-    /// there are, and not as long as one of an earlier run cannot be asked.
-    pub(crate) fn are_complete(&self) -> bool {
-        self.complete.load(Ordering::Acquire)
-    }
-
-    pub(crate) fn tell_complete(&self, complete: bool) {
-        self.complete.store(complete, Ordering::Release);
-    }
 }
 
 impl Agent {

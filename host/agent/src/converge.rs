@@ -8,9 +8,8 @@ mod tests;
 use berth_api::time::Timestamp;
 
 use crate::backoff::Pauses;
-use crate::clock::plus_seconds;
-use crate::observed::{ImageState, Observed, Part, Phase, PodFailure, Record, Stop, Termination};
-use crate::pod::{Container, Pod, RestartPolicy};
+use crate::observed::{ImageState, Observed, Part, Phase, PodFailure, Record, Stop};
+use crate::pod::{Container, Pod};
 
 /// What a pod's worker is to do.
 #[derive(Debug, Clone, PartialEq)]
@@ -170,7 +169,7 @@ fn restart_at(
         Phase::Waiting => Some(now),
         Phase::Blocked { retry_at, .. } => Some(*retry_at),
         Phase::Exited(termination) => {
-            let again = is_restarted(pod.restart_policy_of(container), termination);
+            let again = termination.is_restarted(pod.restart_policy_of(container));
             again.then(|| record.backoff.retry_at(termination.finished_at, crash))
         }
     }
@@ -190,40 +189,10 @@ pub(crate) fn backs_off(
     !ends && record.exited().is_some() && at.is_some_and(|at| at > now)
 }
 
-pub(crate) fn is_restarted(policy: RestartPolicy, termination: &Termination) -> bool {
-    match policy {
-        RestartPolicy::Always => true,
-        RestartPolicy::OnFailure => termination.exit_code != 0,
-        RestartPolicy::Never => false,
-    }
-}
-
 /// Whether the init containers are all done, sidecars started: the others may begin.
 pub(crate) fn has_initialized(pod: &Pod, observed: &Observed) -> bool {
     pod.spec.init_containers.iter().all(|container| {
         let record = observed.record(&container.name);
         if container.is_sidecar() { record.is_started() } else { record.succeeded() }
     })
-}
-
-/// Whether its containers have all ended for good: by themselves, and the restart policy lets them.
-pub(crate) fn is_finished(pod: &Pod, observed: &Observed) -> bool {
-    let for_good = |container: &Container| {
-        let record = observed.record(&container.name);
-        record.exited().is_some_and(|end| !is_restarted(pod.restart_policy_of(container), end))
-    };
-    let init_failed = !observed.initialized
-        && pod
-            .spec
-            .init_containers
-            .iter()
-            .any(|container| for_good(container) && !observed.record(&container.name).succeeded());
-    init_failed || (!pod.spec.containers.is_empty() && pod.spec.containers.iter().all(for_good))
-}
-
-/// When a container that is told to end by `deadline` must be killed: it always gets a moment.
-fn kill_at(deadline: Timestamp, now: Timestamp) -> Timestamp {
-    /// Time for a container to notice its signal however late the node learns of the deletion, in seconds.
-    const GRACE_SECONDS_MIN: i64 = 1;
-    deadline.max(plus_seconds(now, GRACE_SECONDS_MIN))
 }

@@ -13,7 +13,6 @@ use serde_json::Value;
 use tokio::io::unix::AsyncFd;
 use tokio::task::{AbortHandle, JoinSet};
 
-use crate::agent::Workers;
 use crate::backoff::{Backoff, Pauses};
 use crate::clock;
 use crate::config::Layout;
@@ -23,6 +22,7 @@ use crate::pod::Pod;
 use crate::process::blocking;
 use crate::status::Fields;
 use crate::worker::{Desired, Message, Worker, remove_files};
+use crate::workers::Workers;
 
 /// Hands the node's pods and what happens to them to the pods' workers.
 pub(crate) struct Dispatcher {

@@ -11,13 +11,12 @@ use std::time::Duration;
 use berth_api::time::Timestamp;
 use berth_image::{Digest, ImageError};
 
-use crate::agent::Workers;
 use crate::clock;
-use crate::converge::is_finished;
 use crate::events::Severity;
 use crate::images::Surveyed;
 use crate::node::Node;
 use crate::process::blocking;
+use crate::workers::Workers;
 
 /// Content of images that were looked up not longer ago than this is kept, whatever the policy says: a container may be
 /// about to start from it.
@@ -106,7 +105,7 @@ fn in_use(workers: &Workers) -> BTreeSet<Digest> {
     let mut digests = BTreeSet::new();
     workers.with(|workers| {
         for view in workers.values().map(|worker| worker.view.borrow()) {
-            if is_finished(&view.pod, &view.observed) && !view.observed.is_active() {
+            if view.observed.is_finished(&view.pod) && !view.observed.is_active() {
                 continue;
             }
             let ids = view.observed.containers.values().filter_map(|record| record.image_id.split_once('@'));

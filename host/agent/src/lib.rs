@@ -36,6 +36,7 @@ mod pod;
 mod probes;
 mod process;
 mod resources;
+mod running;
 mod serve;
 mod sources;
 mod status;
@@ -44,6 +45,7 @@ mod streams;
 mod termination;
 mod volumes;
 mod worker;
+mod workers;
 
 pub use agent::{Agent, AgentHandle};
 pub use backoff::Pauses;

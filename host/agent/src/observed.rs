@@ -8,8 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::backoff::Backoff;
 use crate::clock::micros;
-use crate::converge::is_finished;
-use crate::pod::Pod;
+use crate::pod::{Container, Pod, RestartPolicy};
 
 /// A pod's present state on this node.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -237,6 +236,29 @@ impl Observed {
     pub(crate) fn is_active(&self) -> bool {
         self.containers.values().any(Record::is_active)
     }
+
+    /// Whether the pod's containers have all ended for good: by themselves, and the restart policy lets them.
+    pub(crate) fn is_finished(&self, pod: &Pod) -> bool {
+        let for_good = |container: &Container| {
+            let end = self.record(&container.name).exited();
+            end.is_some_and(|end| !end.is_restarted(pod.restart_policy_of(container)))
+        };
+        let (inits, containers) = (&pod.spec.init_containers, &pod.spec.containers);
+        let has_failed = |init: &Container| for_good(init) && !self.record(&init.name).succeeded();
+        let init_failed = !self.initialized && inits.iter().any(has_failed);
+        init_failed || (!containers.is_empty() && containers.iter().all(for_good))
+    }
+}
+
+impl Termination {
+    /// Whether a container that has ended so is started anew.
+    pub(crate) fn is_restarted(&self, policy: RestartPolicy) -> bool {
+        match policy {
+            RestartPolicy::Always => true,
+            RestartPolicy::OnFailure => self.exit_code != 0,
+            RestartPolicy::Never => false,
+        }
+    }
 }
 
 impl Observed {
@@ -255,7 +277,7 @@ impl Observed {
             }
         }
         // What has ended for good needs no other sandbox, and its init containers do not run again.
-        if is_finished(pod, self) {
+        if self.is_finished(pod) {
             return;
         }
         let is_over =

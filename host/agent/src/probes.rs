@@ -8,7 +8,8 @@ mod unverified;
 use std::time::Duration;
 
 use berth_api::time::Timestamp;
-pub(crate) use check::{Warning, check};
+pub(crate) use check::check;
+pub(crate) use http::Warning;
 
 use crate::clock;
 use crate::pod::{Container, Probe};

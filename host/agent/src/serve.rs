@@ -13,6 +13,7 @@ use crate::container_spec::id;
 use crate::logs::{self, Wanted};
 use crate::observed::{ImageState, Observed, Phase, Record};
 use crate::pod::Pod;
+use crate::running::Running;
 use crate::streams;
 use crate::worker::View;
 
@@ -136,46 +137,5 @@ fn running(view: &View, container: &str) -> Result<(PodHandle, String), NodeErro
             };
             Err(NodeError::NotReady(text))
         }
-    }
-}
-
-/// One instance of a container, watched until it ends.
-pub(crate) struct Running {
-    view: watch::Receiver<View>,
-    container: String,
-    pub(crate) container_id: String,
-}
-
-impl Running {
-    fn runs(&self, view: &View) -> bool {
-        let record = view.observed.record(&self.container);
-        record.running().is_some_and(|running| running.id == self.container_id)
-    }
-
-    /// How it ended; waits for that.
-    pub(crate) async fn exit(&mut self) -> Option<ExitStatus> {
-        logs::Alive::ended(self).await;
-        let view = self.view.borrow().clone();
-        let record = view.observed.record(&self.container);
-        let ends = [record.exited(), record.last.as_ref()];
-        let end = ends.into_iter().flatten().find(|end| end.id == self.container_id)?;
-        Some(if end.signal == 0 { ExitStatus::Code(end.exit_code) } else { ExitStatus::Signal(end.signal) })
-    }
-}
-
-impl logs::Alive for Running {
-    fn ended(&mut self) -> BoxFuture<'_, ()> {
-        Box::pin(async move {
-            loop {
-                let view = self.view.borrow_and_update().clone();
-                if !self.runs(&view) {
-                    return;
-                }
-                // The worker is gone: so is the pod.
-                if self.view.changed().await.is_err() {
-                    return;
-                }
-            }
-        })
     }
 }

@@ -11,7 +11,6 @@ use berth_api::time::Timestamp;
 use serde_json::{Map, Value, json};
 
 use crate::backoff::Pauses;
-use crate::converge::is_restarted;
 use crate::observed::{Observed, Part, Phase, Record};
 use crate::pod::{Container, Pod, RestartPolicy};
 
@@ -185,5 +184,5 @@ fn has_run(pod: &Pod, observed: &Observed) -> bool {
 fn ended_for_good_badly(pod: &Pod, container: &Container, observed: &Observed) -> bool {
     let policy = pod.restart_policy_of(container);
     let exited = observed.record(&container.name).exited();
-    exited.is_some_and(|end| end.exit_code != 0 && !is_restarted(policy, end))
+    exited.is_some_and(|end| end.exit_code != 0 && !end.is_restarted(policy))
 }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use crate::process::{self, Channel, Process};
-use crate::serve::Running;
+use crate::running::Running;
 
 /// Bytes read from a process at a time.
 const CHUNK_BYTES: usize = 16 << 10;

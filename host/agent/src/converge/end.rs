@@ -3,7 +3,7 @@
 use berth_api::time::Timestamp;
 use berth_image::Reference;
 
-use super::{Op, Plan, is_finished, kill_at};
+use super::{Op, Plan};
 use crate::clock::plus_seconds;
 use crate::observed::{Observed, Part, PodFailure, Record, Remains, Stop, StopStage};
 use crate::pod::{Container, Pod};
@@ -31,7 +31,7 @@ pub(super) fn reason(pod: &Pod, observed: &Observed, now: Timestamp) -> Option<E
         let deadline = plus_seconds(failure.since, grace_seconds);
         return Some(End { deadline, cleared: false });
     }
-    is_finished(pod, observed).then(|| End { deadline: by_itself(), cleared: false })
+    observed.is_finished(pod).then(|| End { deadline: by_itself(), cleared: false })
 }
 
 pub(super) fn end(plan: &mut Plan, pod: &Pod, observed: &Observed, end: End, now: Timestamp) {
@@ -136,6 +136,13 @@ fn is_of_another_image(container: &Container, record: &Record) -> bool {
 fn begin(container: &Container, kill_at: Timestamp, why: Option<String>, now: Timestamp) -> Op {
     let stage = if container.lifecycle.pre_stop.is_some() { StopStage::Hook } else { StopStage::Due };
     Op::Stop { container: container.name.clone(), stop: Stop { begun_at: now, kill_at, stage }, why }
+}
+
+/// When a container that is told to end by `deadline` must be killed: it always gets a moment.
+fn kill_at(deadline: Timestamp, now: Timestamp) -> Timestamp {
+    /// Time for a container to notice its signal however late the node learns of the deletion, in seconds.
+    const GRACE_SECONDS_MIN: i64 = 1;
+    deadline.max(plus_seconds(now, GRACE_SECONDS_MIN))
 }
 
 fn progress(plan: &mut Plan, container: &Container, stop: Stop, now: Timestamp) {

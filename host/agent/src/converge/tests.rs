@@ -1,7 +1,8 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::observed::{Remains, Running, StopStage};
+use crate::clock::plus_seconds;
+use crate::observed::{Remains, Running, StopStage, Termination};
 
 const T0: Timestamp = Timestamp::from_seconds(1_000_000);
 

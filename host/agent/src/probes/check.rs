@@ -6,13 +6,9 @@ use std::time::Duration;
 use berth_runtime::PodHandle;
 
 use super::grpc;
-use super::http::{HttpTarget, dial, http_get};
+use super::http::{HttpTarget, Warning, dial, http_get};
 use crate::pod::{Container, Handler, TcpSocket};
 use crate::process;
-
-/// It went well, but not quite as it should.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Warning(pub(crate) String);
 
 /// Looks once; the error is what the event says.
 pub(crate) async fn check(

@@ -16,7 +16,6 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use super::check::Warning;
 use super::unverified::UNVERIFIED;
 use crate::pod::{Container, HttpGet};
 
@@ -138,6 +137,10 @@ impl HttpTarget {
         Ok(Redirection::To(Box::new(HttpTarget { tls, port, path, ..self.clone() })))
     }
 }
+
+/// It went well, but not quite as it should.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Warning(pub(crate) String);
 
 /// Asks for a page; fine is every code from 200 to 399.
 pub(crate) async fn http_get(target: &HttpTarget, timeout: Duration) -> Result<Option<Warning>, String> {

@@ -4,7 +4,6 @@ use berth_api::time::Timestamp;
 use serde_json::{Value, json};
 
 use crate::backoff::Pauses;
-use crate::converge::{is_finished, is_restarted};
 use crate::observed::{ImageState, Observed, Phase, Record, Termination};
 use crate::pod::{Container, Pod};
 
@@ -79,10 +78,10 @@ fn states<'a>(
             (json!({ "running": { "startedAt": running.started_at.rfc3339() } }), record.last.as_ref())
         }
         Phase::Exited(end) => {
-            let again = is_restarted(pod.restart_policy_of(spec), end)
+            let again = end.is_restarted(pod.restart_policy_of(spec))
                 && pod.deletion().is_none()
                 && observed.failure.is_none()
-                && !is_finished(pod, observed);
+                && !observed.is_finished(pod);
             match image_problem(record) {
                 Some((reason, message)) if again => return (waiting(reason, &message), Some(end)),
                 _ => {}

@@ -63,7 +63,7 @@ fn without_sandbox(pod: &Pod, mut observed: Observed, active: &[String], now: Ti
     for (name, record) in observed.containers.iter_mut().filter(|(name, _)| active.contains(name)) {
         record.end(termination::lost(&id(pod.uid(), name, record.attempt), now, now));
     }
-    if !crate::converge::is_finished(pod, &observed) {
+    if !observed.is_finished(pod) {
         observed.lose_sandbox(pod, now, |running| termination::lost(&running.id, running.started_at, now));
     }
     observed

@@ -7,7 +7,6 @@ use berth_api::time::Timestamp;
 use tokio::task::AbortHandle;
 
 use super::{Message, View, Worker};
-use crate::converge::is_finished;
 use crate::events::Severity;
 use crate::node::Node;
 use crate::observed::PodFailure;
@@ -40,7 +39,7 @@ impl Worker {
     /// The pod has written more than it may.
     pub(super) fn evict(&mut self, message: String, now: Timestamp) {
         let is_ending = self.observed.vanished.is_some() || self.pod.deletion().is_some();
-        if is_ending || self.observed.failure.is_some() || is_finished(&self.pod, &self.observed) {
+        if is_ending || self.observed.failure.is_some() || self.observed.is_finished(&self.pod) {
             return;
         }
         self.node.events.pod(&self.pod, Severity::Warning, "Evicted", message.clone());

@@ -1,0 +1,30 @@
+//! Who looks after which pod.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::worker::WorkerHandle;
+
+/// The workers by pod uid.
+#[derive(Clone, Default)]
+pub(crate) struct Workers {
+    by_uid: Arc<Mutex<HashMap<String, WorkerHandle>>>,
+    complete: Arc<AtomicBool>,
+}
+
+impl Workers {
+    pub(crate) fn with<T>(&self, look: impl FnOnce(&mut HashMap<String, WorkerHandle>) -> T) -> T {
+        look(&mut self.by_uid.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Whether every pod that may have containers on this node has a worker: not before the API has said which pods
+    /// there are, and not as long as one of an earlier run cannot be asked.
+    pub(crate) fn are_complete(&self) -> bool {
+        self.complete.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn tell_complete(&self, complete: bool) {
+        self.complete.store(complete, Ordering::Release);
+    }
+}
