@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use berth_agent::{Agent, AgentConfig, AgentHandle};
-use berth_api::kinds::names;
 use berth_api::kinds;
+use berth_api::kinds::names;
 use berth_client::{Client, NodeRegistry};
 use berth_control::Config as ControlConfig;
 use berth_drive::{PluginConfig, run_controllers, run_plugins, start_scheduler, take_lead};

@@ -16,7 +16,7 @@ use crate::manifest::{
 };
 use crate::safe_dir;
 use crate::staging::Staging;
-use crate::store::{key, size_bytes};
+use crate::store::{Writing, key, size_bytes};
 use crate::unpack::Budget;
 use crate::{Digest, ImageError, ImageStore, ImportedImage, Reference};
 
@@ -34,20 +34,21 @@ impl ImageStore {
     /// Either all of its images are named afterwards, or none.
     pub fn import_archive(&self, path: &Path) -> Result<Vec<ImportedImage>, ImageError> {
         if path.is_dir() {
-            return self.import(&Files::Directory(path.to_owned()));
+            return self.import(&Files::Directory(path.to_owned()), &self.writing()?);
         }
         self.import_reader(File::open(path).map_err(ImageError::io("open", path))?)
     }
 
     /// As [`ImageStore::import_archive`], from a stream (an upload, standard input).
     pub fn import_reader(&self, reader: impl Read) -> Result<Vec<ImportedImage>, ImageError> {
+        // Before anything is staged: a store that is opened clears what nobody is writing.
+        let writing = self.writing()?;
         let staging = Staging::new(&self.root)?;
         let files = stage(reader, staging.path())?;
-        self.import(&files)
+        self.import(&files, &writing)
     }
 
-    fn import(&self, files: &Files) -> Result<Vec<ImportedImage>, ImageError> {
-        let _writing = self.writing()?;
+    fn import(&self, files: &Files, _: &Writing) -> Result<Vec<ImportedImage>, ImageError> {
         let found = match (files.document("index.json")?, files.document("manifest.json")?) {
             (Some(index), _) => oci(files, &index)?,
             (None, Some(manifest)) => docker(files, &manifest)?,

@@ -14,7 +14,8 @@ static NEXT: AtomicU64 = AtomicU64::new(0);
 pub(crate) struct Staging(PathBuf);
 
 impl Staging {
-    /// Makes one below the store's root.
+    /// Makes one below the store's root. The caller holds the lock of [`Writing`](crate::store::Writing), or that of the
+    /// garbage collection.
     pub(crate) fn new(root: &Path) -> Result<Staging, ImageError> {
         let name = format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let path = root.join("tmp").join(name);

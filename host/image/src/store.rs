@@ -109,7 +109,8 @@ pub struct GcReport {
     pub layers: usize,
 }
 
-/// Held by whoever writes content that no name reaches yet; garbage collection waits for it.
+/// Held by whoever writes anything, content that no name reaches yet or temporary files: garbage collection waits for it,
+/// and a store that is opened leaves `tmp` alone.
 pub(crate) struct Writing {
     _lock: Flock<File>,
 }
@@ -178,6 +179,7 @@ impl ImageStore {
     /// Removes a name; content stays until [`ImageStore::gc`]. A bare digest `sha256:…` removes an image without a name.
     pub fn remove(&self, name: &str) -> Result<Removal, ImageError> {
         let key = key(name)?;
+        let _writing = self.writing()?;
         Index::update(&self.root, |index| match index.references.remove(&key) {
             None => Removal::NotFound,
             Some(digest) if index.references.values().any(|other| *other == digest) => Removal::Untagged,
@@ -207,7 +209,7 @@ impl ImageStore {
         })
     }
 
-    /// Announces content that no name reaches yet.
+    /// Announces that something is written.
     pub(crate) fn writing(&self) -> Result<Writing, ImageError> {
         Ok(Writing { _lock: index::lock(&self.root, GC_LOCK, FlockArg::LockShared)? })
     }
