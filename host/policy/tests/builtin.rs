@@ -5,7 +5,7 @@ mod common;
 
 use berth_native::Native;
 use berth_scheduler::policy::{Columns, Feed, Policy, Scores};
-use common::{cluster, load, scores};
+use common::{cluster, load, row, scores};
 
 const NODES: u32 = 1000;
 
@@ -19,8 +19,9 @@ fn agrees<P: berth_sdk::Scheduler + Send>(package: &str) {
     let everything = cluster(NODES, native.manifest());
     let mut change = Feed { seq: 2, ..Feed::default() };
     change.removed_nodes.push(17);
-    change.upsert_node(999, &[64_000, 65_536], &[0, 0], &[]);
-    change.update_requested(3, &[15_000, 100]);
+    let row = |amounts| row(native.manifest(), amounts);
+    change.upsert_node(999, &row([64_000, 65_536, 110]), &row([0; 3]), &[]);
+    change.update_requested(3, &row([15_000, 100, 7]));
     let all: Vec<u32> = (0..NODES).filter(|slot| *slot != 17).collect();
     let some: Vec<u32> = (0..NODES).step_by(37).collect();
     for feed in [everything, change] {

@@ -36,18 +36,19 @@ impl SimulatedPolicy {
     /// A policy of which so many calls in a thousand fail.
     pub(crate) fn new(style: Style, failing_permille: u32, random: Random) -> Self {
         let plans = style == Style::Plan;
+        let arithmetic = LeastAllocated::default();
         let manifest = Manifest {
             name: format!("{style:?}"),
             version: "1".to_owned(),
             scores: if plans { Scores::No } else { Scores::NodeLocal },
             plans,
-            dimensions: vec!["cpu".to_owned(), "memory".to_owned()],
+            dimensions: arithmetic.manifest().dimensions.clone(),
             ..Manifest::default()
         };
         Self {
             manifest,
             style,
-            arithmetic: LeastAllocated::default(),
+            arithmetic,
             random,
             failing_permille,
             nodes: BTreeSet::new(),

@@ -31,21 +31,33 @@ pub fn load(package: &str) -> Component {
     engine().load(&guest(package), Limits::default()).unwrap()
 }
 
-/// A whole cluster of (cpu, memory) dimensions: nodes of a few sizes, filled unevenly, and two classes.
+/// A row of the dimensions that a policy has asked for.
+pub fn row(manifest: &Manifest, [cpu, memory, pods]: [i32; 3]) -> Vec<i32> {
+    let amount = |name: &String| match name.as_str() {
+        "cpu" => cpu,
+        "memory" => memory,
+        "pods" => pods,
+        other => panic!("no amount of {other}"),
+    };
+    manifest.dimensions.iter().map(amount).collect()
+}
+
+/// A whole cluster: nodes of a few sizes, filled unevenly, and two classes.
 pub fn cluster(nodes: u32, manifest: &Manifest) -> Feed {
-    let dimensions = vec!["cpu".to_owned(), "memory".to_owned()];
-    let mut feed = Feed { seq: 1, reset: true, dimensions: Some(dimensions), ..Feed::default() };
+    let dimensions = Some(manifest.dimensions.clone());
+    let mut feed = Feed { seq: 1, reset: true, dimensions, ..Feed::default() };
     let labels = vec![0; manifest.node_keys()];
     for slot in 0..nodes {
         let size = 1 + (slot % 5) as i32;
         let cpu = size * 16_000;
         let memory = size * 65_536;
         let filled = (slot.wrapping_mul(2_654_435_761) >> 24) as i32;
-        feed.upsert_node(slot, &[cpu, memory], &[cpu / 256 * filled, memory / 300 * filled], &labels);
+        let used = row(manifest, [cpu / 256 * filled, memory / 300 * filled, filled / 3]);
+        feed.upsert_node(slot, &row(manifest, [cpu, memory, 110]), &used, &labels);
     }
     let attributes = vec![0; manifest.pod_keys()];
-    feed.define_class(Class { id: 1, requests: &[500, 512], attributes: &attributes });
-    feed.define_class(Class { id: 2, requests: &[4000, 32_768], attributes: &attributes });
+    feed.define_class(Class { id: 1, requests: &row(manifest, [500, 512, 1]), attributes: &attributes });
+    feed.define_class(Class { id: 2, requests: &row(manifest, [4000, 32_768, 1]), attributes: &attributes });
     feed
 }
 
