@@ -193,7 +193,8 @@ mod tests {
 
     #[test]
     fn nothing() {
-        for path in ["/", "", "/x", "//", "/api//pods", "/api/v1/namespaces/a/pods/p/log/x", "/api/v1/%ff"] {
+        assert_eq!(route("/"), Route::Paths);
+        for path in ["", "/x", "//", "/api//pods", "/api/v1/namespaces/a/pods/p/log/x", "/api/v1/%ff"] {
             assert_eq!(route(path), Route::Nothing, "{path}");
         }
     }
