@@ -93,11 +93,12 @@ impl Context<'_, '_> {
     /// The version a client builds on must be the present one; one that names none takes what is there, where the kind
     /// allows that.
     pub(super) fn check_version(&self, object: &Value, old: &Stored) -> Result<(), Status> {
-        let given = str_at(object, "metadata.resourceVersion");
-        match parse_version(given)? {
-            Some(revision) if revision == old.revision => self.check_uid(object, old),
+        // First, as in the API server: who means another object is not to be told to try again with this one's version.
+        self.check_uid(object, old)?;
+        match parse_version(str_at(object, "metadata.resourceVersion"))? {
+            Some(revision) if revision == old.revision => Ok(()),
             Some(_) => Err(self.conflict(berth_api::status::MODIFIED)),
-            None if self.request.resource.unconditional_update => self.check_uid(object, old),
+            None if self.request.resource.unconditional_update => Ok(()),
             None => Err(self.version_missing()),
         }
     }
