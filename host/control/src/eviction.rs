@@ -104,6 +104,19 @@ mod tests {
     use berth_json::json;
 
     #[test]
+    fn pods_of_a_missing_node_may_go_when_it_has_been_away_long_enough() {
+        let at = |seconds: i64| Timestamp::from_seconds(1_000_000 + seconds);
+        let mut missing = MissingNodes::default();
+        assert_eq!(missing.pods_may_go("n", at(0)), at(40));
+        assert_eq!(missing.pods_may_go("n", at(39)), at(40), "it counts from the first look");
+        assert_eq!(missing.pods_may_go("other", at(39)), at(79));
+        missing.is_back("n");
+        assert_eq!(missing.pods_may_go("n", at(41)), at(81), "it was back in between");
+        missing.pods_may_go("last", at(200));
+        assert_eq!(missing.0.len(), 1, "those of long ago are forgotten");
+    }
+
+    #[test]
     fn until_when_a_pod_may_stay() {
         let now = Timestamp::from_seconds(1_000_000);
         let taint = json!({"key": "k", "value": "v", "effect": "NoExecute", "timeAdded": now.rfc3339()});

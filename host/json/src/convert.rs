@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::rc::Rc;
 use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
@@ -98,7 +97,7 @@ macro_rules! through {
         }
     )*};
 }
-through!([] String, [] Text, [T] &T, [T] &mut T, [T] Box<T>, [T] Rc<T>, [T] Arc<T>);
+through!([] String, [] Text, [T] &T, [T] Box<T>, [T] Arc<T>);
 
 impl<T: ToOwned + ToValue + ?Sized> ToValue for Cow<'_, T> {
     fn to_value(&self) -> Value {

@@ -94,7 +94,7 @@ impl<'de> Visitor<'de> for MapVisitor {
         while let Some(entry) = access.next_entry()? {
             entries.push(entry);
         }
-        Ok(Map::from_entries(entries).0)
+        Ok(Map::from_entries(entries))
     }
 }
 

@@ -34,11 +34,6 @@ impl Map {
         Self(Entries::List(Vec::new()))
     }
 
-    /// An empty map with room for so many entries, as far as that is worth it.
-    pub fn with_capacity(entries: usize) -> Self {
-        Self(Entries::List(Vec::with_capacity(entries.min(LISTED_MAX))))
-    }
-
     /// How many entries there are.
     pub fn len(&self) -> usize {
         match &self.0 {
@@ -141,31 +136,15 @@ impl Map {
         self.iter_mut().map(|(_, value)| value)
     }
 
-    /// A map of entries in any order; of those with the same key the last one counts. Also returns the positions of
-    /// entries whose key an earlier one had.
-    pub fn from_entries(entries: Vec<(Text, Value)>) -> (Self, Vec<usize>) {
-        if entries.is_sorted_by(|before, after| before.0 < after.0) {
-            return (Self::of_sorted(entries), vec![]);
+    /// A map of entries in any order; of those with the same key the last one counts.
+    pub(crate) fn from_entries(mut entries: Vec<(Text, Value)>) -> Self {
+        if !entries.is_sorted_by(|before, after| before.0 < after.0) {
+            // The last of a kind becomes its first, which is the one that is kept.
+            entries.reverse();
+            entries.sort_by(|before, after| before.0.cmp(&after.0));
+            entries.dedup_by(|later, first| later.0 == first.0);
         }
-        let mut placed: Vec<(usize, (Text, Value))> = entries.into_iter().enumerate().collect();
-        placed.sort_by(|(_, before), (_, after)| before.0.cmp(&after.0));
-        let mut sorted: Vec<(Text, Value)> = Vec::with_capacity(placed.len());
-        let mut repeated = Vec::new();
-        for (position, entry) in placed {
-            match sorted.last_mut().filter(|last| last.0 == entry.0) {
-                Some(last) => {
-                    *last = entry;
-                    repeated.push(position);
-                }
-                None => sorted.push(entry),
-            }
-        }
-        repeated.sort_unstable();
-        (Self::of_sorted(sorted), repeated)
-    }
-
-    fn of_sorted(sorted: Vec<(Text, Value)>) -> Self {
-        Self(if sorted.len() <= LISTED_MAX { Entries::List(sorted) } else { tree_of(sorted) })
+        Self(if entries.len() <= LISTED_MAX { Entries::List(entries) } else { tree_of(entries) })
     }
 
     /// Makes a full list a tree before a further key is put in.
@@ -323,7 +302,7 @@ impl IntoIterator for Map {
 
 impl<K: Into<Text>, V: Into<Value>> FromIterator<(K, V)> for Map {
     fn from_iter<I: IntoIterator<Item = (K, V)>>(entries: I) -> Self {
-        Self::from_entries(entries.into_iter().map(|(key, value)| (key.into(), value.into())).collect()).0
+        Self::from_entries(entries.into_iter().map(|(key, value)| (key.into(), value.into())).collect())
     }
 }
 

@@ -121,16 +121,6 @@ impl Value {
     pub fn is_string(&self) -> bool {
         matches!(self, Self::String(_))
     }
-
-    /// Whether it is a number.
-    pub fn is_number(&self) -> bool {
-        matches!(self, Self::Number(_))
-    }
-
-    /// Whether it is `true` or `false`.
-    pub fn is_boolean(&self) -> bool {
-        matches!(self, Self::Bool(_))
-    }
 }
 
 /// The keys of a JSON pointer; `None` when it does not begin with a slash.

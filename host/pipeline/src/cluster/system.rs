@@ -36,11 +36,14 @@ impl Cluster {
     pub async fn keep_system_objects(self: Arc<Self>) {
         let [mut namespaces, mut services] = RESOURCES.map(|resource| self.subscribe_to(resource));
         loop {
-            let retry = self.ensure_system_objects().await.is_err();
+            let kept = self.ensure_system_objects().await;
+            if let Err(error) = &kept {
+                tracing::warn!(%error, "what every cluster has is not all there; it is tried again");
+            }
             tokio::select! {
                 changed = namespaces.changed() => if changed.is_err() { return },
                 changed = services.changed() => if changed.is_err() { return },
-                () = tokio::time::sleep(RETRY), if retry => {}
+                () = tokio::time::sleep(RETRY), if kept.is_err() => {}
             }
         }
     }

@@ -4,8 +4,6 @@ use berth_json::{Map, Value, json};
 
 use crate::kinds::fill;
 
-type Object = Map;
-
 /// How long containers get to end by themselves, in seconds.
 const GRACE_PERIOD_S: i64 = 30;
 /// Mode of the files of ConfigMap, Secret, downward API and projected volumes: 0644.
@@ -34,7 +32,7 @@ pub(super) fn default_pod(object: &mut Value) {
 }
 
 /// Fills in the pod template at `template` of a workload's spec.
-pub(in crate::kinds) fn default_template(workload_spec: &mut Object) {
+pub(in crate::kinds) fn default_template(workload_spec: &mut Map) {
     fill::absent(workload_spec, "template", json!({}));
     if let Some(template) = fill::part(workload_spec, "template") {
         fill::absent(template, "spec", json!({}));
@@ -45,7 +43,7 @@ pub(in crate::kinds) fn default_template(workload_spec: &mut Object) {
 }
 
 /// Fills in a pod's or a template's spec.
-fn default_spec(spec: &mut Object) {
+fn default_spec(spec: &mut Map) {
     fill::zero(spec, "restartPolicy", "Always");
     fill::zero(spec, "dnsPolicy", "ClusterFirst");
     fill::zero(spec, "schedulerName", "default-scheduler");
@@ -67,7 +65,7 @@ fn default_spec(spec: &mut Object) {
 }
 
 /// `serviceAccount` is the old name of `serviceAccountName`; the API shows both.
-fn name_service_account(spec: &mut Object) {
+fn name_service_account(spec: &mut Map) {
     let name_of = |key: &str| spec.get(key).filter(|name| !name.is_null() && **name != "").cloned();
     if let Some(name) = name_of("serviceAccountName").or_else(|| name_of("serviceAccount")) {
         spec.insert("serviceAccountName".to_owned(), name.clone());
@@ -75,7 +73,7 @@ fn name_service_account(spec: &mut Object) {
     }
 }
 
-fn default_container(container: &mut Object) {
+fn default_container(container: &mut Map) {
     fill::zero(container, "terminationMessagePath", "/dev/termination-log");
     fill::zero(container, "terminationMessagePolicy", "File");
     let image = container.get("image").and_then(Value::as_str).unwrap_or_default();
@@ -103,7 +101,7 @@ fn default_container(container: &mut Object) {
     }
 }
 
-fn default_probe(probe: &mut Object) {
+fn default_probe(probe: &mut Map) {
     fill::zero(probe, "timeoutSeconds", 1);
     fill::zero(probe, "periodSeconds", 10);
     fill::zero(probe, "successThreshold", 1);
@@ -111,7 +109,7 @@ fn default_probe(probe: &mut Object) {
     default_handler(probe);
 }
 
-fn default_handler(handler: &mut Object) {
+fn default_handler(handler: &mut Map) {
     if let Some(get) = fill::part(handler, "httpGet") {
         fill::zero(get, "path", "/");
         fill::zero(get, "scheme", "HTTP");
@@ -122,7 +120,7 @@ fn default_handler(handler: &mut Object) {
 }
 
 /// On the host's network a container's port is the host's port.
-fn publish_ports(container: &mut Object) {
+fn publish_ports(container: &mut Map) {
     for port in fill::each(container, "ports") {
         if let Some(number) = port.get("containerPort").cloned() {
             fill::zero(port, "hostPort", number);
@@ -145,7 +143,7 @@ fn pull_policy(image: &str) -> &'static str {
 }
 
 /// A limit without a request is requested as well.
-fn request_limits(resources: &mut Object) {
+fn request_limits(resources: &mut Map) {
     let Some(limits) = resources.get("limits").and_then(Value::as_object).cloned() else { return };
     if limits.is_empty() {
         return;
@@ -158,7 +156,7 @@ fn request_limits(resources: &mut Object) {
     }
 }
 
-fn default_volume(volume: &mut Object) {
+fn default_volume(volume: &mut Map) {
     if volume.keys().all(|key| key == "name") {
         volume.insert("emptyDir".to_owned(), json!({}));
         return;
@@ -182,8 +180,8 @@ fn default_volume(volume: &mut Object) {
 }
 
 /// Fills in the sources of a projected and the items of a downward API volume.
-fn default_files(source: &mut Object) {
-    let default_items = |source: &mut Object| {
+fn default_files(source: &mut Map) {
+    let default_items = |source: &mut Map| {
         for item in fill::each(source, "items") {
             if let Some(field) = fill::part(item, "fieldRef") {
                 fill::zero(field, "apiVersion", "v1");
