@@ -29,17 +29,17 @@ struct Finished {
 /// Runs the controllers until the cluster shuts down. They write only while `fence` holds.
 pub async fn run_controllers(cluster: Arc<Cluster>, config: Config, fence: Fence) {
     let fence = Arc::new(fence);
-    let (mut follower, mut replica) = Follower::new(cluster.clone());
+    let (mut follower, mut state) = Follower::new(cluster.clone());
     let mut manager = Manager::new(config);
-    manager.resync(&replica);
+    manager.resync(&state);
     let sinks = Sinks::new(&cluster);
     let (report, mut finished) = mpsc::channel::<Finished>(RUNNING_MAX);
     let mut running = 0;
     loop {
-        catch_up(&mut follower, &mut replica, &mut manager);
+        state = catch_up(&mut follower, &mut manager);
         while running < RUNNING_MAX {
             let Some(work) = manager.next(cluster.now()) else { break };
-            let outcome = manager.reconcile(&work, &replica, cluster.now());
+            let outcome = manager.reconcile(&work, &state, cluster.now());
             if outcome.steps.is_empty() {
                 manager.done(&work, Ok(()), outcome.again_at, cluster.now());
                 continue;
@@ -53,8 +53,8 @@ pub async fn run_controllers(cluster: Arc<Cluster>, config: Config, fence: Fence
             alive = follower.changed() => if !alive { return },
             Some(done) = finished.recv() => {
                 running -= 1;
-                // The replica must hold the work's own writes before its controller looks again.
-                catch_up(&mut follower, &mut replica, &mut manager);
+                // The work's own writes must be seen before its controller looks again.
+                state = catch_up(&mut follower, &mut manager);
                 manager.done(&done.work, done.result, done.again_at, cluster.now());
             }
             () = until(due, cluster.now()) => {}
@@ -62,19 +62,13 @@ pub async fn run_controllers(cluster: Arc<Cluster>, config: Config, fence: Fence
     }
 }
 
-fn catch_up(follower: &mut Follower, replica: &mut State, manager: &mut Manager) {
-    match follower.catch_up() {
-        News::Changes(changes) => {
-            for change in changes {
-                replica.publish(change.clone());
-                manager.on_change(replica, &change);
-            }
-        }
-        News::State(state) => {
-            *replica = *state;
-            manager.resync(replica);
-        }
+fn catch_up(follower: &mut Follower, manager: &mut Manager) -> Arc<State> {
+    let News { state, changes } = follower.catch_up();
+    match changes {
+        Some(changes) => changes.iter().for_each(|change| manager.on_change(&state, change)),
+        None => manager.resync(&state),
     }
+    state
 }
 
 /// Waits for a moment of the cluster's time; for ever when there is none.

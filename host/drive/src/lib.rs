@@ -1,7 +1,7 @@
 //! The shell around control and scheduler: feeds them changes, carries out what they decide, keeps their timers.
 //!
-//! Everything here does and waits; nothing here decides. Controllers and the scheduler work on replicas of the state that
-//! follow the change feed, so that no lock is held while they think.
+//! Everything here does and waits; nothing here decides. Controllers and the scheduler work on snapshots of the state, so
+//! that no lock is held while they think.
 
 mod control;
 mod events;

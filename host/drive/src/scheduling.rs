@@ -149,15 +149,13 @@ async fn run(mut scheduler: Scheduler, hands: Hands, mut messages: mpsc::Receive
     scheduler.resync(&state, hands.cluster.now());
     drop(state);
     loop {
-        match follower.catch_up() {
-            News::Changes(changes) => {
-                let now = hands.cluster.now();
-                changes.iter().for_each(|change| scheduler.on_change(change, now));
-            }
-            News::State(state) => {
-                scheduler = scheduler.restarted(&state, hands.cluster.now());
-            }
+        let News { state, changes } = follower.catch_up();
+        let now = hands.cluster.now();
+        match changes {
+            Some(changes) => changes.iter().for_each(|change| scheduler.on_change(change, now)),
+            None => scheduler = scheduler.restarted(&state, now),
         }
+        drop(state);
         while let Ok(message) = messages.try_recv() {
             heed(&mut scheduler, message, hands.cluster.now());
         }

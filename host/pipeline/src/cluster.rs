@@ -147,8 +147,15 @@ pub struct Cluster {
 /// What the writer publishes to.
 #[derive(Debug)]
 struct Shared {
-    state: RwLock<State>,
+    /// Exchanged as a whole by the writer; locked only for as long as a pointer is copied.
+    state: RwLock<Arc<State>>,
     feed: Feed,
+}
+
+impl Shared {
+    fn snapshot(&self) -> Arc<State> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 /// Whether a write chooses addresses or ports from what the state shows as free.
@@ -164,7 +171,7 @@ impl Cluster {
     pub async fn start<S: Store>(mut store: S, config: Config) -> Result<Arc<Self>, StartError> {
         let state = load::load(&mut store, &config.catalogue).await?;
         let feed = Feed::starting_at(state.revision());
-        let shared = Arc::new(Shared { state: RwLock::new(state), feed });
+        let shared = Arc::new(Shared { state: RwLock::new(Arc::new(state)), feed });
         let (queue, jobs) = mpsc::channel(QUEUE_JOBS_MAX);
         let writer = tokio::spawn(writer::run(store, shared.clone(), jobs));
         let allocating = Mutex::new(());
@@ -219,7 +226,7 @@ impl Cluster {
             services: config.services,
             node_ports: &config.node_ports,
         };
-        self.read(|state| plan(state, &mut env, request))
+        plan(&self.snapshot(), &mut env, request)
     }
 
     /// Makes a commit durable and publishes it. Its changes stand in the order of its ops.
@@ -245,10 +252,14 @@ impl Cluster {
         })
     }
 
-    /// Looks at the state. Writers wait meanwhile: take out what is needed (`Arc<Stored>`) and come back soon, and do
-    /// not call the cluster from within, which could wait for itself.
+    /// The cluster as it is now, to be looked at for as long as it takes: nobody waits for it, and it does not change.
+    pub fn snapshot(&self) -> Arc<State> {
+        self.shared.snapshot()
+    }
+
+    /// [`Cluster::snapshot`] for a single look.
     pub fn read<R>(&self, look: impl FnOnce(&State) -> R) -> R {
-        look(&self.shared.state.read().unwrap_or_else(PoisonError::into_inner))
+        look(&self.snapshot())
     }
 
     /// Whether a request is allowed: for reads, which are not planned.
@@ -259,17 +270,18 @@ impl Cluster {
         self.read(|state| authorizer::check(self.config.authorizer.as_ref(), state, asked))
     }
 
-    /// The changes after `after` that `wanted` picks, oldest first, at most `limit` of them.
+    /// The changes of a resource after `after` that `wanted` picks, oldest first, at most `limit` of them.
     ///
     /// # Errors
     /// [`Expired`] when some of them are forgotten.
-    pub fn changes_after(
+    pub fn changes_of(
         &self,
+        resource: &str,
         after: Revision,
         limit: usize,
         wanted: impl Fn(&Change) -> bool,
     ) -> Result<Changes, Expired> {
-        self.read(|state| feed::changes_after(state, after, limit, wanted))
+        feed::changes_of(&self.snapshot(), resource, after, limit, wanted)
     }
 
     /// Follows the revision of the whole cluster: wakes on every write.

@@ -135,7 +135,7 @@ async fn follow(
     let mut at = Revision(0);
     while !until(&seen) {
         // Small bites, so that catching up in several steps is tested too.
-        let more = cluster.changes_after(at, 7, |change| &*change.key.resource == resource).unwrap();
+        let more = cluster.changes_of(resource, at, 7, |_| true).unwrap();
         let is_caught_up = more.changes.is_empty();
         at = more.upto;
         seen.extend(more.changes);
@@ -271,7 +271,7 @@ async fn followers_of_one_resource_sleep_through_writes_to_others() {
     assert!(config_maps.has_changed().unwrap());
     assert!(!secrets.has_changed().unwrap());
     let revision = cluster.read(State::revision);
-    let none = cluster.changes_after(Revision(0), 10, |change| &*change.key.resource == "secrets").unwrap();
+    let none = cluster.changes_of("secrets", Revision(0), 10, |_| true).unwrap();
     assert_eq!((none.changes.len(), none.upto), (0, revision), "a bookmark may say how far it was looked");
 }
 

@@ -40,7 +40,7 @@ impl Controllers {
     pub(crate) fn start(state: &State, catalogue: Arc<Catalogue>) -> Self {
         let ca_certificate = "-----BEGIN CERTIFICATE-----\n".to_owned();
         let mut manager = Manager::new(Config { catalogue: catalogue.clone(), ca_certificate });
-        let replica = state.replica();
+        let replica = state.clone();
         manager.resync(&replica);
         let (recorders, runs) = (BTreeMap::new(), BTreeMap::new());
         Self { manager, replica, recorders, runs, started: 0, catalogue }
@@ -49,8 +49,8 @@ impl Controllers {
     /// Takes in at most `limit` changes; whether there are more.
     pub(crate) fn catch_up(&mut self, state: &State, limit: usize) -> bool {
         let after = self.replica.revision();
-        let changes = state.history().after(after).expect("controllers live and die with the server");
-        for change in changes.take(limit) {
+        let changes = state.changes_after(after).expect("controllers live and die with the server");
+        for change in changes.into_iter().take(limit) {
             self.replica.publish(change.clone());
             self.manager.on_change(&self.replica, change);
         }

@@ -35,9 +35,8 @@ impl Scheduling {
 
     /// Takes in at most `limit` changes; whether there are more.
     pub(crate) fn catch_up(&mut self, state: &State, limit: usize, now: Timestamp) -> bool {
-        let changes =
-            state.history().after(self.after).expect("the scheduler lives and dies with the server");
-        for change in changes.take(limit) {
+        let changes = state.changes_after(self.after).expect("the scheduler lives and dies with the server");
+        for change in changes.into_iter().take(limit) {
             self.scheduler.on_change(change, now);
             self.after = change.revision;
         }

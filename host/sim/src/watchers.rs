@@ -23,7 +23,7 @@ impl Watcher {
 
     /// Takes in what the server has, up to `limit` changes; whether there is more.
     pub(crate) fn deliver(&mut self, state: &State, oracle: &Oracle, limit: usize) -> bool {
-        let changes = self.upto.and_then(|upto| Some((upto, state.history().after(upto)?)));
+        let changes = self.upto.and_then(|upto| Some((upto, state.changes_after(upto)?)));
         let Some((after, changes)) = changes else {
             self.list(state, oracle);
             return false;

@@ -233,16 +233,16 @@ impl World {
             }
             Follower::Scheduler => plane.scheduling.catch_up(state, limit, self.now),
             Follower::Watcher(number) => self.watchers[number].deliver(state, &self.oracle, limit),
-            Follower::Nodes => match state.history().after(self.nodes_replica.revision()) {
+            Follower::Nodes => match state.changes_after(self.nodes_replica.revision()) {
                 Some(changes) => {
-                    for change in changes.take(limit) {
+                    for change in changes.into_iter().take(limit) {
                         self.nodes.on_change(change);
                         self.nodes_replica.publish(change.clone());
                     }
                     self.nodes_replica.revision() < state.revision()
                 }
                 None => {
-                    self.nodes_replica = state.replica();
+                    self.nodes_replica = state.clone();
                     self.nodes.resync(&self.nodes_replica);
                     false
                 }

@@ -5,6 +5,7 @@
 
 mod change;
 pub mod conformance;
+mod history;
 mod key;
 mod ledger;
 mod memory;
@@ -12,8 +13,9 @@ mod meta;
 mod state;
 mod store;
 mod stored;
+mod table;
 
-pub use change::{Change, History, Revision};
+pub use change::{Change, Revision};
 pub use key::Key;
 pub use ledger::{Action, Commit, CommitError, Expect, Fence, Ledger, Need, Op};
 pub use memory::MemoryStore;

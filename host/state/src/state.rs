@@ -1,60 +1,45 @@
-//! All objects as they are now, the indexes over them, and the recent history.
+//! All objects as they are at one revision, the indexes over them, and the recent history.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::ops::Bound;
 use std::sync::Arc;
 
-use crate::{Change, History, Key, Revision, Stored};
+use berth_api::ResourceName;
+use imbl::{HashMap, OrdMap, OrdSet};
 
-/// Fields with an index, so that "the pods of a node" does not read all pods.
-const INDEXED_FIELDS: &[(&str, &str)] = &[
-    ("pods", "spec.nodeName"),
-    ("services", "spec.clusterIP"),
-    ("events", "involvedObject.uid"),
-    ("secrets", "type"),
-];
+use crate::history::Held;
+use crate::table::{Table, is_indexed};
+use crate::{Change, Key, Revision, Stored};
 
-/// Resource, field, value.
-type FieldValue = (Box<str>, &'static str, Box<str>);
-
-/// The objects of a cluster at one revision.
+/// The objects of a cluster at one revision: a value. A clone costs a few counters and shares everything, so whoever
+/// wants to think takes one and holds nobody up; it stays as it is while the cluster goes on.
 ///
 /// Rebuilt from a store with [`State::restored`], then kept up with [`State::publish`]. A replica that is fed the same
-/// changes is equal; the objects themselves are shared between replicas.
-#[derive(Debug, Default)]
+/// changes is equal.
+#[derive(Clone, Debug, Default)]
 pub struct State {
     revision: Revision,
-    objects: BTreeMap<Key, Arc<Stored>>,
-    by_uid: HashMap<Box<str>, Key>,
-    dependents: HashMap<Box<str>, BTreeSet<Key>>,
-    by_field: HashMap<FieldValue, BTreeSet<Key>>,
-    history: History,
+    /// The revision with which this state began: nothing before it is known.
+    began: Revision,
+    tables: OrdMap<ResourceName, Table>,
+    by_uid: HashMap<Arc<str>, Key>,
+    dependents: OrdSet<(Arc<str>, Key)>,
+    /// What the histories of all tables hold together.
+    held: Held,
 }
 
 impl State {
     /// The state that a store's records make, at the store's `revision`.
     pub fn restored(revision: Revision, objects: impl IntoIterator<Item = Arc<Stored>>) -> Self {
-        let mut state = Self { revision, history: History::starting_after(revision), ..Self::default() };
+        let mut state = Self { revision, began: revision, ..Self::default() };
         for stored in objects {
-            state.index(&stored);
-            state.objects.insert(stored.key.clone(), stored);
+            state.index(&stored, None);
+            state.table_mut(&stored.key.resource).insert(&stored, None);
         }
         state
-    }
-
-    /// A copy that shares the objects but begins its own history.
-    pub fn replica(&self) -> Self {
-        Self::restored(self.revision, self.objects.values().cloned())
     }
 
     /// The revision of the last published change.
     pub fn revision(&self) -> Revision {
         self.revision
-    }
-
-    /// The recent changes.
-    pub fn history(&self) -> &History {
-        &self.history
     }
 
     /// Takes in one durable change. Changes must come in order, each once.
@@ -64,34 +49,39 @@ impl State {
     pub fn publish(&mut self, change: Arc<Change>) {
         assert!(change.revision > self.revision, "change {} published twice", change.revision);
         self.revision = change.revision;
-        if let Some(old) = &change.old {
-            self.unindex(old);
+        match (&change.old, &change.new) {
+            (old, Some(new)) => self.index(new, old.as_deref()),
+            (Some(old), None) => self.unindex(old),
+            (None, None) => {}
         }
-        match &change.new {
-            Some(new) => {
-                self.index(new);
-                self.objects.insert(change.key.clone(), new.clone());
-            }
-            None => {
-                self.objects.remove(&change.key);
-            }
+        self.held.changes += 1;
+        self.held.bytes += change.bytes_held();
+        let table = self.table_mut(&change.key.resource);
+        match (&change.old, &change.new) {
+            (old, Some(new)) => table.insert(new, old.as_deref()),
+            (Some(old), None) => table.remove(old),
+            (None, None) => {}
         }
-        self.history.push(change);
+        table.push(change);
+        self.forget_what_is_too_much();
     }
 
     /// The object of that name.
     pub fn get(&self, key: &Key) -> Option<&Arc<Stored>> {
-        self.objects.get(key)
+        self.tables.get(&key.resource)?.get(key)
     }
 
     /// The object with that uid.
     pub fn by_uid(&self, uid: &str) -> Option<&Arc<Stored>> {
-        self.by_uid.get(uid).and_then(|key| self.objects.get(key))
+        self.by_uid.get(uid).and_then(|key| self.get(key))
     }
 
     /// The objects that name `uid` in an owner reference, sorted by key.
-    pub fn dependents<'a>(&'a self, uid: &str) -> impl Iterator<Item = &'a Arc<Stored>> + 'a {
-        self.dependents.get(uid).into_iter().flatten().filter_map(|key| self.objects.get(key))
+    pub fn dependents<'a>(&'a self, uid: &str) -> impl Iterator<Item = &'a Arc<Stored>> + use<'a> {
+        let uid: Arc<str> = uid.into();
+        let first = (uid.clone(), Key::new("", "", ""));
+        let entries = self.dependents.range(first..).take_while(move |(owner, _)| *owner == uid);
+        entries.filter_map(|(_, key)| self.get(key))
     }
 
     /// The objects of a resource whose indexed field has that value, sorted by key.
@@ -103,10 +93,9 @@ impl State {
         resource: &str,
         field: &'static str,
         value: &str,
-    ) -> impl Iterator<Item = &'a Arc<Stored>> + 'a {
-        assert!(INDEXED_FIELDS.contains(&(resource, field)), "{resource} has no index on {field}");
-        let keys = self.by_field.get(&(resource.into(), field, value.into()));
-        keys.into_iter().flatten().filter_map(|key| self.objects.get(key))
+    ) -> impl Iterator<Item = &'a Arc<Stored>> + use<'a> {
+        assert!(is_indexed(resource, field), "{resource} has no index on {field}");
+        self.tables.get(resource).map(|table| table.by_field(field, value)).into_iter().flatten()
     }
 
     /// The objects of a resource, in one namespace or (with an empty one) in all, sorted by key.
@@ -124,81 +113,104 @@ impl State {
         from: &Key,
         namespace: &'a str,
     ) -> impl Iterator<Item = &'a Arc<Stored>> + use<'a> {
-        let resource = from.resource.clone();
-        self.objects
-            .range((Bound::Excluded(from), Bound::Unbounded))
-            .take_while(move |(key, _)| {
-                key.resource == resource && (namespace.is_empty() || *key.namespace == *namespace)
-            })
-            .map(|(_, stored)| stored)
+        self.tables.get(&from.resource).map(|table| table.after(from, namespace)).into_iter().flatten()
     }
 
     /// What `list` gave at an earlier `revision`, sorted by key; `None` when that is too long ago (410 Expired).
     pub fn list_at(&self, revision: Revision, resource: &str, namespace: &str) -> Option<Vec<Arc<Stored>>> {
-        let mut objects: BTreeMap<&Key, Arc<Stored>> =
-            self.list(resource, namespace).map(|stored| (&stored.key, stored.clone())).collect();
-        for change in self.history.after(revision)?.rev() {
-            let key = &change.key;
-            if *key.resource != *resource || !(namespace.is_empty() || *key.namespace == *namespace) {
-                continue;
-            }
-            match &change.old {
-                Some(old) => objects.insert(key, old.clone()),
-                None => objects.remove(key),
-            };
+        match self.tables.get(resource) {
+            Some(table) => table.list_at(revision, namespace),
+            None => (revision >= self.began).then(Vec::new),
         }
-        Some(objects.into_values().collect())
+    }
+
+    /// The changes of one resource after `revision`, oldest first; `None` when some of them are forgotten.
+    pub fn changes_of(
+        &self,
+        resource: &str,
+        revision: Revision,
+    ) -> Option<impl Iterator<Item = &Arc<Change>>> {
+        if revision < self.complete_after_of(resource) {
+            return None;
+        }
+        let table = self.tables.get(resource).filter(|table| table.revision > revision);
+        Some(table.and_then(|table| table.history.after(revision)).into_iter().flatten())
+    }
+
+    /// The changes of all resources after `revision`, oldest first; `None` when some of them are forgotten.
+    pub fn changes_after(&self, revision: Revision) -> Option<Vec<&Arc<Change>>> {
+        if revision < self.began {
+            return None;
+        }
+        let mut all = Vec::new();
+        for (_, table) in self.tables.iter().filter(|(_, table)| table.revision > revision) {
+            all.extend(table.history.after(revision)?);
+        }
+        all.sort_unstable_by_key(|change| change.revision);
+        Some(all)
+    }
+
+    /// The revision after which every change of a resource is still known.
+    pub fn complete_after_of(&self, resource: &str) -> Revision {
+        self.tables.get(resource).map_or(self.began, |table| table.history.complete_after())
+    }
+
+    /// The revision after which every change is still known.
+    pub fn complete_after(&self) -> Revision {
+        let tables = self.tables.values().map(|table| table.history.complete_after());
+        tables.max().unwrap_or_default().max(self.began)
     }
 
     /// How many objects there are.
     pub fn len(&self) -> usize {
-        self.objects.len()
+        self.tables.values().map(Table::len).sum()
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.objects.is_empty()
+        self.len() == 0
     }
 
     /// Every object, sorted by key.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Stored>> {
-        self.objects.values()
+        self.tables.values().flat_map(Table::iter)
     }
 
-    fn index(&mut self, stored: &Stored) {
-        let meta = stored.meta();
-        self.by_uid.insert(meta.uid.clone(), stored.key.clone());
-        for owner in &meta.owner_references {
-            self.dependents.entry(owner.uid.clone()).or_default().insert(stored.key.clone());
+    fn table_mut(&mut self, resource: &ResourceName) -> &mut Table {
+        let began = self.began;
+        self.tables.entry(resource.clone()).or_insert_with(|| Table::starting_after(began))
+    }
+
+    fn index(&mut self, new: &Stored, old: Option<&Stored>) {
+        let is_same = |old: &Stored| {
+            old.meta().uid == new.meta().uid && old.meta().owner_references == new.meta().owner_references
+        };
+        if old.is_some_and(is_same) {
+            return;
         }
-        for (resource, field, value) in indexed(stored) {
-            self.by_field.entry((resource, field, value)).or_default().insert(stored.key.clone());
+        old.into_iter().for_each(|old| self.unindex(old));
+        self.by_uid.insert(Arc::from(&*new.meta().uid), new.key.clone());
+        for owner in &new.meta().owner_references {
+            self.dependents.insert((Arc::from(&*owner.uid), new.key.clone()));
         }
     }
 
-    fn unindex(&mut self, stored: &Stored) {
-        let meta = stored.meta();
-        self.by_uid.remove(&meta.uid);
-        for owner in &meta.owner_references {
-            remove_from(&mut self.dependents, &owner.uid, &stored.key);
-        }
-        for index in indexed(stored) {
-            remove_from(&mut self.by_field, &index, &stored.key);
+    fn unindex(&mut self, old: &Stored) {
+        self.by_uid.remove(&*old.meta().uid);
+        for owner in &old.meta().owner_references {
+            self.dependents.remove(&(Arc::from(&*owner.uid), old.key.clone()));
         }
     }
-}
 
-fn indexed(stored: &Stored) -> impl Iterator<Item = FieldValue> + '_ {
-    let wanted = |field: &str| INDEXED_FIELDS.contains(&(&*stored.key.resource, field));
-    let fields = stored.fields().iter().filter(move |(field, value)| wanted(field) && !value.is_empty());
-    fields.map(|(field, value)| (Box::from(&*stored.key.resource), *field, value.clone()))
-}
-
-fn remove_from<K: std::hash::Hash + Eq>(map: &mut HashMap<K, BTreeSet<Key>>, at: &K, key: &Key) {
-    if let Some(keys) = map.get_mut(at) {
-        keys.remove(key);
-        if keys.is_empty() {
-            map.remove(at);
+    /// Brings the histories back within what they may hold: the one that holds most forgets first.
+    fn forget_what_is_too_much(&mut self) {
+        while self.held.is_too_much() {
+            let share = |table: &Table| table.history.held().share();
+            let largest = self.tables.iter().max_by(|a, b| share(a.1).total_cmp(&share(b.1)));
+            let Some(resource) = largest.map(|(resource, _)| resource.clone()) else { return };
+            let Some(gone) = self.table_mut(&resource).history.forget_oldest() else { return };
+            self.held.changes -= 1;
+            self.held.bytes -= gone.bytes_held();
         }
     }
 }

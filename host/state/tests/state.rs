@@ -124,9 +124,46 @@ fn what_a_commit_needs_must_be_there_with_its_uid() {
 fn what_the_history_forgot_is_expired() {
     let mut state = State::restored(Revision(10), []);
     apply(&mut state, commit(vec![put("a", 1, Expect::Absent)]));
-    assert_eq!(state.history().after(Revision(10)).unwrap().count(), 1);
-    assert!(state.history().after(Revision(9)).is_none());
+    assert_eq!(state.changes_after(Revision(10)).unwrap().len(), 1);
+    assert!(state.changes_after(Revision(9)).is_none());
+    assert!(state.changes_of("things.example.com", Revision(9)).is_none());
+    assert!(state.changes_of("others.example.com", Revision(9)).is_none());
     assert!(state.list_at(Revision(9), "things.example.com", "").is_none());
+}
+
+#[test]
+fn a_snapshot_stays_as_it_was() {
+    let mut state = State::default();
+    apply(&mut state, commit(vec![put("a", 1, Expect::Absent), put("b", 1, Expect::Absent)]));
+    let then = state.clone();
+    apply(&mut state, commit(vec![put("a", 2, Expect::At(Revision(1))), delete("b", 2)]));
+    assert_eq!(
+        names(&then.list("things.example.com", "").cloned().collect::<Vec<_>>()),
+        [("a", 1), ("b", 2)]
+    );
+    assert_eq!((then.dependents("owner").count(), state.dependents("owner").count()), (2, 1));
+    assert_eq!((then.revision(), then.len(), state.len()), (Revision(2), 2, 1));
+    assert!(then.changes_after(Revision(2)).unwrap().is_empty());
+}
+
+#[test]
+fn whoever_writes_large_objects_expires_their_own_watchers_and_nobody_elses() {
+    let mut state = State::default();
+    apply(&mut state, commit(vec![put("quiet", 1, Expect::Absent)]));
+    let large = |expect| {
+        let object = json!({"metadata": {"name": "large", "uid": "l"}, "data": "x".repeat(1 << 20)});
+        let draft = Draft::encode(&resource(), &object, None).unwrap();
+        Op { key: Key::new("larges.example.com", "default", "large"), expect, action: Action::Put(draft) }
+    };
+    let mut last = apply(&mut state, commit(vec![large(Expect::Absent)]))[0];
+    let first = last;
+    for _ in 0..90 {
+        last = apply(&mut state, commit(vec![large(Expect::At(last))]))[0];
+    }
+    assert!(state.changes_of("larges.example.com", first).is_none(), "64 MiB are kept");
+    assert_eq!(state.changes_of("larges.example.com", Revision(last.0 - 60)).unwrap().count(), 60);
+    assert_eq!(state.changes_of("things.example.com", Revision(0)).unwrap().count(), 1);
+    assert!(state.changes_after(Revision(0)).is_none(), "who follows everything must begin anew");
 }
 
 #[test]

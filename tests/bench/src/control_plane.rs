@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use berth_api::{Status, kinds};
 use berth_control::Writer;
-use berth_drive::{Follower, News, ScheduleHandle, start_scheduler, take_lead};
+use berth_drive::{Follower, ScheduleHandle, start_scheduler, take_lead};
 use berth_json::{Value, json};
 use berth_pipeline::{
     Body, Cluster, Config, NoTokens, NodePorts, Request, RoleAuthorizer, ServiceCidr, SystemClock,
@@ -113,7 +113,7 @@ impl ControlPlane {
             let (mut bound, mut seen) = (0, Vec::new());
             let following = async {
                 while bound < count {
-                    let News::Changes(changes) = follower.catch_up() else {
+                    let Some(changes) = follower.catch_up().changes else {
                         bail!("fell behind the change feed")
                     };
                     let new = changes.iter().filter(|change| binds(change)).count();

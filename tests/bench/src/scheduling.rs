@@ -60,7 +60,7 @@ fn compared(figure: String, goal: &'static str, wasm: f64, native: f64) -> Row {
 pub(crate) async fn filled(options: &Options, workload: &Workload) -> anyhow::Result<State> {
     let plane = ControlPlane::start(&options.work).await?;
     plane.post(plane.creates(workload.pods())).await?;
-    let state = plane.cluster.read(State::replica);
+    let state = State::clone(&plane.cluster.snapshot());
     plane.stop().await;
     Ok(state)
 }

@@ -20,28 +20,23 @@ const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
 /// Runs `count` nodes `simulated-00001` … until the cluster shuts down.
 pub(super) async fn run(cluster: Arc<Cluster>, count: u32) {
-    let (mut follower, mut replica) = Follower::new(cluster.clone());
+    let (mut follower, state) = Follower::new(cluster.clone());
     let mut nodes = SimulatedNodes::new(cluster.catalogue().clone());
     let now = cluster.now();
     for number in 1..=count {
         nodes.add(&format!("simulated-{number:05}"), Shape::default(), now, i64::from(number) * 7);
     }
-    nodes.resync(&replica);
+    nodes.resync(&state);
+    drop(state);
     loop {
-        match follower.catch_up() {
-            News::Changes(changes) => {
-                for change in changes {
-                    nodes.on_change(&change);
-                    replica.publish(change);
-                }
-            }
-            News::State(state) => {
-                replica = *state;
-                nodes.resync(&replica);
-            }
+        let News { state, changes } = follower.catch_up();
+        match changes {
+            Some(changes) => changes.iter().for_each(|change| nodes.on_change(change)),
+            None => nodes.resync(&state),
         }
         let now = cluster.now();
-        let requests = nodes.step(&replica, now, STEP_MAX);
+        let requests = nodes.step(&state, now, STEP_MAX);
+        drop(state);
         if !requests.is_empty() {
             let writes = requests.into_iter().map(|request| {
                 let key = Key::new(request.resource.id.clone(), &*request.namespace, &*request.name);

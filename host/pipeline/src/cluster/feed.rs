@@ -50,15 +50,16 @@ impl Feed {
     }
 }
 
-/// Reads the history on.
-pub(super) fn changes_after(
+/// Reads the history of a resource on.
+pub(super) fn changes_of(
     state: &State,
+    resource: &str,
     after: Revision,
     limit: usize,
     wanted: impl Fn(&Change) -> bool,
 ) -> Result<Changes, Expired> {
-    let history = state.history();
-    let all = history.after(after).ok_or(Expired { after, oldest: history.complete_after() })?;
+    let oldest = state.complete_after_of(resource);
+    let all = state.changes_of(resource, after).ok_or(Expired { after, oldest })?;
     let changes: Vec<_> = all.filter(|change| wanted(change)).take(limit).cloned().collect();
     let upto = match changes.last() {
         Some(last) if changes.len() == limit => last.revision,

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, PoisonError};
 
-use berth_state::{Change, Commit, CommitError, Ledger, Store, StoreError};
+use berth_state::{Change, Commit, CommitError, Ledger, State, Store, StoreError};
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
@@ -71,7 +71,7 @@ impl Shared {
         commits: Vec<Commit>,
         answer: oneshot::Sender<Vec<Outcome>>,
     ) {
-        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+        let state = self.snapshot();
         let outcomes: Vec<Outcome> = commits.into_iter().map(|commit| ledger.stage(&state, commit)).collect();
         batch.changes.extend(outcomes.iter().flatten().flatten().cloned());
         batch.waiting.push((outcomes, answer));
@@ -81,13 +81,13 @@ impl Shared {
     fn finish(&self, ledger: &mut Ledger, batch: Batch, written: Result<(), StoreError>) {
         let Batch { changes, waiting } = batch;
         let failed = written.err().map(|error| errors::sentence(&error));
-        {
-            let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-            if failed.is_none() {
-                changes.iter().for_each(|change| state.publish(change.clone()));
-            }
-            ledger.clear(&state);
+        // Nobody else writes, so what is built on the present state is its successor.
+        let mut state = State::clone(&self.snapshot());
+        if failed.is_none() {
+            changes.iter().for_each(|change| state.publish(change.clone()));
         }
+        ledger.clear(&state);
+        *self.state.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(state);
         match &failed {
             None => self.feed.wake(&changes),
             Some(why) => tracing::error!(%why, commits = waiting.len(), "the store did not take a batch"),

@@ -23,9 +23,6 @@ const CHUNK_BYTES: usize = 64 * 1024;
 const BATCH_CHANGES: usize = 256;
 /// How often a client that wants bookmarks gets one.
 const BOOKMARK_INTERVAL: Duration = Duration::from_secs(60);
-/// How often a watcher of a quiet resource moves on in the history, which forgets by the writes of all resources: at
-/// 20,000 writes a second it remembers five seconds.
-const CATCH_UP_INTERVAL: Duration = Duration::from_secs(2);
 
 /// A running watch; the body of its answer is read from [`Watching::next`].
 pub(super) struct Watching {
@@ -152,11 +149,8 @@ impl Watching {
         let now = self.server.cluster.now();
         while out.len() < CHUNK_BYTES {
             let (resource, namespace) = (&self.target.resource.id, &self.target.path.namespace);
-            let wanted = |change: &Change| {
-                change.key.resource == *resource
-                    && (namespace.is_empty() || *change.key.namespace == **namespace)
-            };
-            match self.server.cluster.changes_after(self.after, BATCH_CHANGES, wanted) {
+            let wanted = |change: &Change| namespace.is_empty() || *change.key.namespace == **namespace;
+            match self.server.cluster.changes_of(resource, self.after, BATCH_CHANGES, wanted) {
                 Err(expired) => {
                     self.encoder.error(out, &too_old(expired));
                     self.phase = Phase::Ended;
@@ -177,20 +171,20 @@ impl Watching {
 
     /// Waits until there may be something to send; `false` when the watch is over.
     async fn sleep(&mut self, out: &mut Vec<u8>) -> bool {
-        let catch_up = Instant::now() + CATCH_UP_INTERVAL;
-        let until = if self.begin.bookmarks { catch_up.min(self.bookmark_due) } else { catch_up };
+        let until = if self.begin.bookmarks { self.ends.min(self.bookmark_due) } else { self.ends };
         tokio::select! {
-            changed = self.woken.changed() => changed.is_ok(),
-            _ = self.stopping.wait_for(|stopping| *stopping) => false,
-            () = tokio::time::sleep_until(until.min(self.ends)) => {
-                let now = Instant::now();
-                if self.begin.bookmarks && now >= self.bookmark_due {
-                    self.bookmark_due = now + BOOKMARK_INTERVAL;
-                    self.encoder.bookmark(out, self.after, false, self.server.cluster.now());
-                }
-                now < self.ends
-            }
+            changed = self.woken.changed() => return changed.is_ok(),
+            _ = self.stopping.wait_for(|stopping| *stopping) => return false,
+            () = tokio::time::sleep_until(until) => {}
         }
+        let now = Instant::now();
+        if self.begin.bookmarks && now >= self.bookmark_due {
+            self.bookmark_due = now + BOOKMARK_INTERVAL;
+            // A quiet resource's watcher moves on with the cluster.
+            self.take_changes(out);
+            self.encoder.bookmark(out, self.after, false, self.server.cluster.now());
+        }
+        now < self.ends
     }
 }
 
