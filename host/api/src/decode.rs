@@ -3,6 +3,7 @@
 //! The value holds only what was said: unknown fields, nulls and empty values of optional fields are gone, quantities
 //! and times are canonical. [`complete`] adds what Go's encoder prints besides, once defaults are in.
 
+pub(crate) mod budget;
 mod complete;
 mod expected;
 pub(crate) mod path;
@@ -11,11 +12,13 @@ pub(crate) mod scalar;
 mod syntax;
 #[cfg(test)]
 mod tests;
+mod type_meta;
 pub(crate) mod walk;
 pub(crate) mod yaml;
 
 use berth_json::Value;
 
+pub use budget::{Budget, EXPANDED_BYTES_MAX, STEPS_MAX, Spent};
 pub use complete::complete;
 use expected::unrecognised;
 pub use expected::{Expected, TypeMeta, cannot_handle};
@@ -85,18 +88,21 @@ pub struct Decoded {
 /// that kind.
 ///
 /// # Errors
-/// 400 as the API server words it: syntax, another kind, wrong types.
+/// 400 as the API server words it: syntax, another kind, wrong types. 413 for a body that becomes too large.
 pub fn decode(
     schema: &Schema,
     expected: Expected<'_>,
     media: MediaType,
     body: &[u8],
 ) -> Result<Decoded, Status> {
-    match media {
-        MediaType::Json => decode_json(schema, expected, body),
-        MediaType::Yaml => decode_yaml(schema, expected, body),
-        MediaType::Protobuf => decode_protobuf(schema, expected, body),
-    }
+    let budget = Budget::default();
+    let decoding = Decoding { schema, expected, budget: &budget };
+    let decoded = match media {
+        MediaType::Json => decoding.json(body),
+        MediaType::Yaml => decoding.yaml(body),
+        MediaType::Protobuf => decoding.protobuf(body),
+    };
+    if budget.is_spent() { Err(Spent.into()) } else { decoded }
 }
 
 /// Checks a value against the type of `expected`: what a patch made, or what the server itself built.
@@ -104,134 +110,121 @@ pub fn decode(
 /// # Errors
 /// One sentence as the API server words it (`json: cannot unmarshal …`, `no kind "…" is registered …`).
 pub fn check(schema: &Schema, expected: Expected<'_>, value: Value) -> Result<Decoded, String> {
-    let meta = type_meta_of(&value);
-    expected.admits(schema, &meta)?;
-    let (value, outcome) = walk::object(schema, expected.root(schema), &value);
-    match (value, outcome.error) {
-        (Ok(value), None) => Ok(expected.decoded(value, outcome.findings)),
-        (_, Some(error)) => Err(error),
-        (Err(_), None) => Err("json: cannot unmarshal the value into an object".to_owned()),
-    }
+    let budget = Budget::default();
+    let checked = Decoding { schema, expected, budget: &budget }.check(value);
+    if budget.is_spent() { Err(Spent.to_string()) } else { checked }
 }
 
 /// Reads only `apiVersion` and `kind`, for endpoints that take several kinds.
 ///
 /// # Errors
-/// 400 when the body cannot be read at all.
+/// 400 when the body cannot be read at all, 413 when it becomes too large.
 pub fn read_type_meta(media: MediaType, body: &[u8]) -> Result<TypeMeta, Status> {
+    let budget = Budget::default();
     let unreadable = |why: String| Status::bad_request(format!("couldn't get version/kind; {why}"));
-    match media {
+    let meta = match media {
         MediaType::Json => {
-            json_type_meta(body).map_err(|error| unreadable(format!("json parse error: {error}")))
+            type_meta::of_json(body).map_err(|error| unreadable(format!("json parse error: {error}")))
         }
         MediaType::Yaml => {
             let text = str::from_utf8(body).map_err(|_| unreadable(NOT_UTF8.to_owned()))?;
-            yaml::parse(text).map(|(value, _)| type_meta_of(&value)).map_err(unreadable)
+            yaml::parse(text, &budget).map(|(value, _)| type_meta::of(&value)).map_err(unreadable)
         }
         MediaType::Protobuf => {
             protobuf::envelope(body).map(|(meta, _)| meta).map_err(|error| unreadable(error.to_string()))
         }
-    }
+    };
+    if budget.is_spent() { Err(Spent.into()) } else { meta }
 }
 
 const NOT_UTF8: &str = "yaml: invalid leading UTF-8 octet";
 
-/// The type into which the API server first looks: its errors print it.
-const META_STRUCT: &str = "struct { APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; \
-                           Kind string \"json:\\\"kind,omitempty\\\"\" }";
-
-fn decode_json(schema: &Schema, expected: Expected<'_>, body: &[u8]) -> Result<Decoded, Status> {
-    let mut reader = serde_json::Deserializer::from_slice(body);
-    let (value, outcome) = walk::object(schema, expected.root(schema), &mut reader);
-    let value = value.and_then(|value| reader.end().map(|()| value));
-    match (value, outcome.error) {
-        (Ok(value), None) => {
-            expected
-                .admits(schema, &outcome.meta)
-                .map_err(|why| outcome.meta.cannot_handle(expected, &why))?;
-            Ok(expected.decoded(value, outcome.findings))
-        }
-        (result, error) => Err(json_failure(schema, expected, body, result.err(), error)),
-    }
+/// One body on its way to an object.
+#[derive(Clone, Copy)]
+struct Decoding<'d> {
+    schema: &'d Schema,
+    expected: Expected<'d>,
+    budget: &'d Budget,
 }
 
-/// The slow path: what is wrong with a body, in the order in which the API server looks.
-fn json_failure(
-    schema: &Schema,
-    expected: Expected<'_>,
-    body: &[u8],
-    serde: Option<serde_json::Error>,
-    type_error: Option<String>,
-) -> Status {
-    let meta = match json_type_meta(body) {
-        Ok(meta) => meta,
-        Err(error) => {
-            return unrecognised(
-                expected,
-                &format!("couldn't get version/kind; json parse error: {error}"),
-                body,
-            );
-        }
-    };
-    if let Err(why) = expected.admits(schema, &meta) {
-        return meta.cannot_handle(expected, &why);
-    }
-    let why = type_error.or_else(|| serde.map(|error| error.to_string())).unwrap_or_default();
-    if why.starts_with("couldn't get version/kind") {
-        return unrecognised(expected, &why, body);
-    }
-    meta.cannot_handle(expected, &why)
-}
-
-fn json_type_meta(body: &[u8]) -> Result<TypeMeta, String> {
-    if let Some(error) = syntax::error(body) {
-        return Err(error);
-    }
-    let value: Value = serde_json::from_slice(body).map_err(|error| error.to_string())?;
-    match &value {
-        Value::Object(_) | Value::Null => Ok(type_meta_of(&value)),
-        other => Err(format!(
-            "json: cannot unmarshal {} into Go value of type {META_STRUCT}",
-            scalar::go_kind(other)
-        )),
-    }
-}
-
-fn type_meta_of(value: &Value) -> TypeMeta {
-    let mut meta = TypeMeta::default();
-    for (key, value) in value.as_object().into_iter().flatten() {
-        let Some(text) = value.as_str() else { continue };
-        if key.eq_ignore_ascii_case("kind") {
-            text.clone_into(&mut meta.kind);
-        } else if key.eq_ignore_ascii_case("apiVersion") {
-            text.clone_into(&mut meta.api_version);
+impl Decoding<'_> {
+    fn json(self, body: &[u8]) -> Result<Decoded, Status> {
+        let Self { schema, expected, budget } = self;
+        let mut reader = serde_json::Deserializer::from_slice(body);
+        let (value, outcome) = walk::object(schema, expected.root(schema), budget, &mut reader);
+        let value = value.and_then(|value| reader.end().map(|()| value));
+        match (value, outcome.error) {
+            (Ok(value), None) => {
+                expected
+                    .admits(schema, &outcome.meta)
+                    .map_err(|why| outcome.meta.cannot_handle(expected, &why))?;
+                Ok(expected.decoded(value, outcome.findings))
+            }
+            (result, error) => Err(self.json_failure(body, result.err(), error)),
         }
     }
-    meta
-}
 
-fn decode_yaml(schema: &Schema, expected: Expected<'_>, body: &[u8]) -> Result<Decoded, Status> {
-    let text = str::from_utf8(body).map_err(|_| unrecognised(expected, NOT_UTF8, body))?;
-    let (value, mut findings) = yaml::parse(text).map_err(|error| unrecognised(expected, &error, body))?;
-    let found = scalar::go_kind(&value);
-    if !(value.is_object() || value.is_null()) {
-        let why = format!("json: cannot unmarshal {found} into Go value of type {META_STRUCT}");
-        let why = format!("couldn't get version/kind; json parse error: {why}");
-        return Err(unrecognised(expected, &why, body));
+    /// The slow path: what is wrong with a body, in the order in which the API server looks.
+    fn json_failure(
+        self,
+        body: &[u8],
+        serde: Option<serde_json::Error>,
+        type_error: Option<String>,
+    ) -> Status {
+        let expected = self.expected;
+        let meta = match type_meta::of_json(body) {
+            Ok(meta) => meta,
+            Err(error) => {
+                let why = format!("couldn't get version/kind; json parse error: {error}");
+                return unrecognised(expected, &why, body);
+            }
+        };
+        if let Err(why) = expected.admits(self.schema, &meta) {
+            return meta.cannot_handle(expected, &why);
+        }
+        let why = type_error.or_else(|| serde.map(|error| error.to_string())).unwrap_or_default();
+        if why.starts_with("couldn't get version/kind") {
+            return unrecognised(expected, &why, body);
+        }
+        meta.cannot_handle(expected, &why)
     }
-    let meta = type_meta_of(&value);
-    let decoded = check(schema, expected, value).map_err(|why| meta.cannot_handle(expected, &why))?;
-    findings.extend(decoded.findings);
-    Ok(Decoded { value: decoded.value, findings })
-}
 
-fn decode_protobuf(schema: &Schema, expected: Expected<'_>, body: &[u8]) -> Result<Decoded, Status> {
-    let (meta, raw) =
-        protobuf::envelope(body).map_err(|error| unrecognised(expected, &error.to_string(), body))?;
-    expected.admits(schema, &meta).map_err(|why| meta.cannot_handle(expected, &why))?;
-    let fields = protobuf::object(schema, expected.root(schema), raw);
-    let fields = fields.map_err(|error| meta.cannot_handle(expected, &error.to_string()))?;
-    check(schema, expected, fields.into()).map_err(|why| meta.cannot_handle(expected, &why))
+    fn yaml(self, body: &[u8]) -> Result<Decoded, Status> {
+        let expected = self.expected;
+        let text = str::from_utf8(body).map_err(|_| unrecognised(expected, NOT_UTF8, body))?;
+        let parsed = yaml::parse(text, self.budget);
+        let (value, mut findings) = parsed.map_err(|error| unrecognised(expected, &error, body))?;
+        if !(value.is_object() || value.is_null()) {
+            let why = type_meta::no_object(scalar::go_kind(&value));
+            let why = format!("couldn't get version/kind; json parse error: {why}");
+            return Err(unrecognised(expected, &why, body));
+        }
+        let meta = type_meta::of(&value);
+        let decoded = self.check(value).map_err(|why| meta.cannot_handle(expected, &why))?;
+        findings.extend(decoded.findings);
+        Ok(Decoded { value: decoded.value, findings })
+    }
+
+    fn protobuf(self, body: &[u8]) -> Result<Decoded, Status> {
+        let Self { schema, expected, budget } = self;
+        let (meta, raw) =
+            protobuf::envelope(body).map_err(|error| unrecognised(expected, &error.to_string(), body))?;
+        expected.admits(schema, &meta).map_err(|why| meta.cannot_handle(expected, &why))?;
+        let fields = protobuf::object(schema, expected.root(schema), raw, budget);
+        let fields = fields.map_err(|error| meta.cannot_handle(expected, &error.to_string()))?;
+        self.check(fields.into()).map_err(|why| meta.cannot_handle(expected, &why))
+    }
+
+    fn check(self, value: Value) -> Result<Decoded, String> {
+        let Self { schema, expected, budget } = self;
+        expected.admits(schema, &type_meta::of(&value))?;
+        let (value, outcome) = walk::object(schema, expected.root(schema), budget, &value);
+        match (value, outcome.error) {
+            (Ok(value), None) => Ok(expected.decoded(value, outcome.findings)),
+            (_, Some(error)) => Err(error),
+            (Err(_), None) => Err("json: cannot unmarshal the value into an object".to_owned()),
+        }
+    }
 }
 
 const UNKNOWN_FORMAT: &str = "the body of the request was in an unknown format - accepted media types include: \

@@ -8,6 +8,8 @@ mod compare;
 mod created;
 mod set;
 
+use std::collections::{HashMap, hash_map};
+
 use berth_json::Value;
 use serde::Serialize;
 
@@ -179,13 +181,16 @@ fn cap(entries: &mut Vec<Entry>) {
     // One more than the excess, because what they become is an entry itself.
     let rest = updates.split_off((excess + 1).min(updates.len()));
     let mut merged: Vec<Entry> = Vec::new();
+    let mut places: HashMap<String, usize> = HashMap::new();
     for entry in updates {
-        match merged.iter_mut().find(|other| other.api_version == entry.api_version) {
-            Some(other) => {
+        match places.entry(entry.api_version.clone()) {
+            hash_map::Entry::Occupied(place) => {
+                let other = &mut merged[*place.get()];
                 other.fields.add(entry.fields);
                 other.time = entry.time;
             }
-            None => {
+            hash_map::Entry::Vacant(place) => {
+                place.insert(merged.len());
                 let manager = OLDEST_MANAGER.to_owned();
                 merged.push(Entry { manager, subresource: String::new(), ..entry });
             }

@@ -7,7 +7,7 @@ mod strategic;
 use berth_json::{Map, Value};
 
 use crate::decode::scalar::go_kind;
-use crate::decode::{Finding, walk};
+use crate::decode::{Budget, Finding, Spent, walk};
 use crate::schema::Schema;
 use crate::status::{Cause, Details, Reason, Status};
 
@@ -58,14 +58,18 @@ impl Patch {
     /// Reads a patch.
     ///
     /// # Errors
-    /// 400 for a body that is none, 413 for too many operations, and a clear refusal of server-side apply, which
+    /// 400 for a body that is none, 413 for one that becomes too large or has too many operations, and a clear refusal of server-side apply, which
     /// Berth does not do yet.
     pub fn parse(kind: PatchType, body: &[u8]) -> Result<Self, Status> {
         if kind == PatchType::Apply {
             return Err(Status::new(Reason::UnsupportedMediaType, NO_SERVER_SIDE_APPLY));
         }
-        let undecodable = |why: String| Status::bad_request(format!("error decoding patch: {why}"));
-        let (body, findings) = walk::untyped(body).map_err(undecodable)?;
+        let budget = Budget::default();
+        let undecodable = |why: String| match budget.is_spent() {
+            true => Spent.into(),
+            false => Status::bad_request(format!("error decoding patch: {why}")),
+        };
+        let (body, findings) = walk::untyped(body, &budget).map_err(undecodable)?;
         let found = go_kind(&body);
         match (kind, &body) {
             (PatchType::Json, Value::Array(operations)) => operations_fit(operations)?,
@@ -105,11 +109,23 @@ impl Patch {
     /// [`crate::decode::check`] is next.
     ///
     /// # Errors
-    /// 422 or 400 as the API server answers.
+    /// 422 or 400 as the API server answers, 413 when it makes too much or too much work.
     pub fn apply(&self, schema: &Schema, schema_type: &str, object: &Value) -> Result<Value, Status> {
+        let budget = Budget::default();
+        let patched = self.apply_within(&budget, schema, schema_type, object);
+        if budget.is_spent() { Err(Spent.into()) } else { patched }
+    }
+
+    fn apply_within(
+        &self,
+        budget: &Budget,
+        schema: &Schema,
+        schema_type: &str,
+        object: &Value,
+    ) -> Result<Value, Status> {
         match (self.kind, &self.body) {
             (PatchType::Json, Value::Array(operations)) => {
-                json::apply(object, operations).map_err(|json::Unpatchable| unpatchable())
+                json::apply(object, operations, budget).map_err(|json::Unpatchable| unpatchable())
             }
             (PatchType::Merge, patch) => {
                 let mut object = object.clone();
@@ -118,7 +134,7 @@ impl Patch {
             }
             (PatchType::StrategicMerge, Value::Object(patch)) => {
                 let fields = object.as_object().cloned().unwrap_or_default();
-                let merged = strategic::apply(schema, schema_type, fields, patch.clone());
+                let merged = strategic::apply(schema, schema_type, fields, patch.clone(), budget);
                 merged.map(Value::Object).map_err(|error| Status::bad_request(error.to_string()))
             }
             _ => Ok(object.clone()),

@@ -1,5 +1,7 @@
 //! `meta/v1.Status`: every error a client sees, worded and coded as the Kubernetes API server does.
 
+use std::collections::HashSet;
+
 use berth_json::{Value, json};
 
 use crate::resource::Resource;
@@ -86,53 +88,67 @@ pub struct Cause {
     pub field: String,
 }
 
-/// The problems found while validating one object, in the order in which they are found.
+/// How many problems of one object are told, and how long they may be together: nobody reads more, and a body that
+/// is wrong in each of a hundred thousand places must not cost a hundred times what it is.
+const PROBLEMS_MAX: usize = 1000;
+const PROBLEMS_BYTES_MAX: usize = 1 << 20;
+
+/// The problems found while validating one object, in the order in which they are found; the first thousand of them.
 #[derive(Clone, Debug, Default)]
 pub struct Problems {
     /// What was found so far.
     pub causes: Vec<Cause>,
+    bytes: usize,
 }
 
 impl Problems {
     /// A field that must be given is absent. `detail` may be empty.
     pub fn required(&mut self, field: impl Into<String>, detail: &str) {
-        self.add("FieldValueRequired", "Required value", field.into(), detail);
+        self.add("FieldValueRequired", || "Required value".to_owned(), field.into(), detail);
     }
 
     /// A field's value is wrong; `value` is shown as the API server prints it (strings quoted, numbers plain).
     pub fn invalid(&mut self, field: impl Into<String>, value: &Value, detail: &str) {
-        self.add("FieldValueInvalid", &format!("Invalid value: {value}"), field.into(), detail);
+        self.add("FieldValueInvalid", || format!("Invalid value: {value}"), field.into(), detail);
     }
 
     /// A field has a value outside its enumeration.
     pub fn not_supported(&mut self, field: impl Into<String>, value: &Value, supported: &[&str]) {
         let quoted: Vec<String> = supported.iter().map(|s| format!("\"{s}\"")).collect();
         let detail = format!("supported values: {}", quoted.join(", "));
-        self.add("FieldValueNotSupported", &format!("Unsupported value: {value}"), field.into(), &detail);
+        self.add("FieldValueNotSupported", || format!("Unsupported value: {value}"), field.into(), &detail);
     }
 
     /// A value that must be unique within its list stands there twice.
     pub fn duplicate(&mut self, field: impl Into<String>, value: &Value) {
-        self.add("FieldValueDuplicate", &format!("Duplicate value: {value}"), field.into(), "");
+        self.add("FieldValueDuplicate", || format!("Duplicate value: {value}"), field.into(), "");
     }
 
     /// A field may not be set, or not be changed, here.
     pub fn forbidden(&mut self, field: impl Into<String>, detail: &str) {
-        self.add("FieldValueForbidden", "Forbidden", field.into(), detail);
+        self.add("FieldValueForbidden", || "Forbidden".to_owned(), field.into(), detail);
     }
 
     /// A value refers to something that does not exist.
     pub fn not_found(&mut self, field: impl Into<String>, value: &Value) {
-        self.add("FieldValueNotFound", &format!("Not found: {value}"), field.into(), "");
+        self.add("FieldValueNotFound", || format!("Not found: {value}"), field.into(), "");
     }
 
     /// A string or list is longer than `limit` allows; `unit` is `bytes`, `items`, …
     pub fn too_long(&mut self, field: impl Into<String>, detail: &str) {
-        self.add("FieldValueTooLong", "Too long", field.into(), detail);
+        self.add("FieldValueTooLong", || "Too long".to_owned(), field.into(), detail);
     }
 
-    fn add(&mut self, reason: &'static str, head: &str, field: String, detail: &str) {
-        let message = if detail.is_empty() { head.to_owned() } else { format!("{head}: {detail}") };
+    fn add(&mut self, reason: &'static str, head: impl FnOnce() -> String, field: String, detail: &str) {
+        if self.causes.len() >= PROBLEMS_MAX || self.bytes >= PROBLEMS_BYTES_MAX {
+            return;
+        }
+        let mut message = head();
+        if !detail.is_empty() {
+            message.push_str(": ");
+            message.push_str(detail);
+        }
+        self.bytes += message.len() + field.len();
         self.causes.push(Cause { reason, message, field });
     }
 
@@ -144,13 +160,10 @@ impl Problems {
     /// All problems in one line, as the API server writes them: a single one plainly, several as a bracketed list in
     /// which nothing stands twice.
     pub fn text(&self) -> String {
-        let mut lines: Vec<String> = Vec::with_capacity(self.causes.len());
-        for cause in &self.causes {
-            let line = format!("{}: {}", cause.field, cause.message);
-            if !lines.contains(&line) {
-                lines.push(line);
-            }
-        }
+        let mut said = HashSet::with_capacity(self.causes.len());
+        let different = self.causes.iter().filter(|cause| said.insert((&cause.field, &cause.message)));
+        let mut lines: Vec<String> =
+            different.map(|cause| format!("{}: {}", cause.field, cause.message)).collect();
         if lines.len() == 1 { lines.swap_remove(0) } else { format!("[{}]", lines.join(", ")) }
     }
 }
@@ -303,5 +316,16 @@ mod tests {
         assert_eq!((problems.text(), problems.causes.len()), ("a: Required value".to_owned(), 2));
         problems.required("b", "here");
         assert_eq!(problems.text(), "[a: Required value, b: Required value: here]");
+    }
+
+    #[test]
+    fn an_object_that_is_wrong_everywhere_is_told_a_part_of_it() {
+        let mut problems = Problems::default();
+        (0..100_000).for_each(|at| problems.required(format!("spec.containers[{at}].name"), ""));
+        assert_eq!(problems.causes.len(), PROBLEMS_MAX);
+        let mut problems = Problems::default();
+        let long = Value::from("x".repeat(PROBLEMS_BYTES_MAX));
+        (0..10).for_each(|_| problems.invalid("spec", &long, ""));
+        assert_eq!(problems.causes.len(), 1);
     }
 }

@@ -7,7 +7,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use berth_json::{Map, Number, Value};
 
-use super::{DEPTH_MAX, TypeMeta};
+use super::budget::{Budget, CONTAINER_BYTES, NODE_BYTES, Spent};
+use super::{DEPTH_MAX, TypeMeta, walk};
 use crate::schema::{Field, Kind, Schema, Shape, Type};
 use crate::time::Timestamp;
 
@@ -35,6 +36,8 @@ pub(super) enum ProtoError {
     Depth,
     #[error("proto: field {0} does not hold JSON: {1}")]
     Json(String, serde_json::Error),
+    #[error(transparent)]
+    Spent(#[from] Spent),
 }
 
 /// The envelope `runtime.Unknown`: what kind it holds, and the bytes of the object.
@@ -68,10 +71,17 @@ pub(super) fn envelope(body: &[u8]) -> Result<(TypeMeta, &[u8]), ProtoError> {
 }
 
 /// The message `raw` of type `root` as a JSON object.
-pub(super) fn object(schema: &Schema, root: &Type, raw: &[u8]) -> Result<Map, ProtoError> {
+pub(super) fn object(schema: &Schema, root: &Type, raw: &[u8], budget: &Budget) -> Result<Map, ProtoError> {
     let mut fields = Map::new();
-    message(schema, root, raw, 0, &mut fields)?;
+    Reader { schema, budget }.message(root, raw, 0, &mut fields)?;
     Ok(fields)
+}
+
+/// Reads messages of the table's types.
+#[derive(Clone, Copy)]
+struct Reader<'r> {
+    schema: &'r Schema,
+    budget: &'r Budget,
 }
 
 /// One value on the wire. No type of the table has 32-bit ones: they are only skipped.
@@ -144,111 +154,152 @@ fn varint(bytes: &mut &[u8]) -> Result<u64, ProtoError> {
     Err(ProtoError::Overflow)
 }
 
-fn message(
-    schema: &Schema,
-    parent: &Type,
-    raw: &[u8],
-    depth: usize,
-    fields: &mut Map,
-) -> Result<(), ProtoError> {
-    if depth > DEPTH_MAX {
-        return Err(ProtoError::Depth);
-    }
-    for item in Fields(raw) {
-        let (number, wire) = item?;
-        let Some(field) = parent.fields.iter().find(|field| u64::from(field.number) == number && number != 0)
-        else {
-            continue;
-        };
-        match (field.inline, field.kind, wire) {
-            (true, Kind::Struct(id), Wire::Bytes(bytes)) => {
-                message(schema, schema.get(id), bytes, depth + 1, fields)?;
-            }
-            _ => add(schema, field, wire, depth, fields)?,
+impl Reader<'_> {
+    fn message(self, parent: &Type, raw: &[u8], depth: usize, fields: &mut Map) -> Result<(), ProtoError> {
+        if depth > DEPTH_MAX {
+            return Err(ProtoError::Depth);
         }
-    }
-    Ok(())
-}
-
-fn add(
-    schema: &Schema,
-    field: &Field,
-    wire: Wire<'_>,
-    depth: usize,
-    fields: &mut Map,
-) -> Result<(), ProtoError> {
-    let name = &*field.name;
-    match field.shape {
-        Shape::Single => {
-            let value = single(schema, field, wire, depth)?;
-            fields.insert(name.to_owned(), value);
-        }
-        Shape::List => {
-            let mut values = match fields.remove(name) {
-                Some(Value::Array(values)) => values,
-                _ => Vec::new(),
+        for item in Fields(raw) {
+            let (number, wire) = item?;
+            let Some(field) =
+                parent.fields.iter().find(|field| u64::from(field.number) == number && number != 0)
+            else {
+                continue;
             };
-            match (field.kind, wire) {
-                (Kind::Int32 | Kind::Int64 | Kind::Bool, Wire::Bytes(mut packed)) => {
-                    while !packed.is_empty() {
-                        let wire = Wire::Varint(varint(&mut packed)?);
-                        values.push(single(schema, field, wire, depth)?);
-                    }
+            match (field.inline, field.kind, wire) {
+                (true, Kind::Struct(id), Wire::Bytes(bytes)) => {
+                    self.message(self.schema.get(id), bytes, depth + 1, fields)?;
                 }
-                _ => values.push(single(schema, field, wire, depth)?),
-            }
-            fields.insert(name.to_owned(), values.into());
-        }
-        Shape::Map => {
-            let (key, value) = entry(schema, field, wire, depth)?;
-            let entries = fields.entry(name).or_insert_with(|| Map::new().into());
-            if let Value::Object(entries) = entries {
-                entries.insert(key, value);
+                _ => self.add(field, wire, depth, fields)?,
             }
         }
+        Ok(())
     }
-    Ok(())
-}
 
-/// A map entry: a message of key (1) and value (2); either may be absent.
-fn entry(
-    schema: &Schema,
-    field: &Field,
-    wire: Wire<'_>,
-    depth: usize,
-) -> Result<(String, Value), ProtoError> {
-    let (mut key, mut value) = (String::new(), None);
-    for item in Fields(bytes(field, wire)?) {
-        match item? {
-            (1, Wire::Bytes(text)) => key = String::from_utf8_lossy(text).into_owned(),
-            (2, wire) => value = Some(single(schema, field, wire, depth)?),
-            _ => {}
+    fn add(self, field: &Field, wire: Wire<'_>, depth: usize, fields: &mut Map) -> Result<(), ProtoError> {
+        let name = &*field.name;
+        match field.shape {
+            Shape::Single => {
+                let value = self.single(field, wire, depth)?;
+                fields.insert(name.to_owned(), value);
+            }
+            Shape::List => {
+                let values = fields.entry(name).or_insert_with(|| Vec::<Value>::new().into());
+                let Value::Array(values) = values else { return Ok(()) };
+                match (field.kind, wire) {
+                    (Kind::Int32 | Kind::Int64 | Kind::Bool, Wire::Bytes(mut packed)) => {
+                        while !packed.is_empty() {
+                            let wire = Wire::Varint(varint(&mut packed)?);
+                            values.push(self.single(field, wire, depth)?);
+                        }
+                    }
+                    _ => values.push(self.single(field, wire, depth)?),
+                }
+            }
+            Shape::Map => {
+                let (key, value) = self.entry(field, wire, depth)?;
+                let entries = fields.entry(name).or_insert_with(|| Map::new().into());
+                if let Value::Object(entries) = entries {
+                    entries.insert(key, value);
+                }
+            }
         }
+        Ok(())
     }
-    Ok((key, value.unwrap_or_else(|| super::scalar::zero(field.kind))))
-}
 
-fn single(schema: &Schema, field: &Field, wire: Wire<'_>, depth: usize) -> Result<Value, ProtoError> {
-    Ok(match field.kind {
-        Kind::Int32 => (varint_of(field, wire)? as i32).into(),
-        Kind::Int64 => (varint_of(field, wire)? as i64).into(),
-        Kind::Bool => (varint_of(field, wire)? != 0).into(),
-        Kind::Float64 => float(field, wire)?,
-        Kind::String => text(bytes(field, wire)?),
-        Kind::Bytes => STANDARD.encode(bytes(field, wire)?).into(),
-        Kind::Strings => strings(bytes(field, wire)?)?,
-        Kind::Quantity => first_text(bytes(field, wire)?)?.unwrap_or_else(|| "0".into()),
-        Kind::Time => time(bytes(field, wire)?, Timestamp::rfc3339)?,
-        Kind::MicroTime => time(bytes(field, wire)?, Timestamp::rfc3339_micro)?,
-        Kind::Duration => format!("{}ns", first_integer(bytes(field, wire)?)?).into(),
-        Kind::IntOrString => int_or_string(bytes(field, wire)?)?,
-        Kind::Any | Kind::AnyObject => raw_json(field, bytes(field, wire)?)?,
-        Kind::Struct(id) => {
-            let mut inner = Map::new();
-            message(schema, schema.get(id), bytes(field, wire)?, depth + 1, &mut inner)?;
-            inner.into()
+    /// A map entry: a message of key (1) and value (2); either may be absent.
+    fn entry(self, field: &Field, wire: Wire<'_>, depth: usize) -> Result<(String, Value), ProtoError> {
+        let (mut key, mut value) = (String::new(), None);
+        for item in Fields(bytes(field, wire)?) {
+            match item? {
+                (1, Wire::Bytes(text)) => key = String::from_utf8_lossy(text).into_owned(),
+                (2, wire) => value = Some(self.single(field, wire, depth)?),
+                _ => {}
+            }
         }
-    })
+        self.budget.bytes(NODE_BYTES + key.len())?;
+        Ok((key, value.unwrap_or_else(|| super::scalar::zero(field.kind))))
+    }
+
+    fn single(self, field: &Field, wire: Wire<'_>, depth: usize) -> Result<Value, ProtoError> {
+        self.budget.bytes(NODE_BYTES)?;
+        Ok(match field.kind {
+            Kind::Int32 => (varint_of(field, wire)? as i32).into(),
+            Kind::Int64 => (varint_of(field, wire)? as i64).into(),
+            Kind::Bool => (varint_of(field, wire)? != 0).into(),
+            Kind::Float64 => float(field, wire)?,
+            Kind::String => self.text(bytes(field, wire)?)?,
+            Kind::Bytes => STANDARD.encode(self.paid(bytes(field, wire)?)?).into(),
+            Kind::Strings => self.strings(bytes(field, wire)?)?,
+            Kind::Quantity => self.first_text(bytes(field, wire)?)?.unwrap_or_else(|| "0".into()),
+            Kind::Time => time(bytes(field, wire)?, Timestamp::rfc3339)?,
+            Kind::MicroTime => time(bytes(field, wire)?, Timestamp::rfc3339_micro)?,
+            Kind::Duration => format!("{}ns", first_integer(bytes(field, wire)?)?).into(),
+            Kind::IntOrString => self.int_or_string(bytes(field, wire)?)?,
+            Kind::Any | Kind::AnyObject => self.raw_json(field, bytes(field, wire)?)?,
+            Kind::Struct(id) => {
+                self.budget.bytes(CONTAINER_BYTES)?;
+                let mut inner = Map::new();
+                self.message(self.schema.get(id), bytes(field, wire)?, depth + 1, &mut inner)?;
+                inner.into()
+            }
+        })
+    }
+
+    /// Bytes for which twice their number is paid: base64 and replaced characters take more room than what stands in the body.
+    fn paid(self, bytes: &[u8]) -> Result<&[u8], Spent> {
+        self.budget.bytes(bytes.len().saturating_mul(2)).map(|()| bytes)
+    }
+
+    fn text(self, bytes: &[u8]) -> Result<Value, Spent> {
+        Ok(String::from_utf8_lossy(self.paid(bytes)?).into_owned().into())
+    }
+
+    fn strings(self, raw: &[u8]) -> Result<Value, ProtoError> {
+        let mut values = Vec::new();
+        for item in Fields(raw) {
+            if let (1, Wire::Bytes(bytes)) = item? {
+                self.budget.bytes(NODE_BYTES)?;
+                values.push(self.text(bytes)?);
+            }
+        }
+        Ok(values.into())
+    }
+
+    fn first_text(self, raw: &[u8]) -> Result<Option<Value>, ProtoError> {
+        let mut found = None;
+        for item in Fields(raw) {
+            if let (1, Wire::Bytes(bytes)) = item? {
+                found = Some(self.text(bytes)?).filter(|value| value != "");
+            }
+        }
+        Ok(found)
+    }
+
+    fn int_or_string(self, raw: &[u8]) -> Result<Value, ProtoError> {
+        let (mut is_text, mut integer, mut string) = (false, 0_i32, Value::from(""));
+        for item in Fields(raw) {
+            match item? {
+                (1, Wire::Varint(kind)) => is_text = kind == 1,
+                (2, Wire::Varint(value)) => integer = value as i32,
+                (3, Wire::Bytes(bytes)) => string = self.text(bytes)?,
+                _ => {}
+            }
+        }
+        Ok(if is_text { string } else { integer.into() })
+    }
+
+    /// RawExtension, FieldsV1 and apiextensions' JSON carry JSON text in field 1.
+    fn raw_json(self, field: &Field, raw: &[u8]) -> Result<Value, ProtoError> {
+        let mut value = Value::Null;
+        for item in Fields(raw) {
+            if let (1, Wire::Bytes(bytes)) = item? {
+                value = walk::opaque(bytes, self.budget)
+                    .map_err(|error| ProtoError::Json(field.name.to_string(), error))?;
+            }
+        }
+        Ok(value)
+    }
 }
 
 fn bytes<'b>(field: &Field, wire: Wire<'b>) -> Result<&'b [u8], ProtoError> {
@@ -284,30 +335,6 @@ impl Wire<'_> {
     }
 }
 
-fn text(bytes: &[u8]) -> Value {
-    String::from_utf8_lossy(bytes).into_owned().into()
-}
-
-fn strings(raw: &[u8]) -> Result<Value, ProtoError> {
-    let mut values = Vec::new();
-    for item in Fields(raw) {
-        if let (1, Wire::Bytes(bytes)) = item? {
-            values.push(text(bytes));
-        }
-    }
-    Ok(values.into())
-}
-
-fn first_text(raw: &[u8]) -> Result<Option<Value>, ProtoError> {
-    let mut found = None;
-    for item in Fields(raw) {
-        if let (1, Wire::Bytes(bytes)) = item? {
-            found = Some(text(bytes)).filter(|value| value != "");
-        }
-    }
-    Ok(found)
-}
-
 fn first_integer(raw: &[u8]) -> Result<i64, ProtoError> {
     let mut found = 0;
     for item in Fields(raw) {
@@ -334,29 +361,4 @@ fn time(raw: &[u8], write: fn(Timestamp) -> String) -> Result<Value, ProtoError>
     let micros = seconds.checked_mul(1_000_000).and_then(|micros| micros.checked_add(nanos / 1000));
     let micros = micros.filter(|_| (0..=253_402_300_799).contains(&seconds)).ok_or(ProtoError::Overflow)?;
     Ok(write(Timestamp::from_micros(micros)).into())
-}
-
-fn int_or_string(raw: &[u8]) -> Result<Value, ProtoError> {
-    let (mut is_text, mut integer, mut string) = (false, 0_i32, Value::from(""));
-    for item in Fields(raw) {
-        match item? {
-            (1, Wire::Varint(kind)) => is_text = kind == 1,
-            (2, Wire::Varint(value)) => integer = value as i32,
-            (3, Wire::Bytes(bytes)) => string = text(bytes),
-            _ => {}
-        }
-    }
-    Ok(if is_text { string } else { integer.into() })
-}
-
-/// RawExtension, FieldsV1 and apiextensions' JSON carry JSON text in field 1.
-fn raw_json(field: &Field, raw: &[u8]) -> Result<Value, ProtoError> {
-    let mut value = Value::Null;
-    for item in Fields(raw) {
-        if let (1, Wire::Bytes(bytes)) = item? {
-            value = serde_json::from_slice(bytes)
-                .map_err(|error| ProtoError::Json(field.name.to_string(), error))?;
-        }
-    }
-    Ok(value)
 }

@@ -8,6 +8,7 @@ use std::fmt;
 use berth_json::{Map, Number, Text, Value};
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
+use super::budget::{Budget, CONTAINER_BYTES, NODE_BYTES, STRUCT_BYTES};
 use super::path::Path;
 use super::scalar::{self, ScalarError};
 use super::syntax;
@@ -17,6 +18,7 @@ use crate::schema::{Field, Kind, Schema, Shape, Type};
 /// What a walk finds besides the value.
 pub(super) struct Walk<'s> {
     schema: &'s Schema,
+    budget: &'s Budget,
     findings: RefCell<Vec<Finding>>,
     /// The first error, worded as Go words it; serde's own error only carries the news that there is one.
     error: RefCell<Option<String>>,
@@ -49,9 +51,10 @@ struct Place<'w, 's> {
 pub(super) fn object<'de, 's, D: Deserializer<'de>>(
     schema: &'s Schema,
     root: &'s Type,
+    budget: &'s Budget,
     deserializer: D,
 ) -> (Result<Value, D::Error>, Outcome) {
-    let walk = Walk::new(schema, Untyped::Opaque);
+    let walk = Walk::new(schema, budget, Untyped::Opaque);
     let value = deserializer.deserialize_any(Root { walk: &walk, root });
     let outcome = Outcome {
         findings: walk.findings.into_inner(),
@@ -62,22 +65,23 @@ pub(super) fn object<'de, 's, D: Deserializer<'de>>(
 }
 
 /// Reads JSON of no type, duplicate keys found: the later wins.
-pub(crate) fn untyped(text: &[u8]) -> Result<(Value, Vec<Finding>), String> {
+pub(crate) fn untyped(text: &[u8], budget: &Budget) -> Result<(Value, Vec<Finding>), String> {
     if let Some(error) = syntax::error(text) {
         return Err(error);
     }
     let schema = Schema::default();
-    let walk = Walk::new(&schema, Untyped::Checked);
-    let place = Place {
-        walk: &walk,
-        kind: Kind::Any,
-        shape: Shape::Single,
-        path: &Path::Root,
-        parent: None,
-        depth: 0,
-    };
-    let value = place.deserialize(&mut serde_json::Deserializer::from_slice(text));
+    let walk = Walk::new(&schema, budget, Untyped::Checked);
+    let value = Place::anything(&walk).deserialize(&mut serde_json::Deserializer::from_slice(text));
     value.map(|value| (value, walk.findings.into_inner())).map_err(|error| error.to_string())
+}
+
+/// Reads JSON of no type as it is.
+pub(super) fn opaque(text: &[u8], budget: &Budget) -> Result<Value, serde_json::Error> {
+    let schema = Schema::default();
+    let walk = Walk::new(&schema, budget, Untyped::Opaque);
+    let mut reader = serde_json::Deserializer::from_slice(text);
+    let value = Place::anything(&walk).deserialize(&mut reader)?;
+    reader.end().map(|()| value)
 }
 
 /// What a walk found besides the value.
@@ -89,9 +93,10 @@ pub(super) struct Outcome {
 }
 
 impl<'s> Walk<'s> {
-    fn new(schema: &'s Schema, untyped: Untyped) -> Self {
+    fn new(schema: &'s Schema, budget: &'s Budget, untyped: Untyped) -> Self {
         Self {
             schema,
+            budget,
             untyped,
             findings: RefCell::default(),
             error: RefCell::default(),
@@ -99,11 +104,19 @@ impl<'s> Walk<'s> {
         }
     }
 
-    fn find(&self, finding: Finding) {
+    /// A finding's path is only written when there is room for one: it can be as long as the body.
+    fn find(&self, of: fn(String) -> Finding, path: &Path<'_>) {
         let mut findings = self.findings.borrow_mut();
-        if findings.len() < FINDINGS_MAX {
-            findings.push(finding);
+        if findings.len() < FINDINGS_MAX && !self.budget.is_spent() {
+            let path = path.text();
+            if self.budget.bytes(path.capacity()).is_ok() {
+                findings.push(of(path));
+            }
         }
+    }
+
+    fn pay<E: Error>(&self, bytes: usize) -> Result<(), E> {
+        self.budget.bytes(bytes).map_err(|spent| self.fail(spent.to_string()))
     }
 
     fn fail<E: Error>(&self, message: String) -> E {
@@ -140,6 +153,7 @@ impl<'de> DeserializeSeed<'de> for Place<'_, '_> {
         if self.depth > DEPTH_MAX {
             return Err(self.walk.fail(format!("exceeded max depth of {DEPTH_MAX}")));
         }
+        self.walk.pay(NODE_BYTES)?;
         deserializer.deserialize_any(self)
     }
 }
@@ -205,6 +219,7 @@ impl<'de> Visitor<'de> for Place<'_, '_> {
         if self.shape != Shape::Single {
             return Err(self.mismatch("string"));
         }
+        self.walk.pay(value.len())?;
         let normal = match self.kind {
             Kind::String | Kind::IntOrString | Kind::Any | Kind::AnyObject => Ok(value.into()),
             Kind::Quantity => return self.quantity(value),
@@ -224,6 +239,7 @@ impl<'de> Visitor<'de> for Place<'_, '_> {
             (Shape::Single, Kind::Any | Kind::AnyObject) => Kind::Any,
             _ => return Err(self.mismatch("array")),
         };
+        self.walk.pay(CONTAINER_BYTES)?;
         let mut values = Vec::new();
         loop {
             let path = Path::Index(self.path, values.len());
@@ -249,6 +265,11 @@ impl<'de> Visitor<'de> for Place<'_, '_> {
 }
 
 impl<'w, 's> Place<'w, 's> {
+    /// Where the schema says nothing.
+    fn anything(walk: &'w Walk<'s>) -> Self {
+        Self { walk, kind: Kind::Any, shape: Shape::Single, path: &Path::Root, parent: None, depth: 0 }
+    }
+
     fn child<'c>(self, kind: Kind, shape: Shape, path: &'c Path<'c>) -> Place<'c, 's>
     where
         'w: 'c,
@@ -259,13 +280,15 @@ impl<'w, 's> Place<'w, 's> {
     fn map<'de, A: MapAccess<'de>>(self, kind: Kind, mut access: A) -> Result<Value, A::Error> {
         let is_opaque =
             matches!(self.kind, Kind::Any | Kind::AnyObject) && self.walk.untyped == Untyped::Opaque;
+        self.walk.pay(CONTAINER_BYTES)?;
         let mut entries = Map::new();
         while let Some(key) = access.next_key::<Text>()? {
+            self.walk.pay(key.len())?;
             let path = Path::Key(self.path, &key);
             let value = access.next_value_seed(self.child(kind, Shape::Single, &path))?;
             let value = self.present(value, kind);
             if !is_opaque && entries.contains_key(&key) {
-                self.walk.find(Finding::Duplicate(path.text()));
+                self.walk.find(Finding::Duplicate, &path);
             }
             entries.insert(key, value);
         }
@@ -300,17 +323,18 @@ fn structure<'de, A: MapAccess<'de>>(
     depth: usize,
     mut access: A,
 ) -> Result<Map, A::Error> {
+    walk.pay(STRUCT_BYTES)?;
     let mut fields = Map::new();
     while let Some(key) = access.next_key::<Text>()? {
         let here = Path::Field(path, &key);
         if depth == 0 && (key.eq_ignore_ascii_case("kind") || key.eq_ignore_ascii_case("apiVersion")) {
-            let value = access.next_value::<Value>()?;
+            let value = access.next_value_seed(Place::anything(walk))?;
             type_meta(walk, parent, &key, &value, &mut fields)?;
             continue;
         }
         let Some(field) = walk.schema.field(parent, &key) else {
             access.next_value::<serde::de::IgnoredAny>()?;
-            walk.find(Finding::Unknown(here.text()));
+            walk.find(Finding::Unknown, &here);
             continue;
         };
         let place = Place {
@@ -323,7 +347,7 @@ fn structure<'de, A: MapAccess<'de>>(
         };
         let value = access.next_value_seed(place)?;
         if let Some(earlier) = fields.get_mut(&key) {
-            walk.find(Finding::Duplicate(here.text()));
+            walk.find(Finding::Duplicate, &here);
             merge(earlier, value);
         } else {
             fields.insert(key, value);
@@ -359,10 +383,11 @@ fn type_meta<E: Error>(
         meta.api_version = text
     }
     drop(meta);
+    let here = Path::Field(&Path::Root, key);
     if walk.schema.field(parent, key).is_none() {
-        walk.find(Finding::Unknown(key.to_owned()));
+        walk.find(Finding::Unknown, &here);
     } else if fields.insert(key, value.clone()).is_some() {
-        walk.find(Finding::Duplicate(key.to_owned()));
+        walk.find(Finding::Duplicate, &here);
     }
     Ok(())
 }

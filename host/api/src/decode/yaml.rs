@@ -6,22 +6,27 @@ use base64::Engine;
 use berth_json::{Map, Number, Value};
 use granit_parser::{ErrorKind, Event, Parser, ScalarStyle, ScanError, Span, Tag};
 
+use super::budget::{Budget, CONTAINER_BYTES, NODE_BYTES};
 use super::{DEPTH_MAX, FINDINGS_MAX, Finding};
 
-/// How many nodes aliases may add to a document: far more than any manifest needs, far less than a bomb makes.
-const ALIAS_NODES_MAX: usize = 100_000;
+/// How much memory aliases may add to a document: far more than any manifest repeats, far less than a bomb does.
+const ALIAS_BYTES_MAX: usize = 8 << 20;
+
+/// What an anchor costs besides the node that it names: its places in this reader's table and in the parser's.
+const ANCHOR_BYTES: usize = 256;
 
 /// Reads the first document; an empty one is null. Keys that stand twice are found with their line, the later wins.
 ///
 /// # Errors
-/// What is wrong, beginning with `yaml: `.
-pub(crate) fn parse(text: &str) -> Result<(Value, Vec<Finding>), String> {
+/// What is wrong, beginning with `yaml: `; anything when the budget is spent.
+pub(crate) fn parse(text: &str, budget: &Budget) -> Result<(Value, Vec<Finding>), String> {
     let mut composer = Composer {
         text,
         events: Parser::new_from_str(text),
         anchors: HashMap::new(),
-        alias_nodes: 0,
+        alias_bytes: 0,
         findings: Vec::new(),
+        budget,
     };
     let value = composer.document()?;
     Ok((value, composer.findings))
@@ -30,17 +35,22 @@ pub(crate) fn parse(text: &str) -> Result<(Value, Vec<Finding>), String> {
 struct Composer<'t, I: Iterator<Item = Result<(Event<'t>, Span), ScanError>>> {
     text: &'t str,
     events: I,
-    /// Finished nodes by the number of their anchor, with how many nodes they are.
-    anchors: HashMap<usize, (Node, usize)>,
-    alias_nodes: usize,
+    /// Finished nodes by the number of their anchor.
+    anchors: HashMap<usize, Node>,
+    alias_bytes: usize,
     findings: Vec<Finding>,
+    budget: &'t Budget,
 }
 
-/// A node, and whether it is the plain scalar `<<` that merges mappings.
 #[derive(Clone)]
 struct Node {
     value: Value,
+    /// Whether it is the plain scalar `<<` that merges mappings.
     merges: bool,
+    /// What it costs in memory, with all that is in it.
+    bytes: usize,
+    /// How many levels stand below it.
+    height: usize,
 }
 
 impl<'t, I: Iterator<Item = Result<(Event<'t>, Span), ScanError>>> Composer<'t, I> {
@@ -49,7 +59,7 @@ impl<'t, I: Iterator<Item = Result<(Event<'t>, Span), ScanError>>> Composer<'t, 
             match self.next()? {
                 None | Some((Event::StreamEnd | Event::DocumentEnd, _)) => return Ok(Value::Null),
                 Some((Event::StreamStart | Event::DocumentStart(..), _)) => {}
-                Some((event, span)) => return Ok(self.node(event, span, 0)?.0.value),
+                Some((event, span)) => return Ok(self.node(event, span, 0)?.value),
             }
         }
     }
@@ -58,79 +68,91 @@ impl<'t, I: Iterator<Item = Result<(Event<'t>, Span), ScanError>>> Composer<'t, 
         self.events.next().transpose().map_err(|error| self.broken(&error))
     }
 
-    /// The node that begins with `event`, and how many nodes it is made of.
-    fn node(&mut self, event: Event<'t>, span: Span, depth: usize) -> Result<(Node, usize), String> {
-        if depth > DEPTH_MAX {
-            return Err(format!("yaml: line {}: exceeded max depth of {DEPTH_MAX}", span.start.line()));
-        }
-        let (node, count, anchor) = match event {
-            Event::Scalar(text, style, anchor, tag) => (scalar(&text, style, tag.as_deref())?, 1, anchor),
-            Event::SequenceStart(_, anchor, _) => {
-                let (value, count) = self.sequence(depth)?;
-                (Node::of(value), count, anchor)
-            }
-            Event::MappingStart(_, anchor, _) => {
-                let (value, count) = self.mapping(depth)?;
-                (Node::of(value), count, anchor)
-            }
-            Event::Alias(anchor) => return self.alias(anchor),
-            _ => return Err(format!("yaml: line {}: did not find expected node content", span.start.line())),
+    /// The node that begins with `event`.
+    fn node(&mut self, event: Event<'t>, span: Span, depth: usize) -> Result<Node, String> {
+        let line = span.start.line();
+        let (node, anchor) = match event {
+            _ if depth > DEPTH_MAX => return Err(too_deep(line)),
+            Event::Scalar(text, style, anchor, tag) => (self.scalar(&text, style, tag.as_deref())?, anchor),
+            Event::SequenceStart(_, anchor, _) => (self.sequence(depth)?, anchor),
+            Event::MappingStart(_, anchor, _) => (self.mapping(depth)?, anchor),
+            Event::Alias(anchor) => return self.alias(anchor, line, depth),
+            _ => return Err(format!("yaml: line {line}: did not find expected node content")),
         };
         if anchor != 0 {
-            self.anchors.insert(anchor, (node.clone(), count));
+            self.pay(ANCHOR_BYTES + node.bytes)?;
+            self.anchors.insert(anchor, node.clone());
         }
-        Ok((node, count))
+        Ok(node)
     }
 
-    fn alias(&mut self, anchor: usize) -> Result<(Node, usize), String> {
-        let Some((node, count)) = self.anchors.get(&anchor) else {
+    fn pay(&self, bytes: usize) -> Result<(), String> {
+        self.budget.bytes(bytes).map_err(|spent| format!("yaml: {spent}"))
+    }
+
+    fn scalar(&self, text: &str, style: ScalarStyle, tag: Option<&Tag>) -> Result<Node, String> {
+        self.pay(NODE_BYTES + text.len())?;
+        let (value, merges) = scalar(text, style, tag)?;
+        Ok(Node { value, merges, bytes: NODE_BYTES + text.len(), height: 0 })
+    }
+
+    fn alias(&mut self, anchor: usize, line: usize, depth: usize) -> Result<Node, String> {
+        let Some(node) = self.anchors.get(&anchor) else {
             return Err("yaml: an anchor's value contains itself".to_owned());
         };
-        self.alias_nodes += count;
-        if self.alias_nodes > ALIAS_NODES_MAX {
+        self.alias_bytes = self.alias_bytes.saturating_add(node.bytes);
+        if self.alias_bytes > ALIAS_BYTES_MAX {
             return Err("yaml: document contains excessive aliasing".to_owned());
         }
-        Ok((node.clone(), *count))
+        if depth + node.height > DEPTH_MAX {
+            return Err(too_deep(line));
+        }
+        self.pay(node.bytes)?;
+        Ok(node.clone())
     }
 
-    fn sequence(&mut self, depth: usize) -> Result<(Value, usize), String> {
-        let (mut values, mut nodes) = (Vec::new(), 1);
+    fn sequence(&mut self, depth: usize) -> Result<Node, String> {
+        self.pay(NODE_BYTES + CONTAINER_BYTES)?;
+        let (mut values, mut whole) = (Vec::new(), Node::empty());
         loop {
             match self.next()? {
-                None | Some((Event::SequenceEnd, _)) => return Ok((values.into(), nodes)),
+                None | Some((Event::SequenceEnd, _)) => return Ok(Node { value: values.into(), ..whole }),
                 Some((event, span)) => {
-                    let (node, count) = self.node(event, span, depth + 1)?;
+                    let node = self.node(event, span, depth + 1)?;
+                    whole.contain(&node);
                     values.push(node.value);
-                    nodes += count;
                 }
             }
         }
     }
 
-    fn mapping(&mut self, depth: usize) -> Result<(Value, usize), String> {
-        let (mut entries, mut merged, mut nodes) = (Map::new(), Vec::new(), 1);
+    fn mapping(&mut self, depth: usize) -> Result<Node, String> {
+        self.pay(NODE_BYTES + CONTAINER_BYTES)?;
+        let (mut entries, mut merged, mut whole) = (Map::new(), Vec::new(), Node::empty());
         loop {
             let (event, span) = match self.next()? {
                 None | Some((Event::MappingEnd, _)) => break,
                 Some(found) => found,
             };
             let line = span.start.line();
-            let (key, key_count) = self.node(event, span, depth + 1)?;
+            let key = self.node(event, span, depth + 1)?;
             let Some((event, span)) = self.next()? else { break };
-            let (node, count) = self.node(event, span, depth + 1)?;
-            nodes += key_count + count;
+            let node = self.node(event, span, depth + 1)?;
+            whole.contain(&key);
+            whole.contain(&node);
             if key.merges {
                 merged.push(node.value);
                 continue;
             }
             let key = key_text(key.value, line)?;
             if entries.contains_key(&key) && self.findings.len() < FINDINGS_MAX {
+                self.pay(key.len())?;
                 self.findings.push(Finding::DuplicateYaml { line, key: key.clone() });
             }
             entries.insert(key, node.value);
         }
         merged.into_iter().try_for_each(|value| merge(&mut entries, value))?;
-        Ok((entries.into(), nodes))
+        Ok(Node { value: entries.into(), ..whole })
     }
 
     fn broken(&self, error: &ScanError) -> String {
@@ -156,9 +178,20 @@ impl<'t, I: Iterator<Item = Result<(Event<'t>, Span), ScanError>>> Composer<'t, 
 }
 
 impl Node {
-    fn of(value: Value) -> Self {
-        Self { value, merges: false }
+    /// A list or map in which nothing stands yet.
+    fn empty() -> Self {
+        Self { value: Value::Null, merges: false, bytes: NODE_BYTES + CONTAINER_BYTES, height: 0 }
     }
+
+    /// Accounts for a node in it.
+    fn contain(&mut self, inner: &Self) {
+        self.bytes += inner.bytes;
+        self.height = self.height.max(inner.height + 1);
+    }
+}
+
+fn too_deep(line: usize) -> String {
+    format!("yaml: line {line}: exceeded max depth of {DEPTH_MAX}")
 }
 
 /// `<<: *a` and `<<: [*a, *b]`: what the mapping has itself wins.
@@ -186,17 +219,18 @@ fn key_text(key: Value, line: usize) -> Result<String, String> {
     }
 }
 
-fn scalar(text: &str, style: ScalarStyle, tag: Option<&Tag>) -> Result<Node, String> {
+/// The value of a scalar, and whether it merges mappings.
+fn scalar(text: &str, style: ScalarStyle, tag: Option<&Tag>) -> Result<(Value, bool), String> {
     if tag.is_some_and(|tag| tag.is_yaml_core_schema() && tag.suffix() == "binary") {
         let bytes = base64::engine::general_purpose::STANDARD.decode(text.replace(['\n', '\r', ' '], ""));
         let bytes = bytes.map_err(|_| "yaml: !!binary value contains invalid base64 data".to_owned())?;
-        return Ok(Node::of(String::from_utf8_lossy(&bytes).into_owned().into()));
+        return Ok((String::from_utf8_lossy(&bytes).into_owned().into(), false));
     }
     let is_text = tag.is_some_and(|tag| tag.is_yaml_core_schema() && tag.suffix() == "str");
     if style != ScalarStyle::Plain || is_text {
-        return Ok(Node::of(text.into()));
+        return Ok((text.into(), false));
     }
-    Ok(Node { value: resolve(text), merges: text == "<<" })
+    Ok((resolve(text), text == "<<"))
 }
 
 /// What an unquoted scalar is under YAML 1.1.
@@ -289,7 +323,12 @@ fn is_float(text: &str) -> bool {
 mod tests {
     use berth_json::{Value, json};
 
-    use super::{Finding, parse};
+    use super::super::budget::{Budget, EXPANDED_BYTES_MAX};
+    use super::{ALIAS_BYTES_MAX, Finding};
+
+    fn parse(text: &str) -> Result<(Value, Vec<Finding>), String> {
+        super::parse(text, &Budget::default())
+    }
 
     fn value(text: &str) -> Value {
         parse(text).unwrap().0
@@ -348,5 +387,36 @@ mod tests {
         }
         assert!(parse(&"[".repeat(200_000)).is_err());
         assert!(parse(&"- ".repeat(200_000)).is_err());
+    }
+
+    #[test]
+    fn an_alias_costs_what_it_repeats() {
+        let aliases = |text_bytes: usize, count: usize| {
+            format!("a: &a {}\nb: [{}]\n", "x".repeat(text_bytes), "*a,".repeat(count))
+        };
+        let (few, many) = (aliases(1_000_000, 4), aliases(1_000_000, 90_000));
+        assert_eq!(value(&few)["b"].as_array().unwrap().len(), 4);
+        let budget = Budget::default();
+        assert_eq!(super::parse(&many, &budget).unwrap_err(), "yaml: document contains excessive aliasing");
+        let used = EXPANDED_BYTES_MAX - budget.bytes_left();
+        assert!(used < ALIAS_BYTES_MAX + 3_000_000, "{used}");
+    }
+
+    #[test]
+    fn aliases_do_not_nest_deeper_than_a_body_may() {
+        let mut text = String::from("a0: &a0 x\n");
+        for level in 1..200 {
+            text.push_str(&format!("a{level}: &a{level} [*a{}]\n", level - 1));
+        }
+        assert_eq!(parse(&text).unwrap_err(), "yaml: line 101: exceeded max depth of 100");
+    }
+
+    #[test]
+    fn anchors_within_anchors_are_paid_for() {
+        let nested: String = (0..90).map(|level| format!("&a{level} [")).collect();
+        let text = format!("{nested}{}{}", "x".repeat(1_000_000), "]".repeat(90));
+        let budget = Budget::default();
+        assert!(super::parse(&text, &budget).is_err());
+        assert!(budget.is_spent());
     }
 }

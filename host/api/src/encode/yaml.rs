@@ -152,7 +152,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::yaml;
-    use crate::decode::yaml::parse;
+    use crate::decode::{Budget, yaml::parse};
 
     #[test]
     fn as_kubectl_users_know_it() {
@@ -216,7 +216,7 @@ mod tests {
         #[test]
         fn what_is_written_is_read(value in any_value()) {
             let text = yaml(&value);
-            let (read, findings) = parse(&text).map_err(|error| TestCaseError::fail(format!("{error}\n{text}")))?;
+            let (read, findings) = parse(&text, &Budget::default()).map_err(|error| TestCaseError::fail(format!("{error}\n{text}")))?;
             prop_assert_eq!(read, value, "{}", text);
             prop_assert_eq!(findings, []);
         }

@@ -42,6 +42,16 @@ impl FieldSet {
 
     pub(super) fn remove(&mut self, other: &Self) {
         self.member &= !other.member;
+        // The shorter side leads: a client may send thousands of small sets, and a change may be large.
+        if self.children.len() < other.children.len() {
+            self.children.retain(|step, child| {
+                if let Some(removed) = other.children.get(step) {
+                    child.remove(removed);
+                }
+                !child.is_empty()
+            });
+            return;
+        }
         for (step, removed) in &other.children {
             if let Some(child) = self.children.get_mut(step) {
                 child.remove(removed);

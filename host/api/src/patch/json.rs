@@ -3,30 +3,41 @@
 
 use berth_json::{Map, Value};
 
+use crate::decode::budget::Extent;
+use crate::decode::{Budget, DEPTH_MAX, Spent};
+
 /// A patch that cannot be applied; the API server does not say why, so neither does this.
 pub(super) struct Unpatchable;
 
-/// How many bytes `copy` operations may add, so that doubling copies end early.
-const COPIED_BYTES_MAX: usize = 3 * 1024 * 1024;
+impl From<Spent> for Unpatchable {
+    fn from(_: Spent) -> Self {
+        Self
+    }
+}
 
-pub(super) fn apply(object: &Value, operations: &[Value]) -> Result<Value, Unpatchable> {
-    let mut document = Document { root: object.clone(), copied_bytes: 0 };
+/// How many bytes `copy` operations may add, so that doubling copies end early: as on the API server, the largest body.
+const COPIED_BYTES_MAX: usize = crate::decode::BODY_BYTES_MAX;
+
+pub(super) fn apply(object: &Value, operations: &[Value], budget: &Budget) -> Result<Value, Unpatchable> {
+    let mut document = Document { root: object.clone(), copied_bytes: 0, budget };
     for operation in operations {
         document.apply(operation)?;
     }
     Ok(document.root)
 }
 
-struct Document {
+struct Document<'b> {
     root: Value,
     copied_bytes: usize,
+    budget: &'b Budget,
 }
 
-impl Document {
+impl Document<'_> {
     fn apply(&mut self, operation: &Value) -> Result<(), Unpatchable> {
         let text = |field: &str| operation.get(field).and_then(Value::as_str).ok_or(Unpatchable);
         let path = text("path")?;
         let value = || operation.get("value").cloned().unwrap_or(Value::Null);
+        self.budget.steps(1)?;
         match text("op")? {
             "add" => self.add(path, value()),
             "remove" => self.remove(path).map(drop),
@@ -36,11 +47,7 @@ impl Document {
                 self.add(path, moved)
             }
             "copy" => {
-                let copied = self.get(text("from")?)?.cloned().unwrap_or(Value::Null);
-                self.copied_bytes += copied.to_string().len();
-                if self.copied_bytes > COPIED_BYTES_MAX {
-                    return Err(Unpatchable);
-                }
+                let copied = self.copy(text("from")?)?;
                 self.add(path, copied)
             }
             "test" => self.test(path, operation.get("value")),
@@ -48,7 +55,26 @@ impl Document {
         }
     }
 
+    fn copy(&mut self, from: &str) -> Result<Value, Unpatchable> {
+        let budget = self.budget;
+        let Some(found) = self.get(from)? else { return Ok(Value::Null) };
+        let extent = Extent::of(found, budget)?;
+        budget.bytes(extent.bytes)?;
+        let copied = found.clone();
+        self.copied_bytes += copied.to_string().len();
+        if self.copied_bytes > COPIED_BYTES_MAX { Err(Unpatchable) } else { Ok(copied) }
+    }
+
+    /// Whether a value may stand at a path: operation after operation could nest it as deep as it likes.
+    fn check_depth(&self, path: &str, value: &Value) -> Result<(), Unpatchable> {
+        let depth = path.bytes().filter(|byte| *byte == b'/').count();
+        let height = Extent::of(value, self.budget)?.height;
+        if depth + height > DEPTH_MAX { Err(Unpatchable) } else { Ok(()) }
+    }
+
     fn add(&mut self, path: &str, value: Value) -> Result<(), Unpatchable> {
+        self.check_depth(path, &value)?;
+        let budget = self.budget;
         let (parent, key) = self.parent(path)?;
         match parent {
             Value::Object(fields) => {
@@ -56,6 +82,7 @@ impl Document {
             }
             Value::Array(values) => {
                 let at = if key == "-" { values.len() } else { index(&key, values.len() + 1)? };
+                budget.moves(values.len() - at)?;
                 values.insert(at, value);
             }
             _ => return Err(Unpatchable),
@@ -64,15 +91,21 @@ impl Document {
     }
 
     fn remove(&mut self, path: &str) -> Result<Value, Unpatchable> {
+        let budget = self.budget;
         let (parent, key) = self.parent(path)?;
         match parent {
             Value::Object(fields) => Ok(fields.remove(&key).unwrap_or(Value::Null)),
-            Value::Array(values) => Ok(values.remove(index(&key, values.len())?)),
+            Value::Array(values) => {
+                let at = index(&key, values.len())?;
+                budget.moves(values.len() - at)?;
+                Ok(values.remove(at))
+            }
             _ => Err(Unpatchable),
         }
     }
 
     fn replace(&mut self, path: &str, value: Value) -> Result<(), Unpatchable> {
+        self.check_depth(path, &value)?;
         if path.is_empty() {
             self.root = if value.is_null() { Map::new().into() } else { value };
             return Ok(());

@@ -4,9 +4,12 @@
 //! with it: what is in the schema decides, directives (`$patch`, `$retainKeys`, `$setElementOrder/…`,
 //! `$deleteFromPrimitiveList/…`) may change it.
 
+use std::collections::HashSet;
+
 use berth_json::{Map, Text, Value};
 
-use super::lists;
+use super::lists::{self, Places};
+use crate::decode::{Budget, Spent};
 use crate::schema::{Field, Kind, PatchStrategy, Schema, Shape, Type};
 
 /// A patch that contradicts itself or the schema.
@@ -26,6 +29,8 @@ pub(super) enum PatchError {
     Order { patch: String, order: String },
     #[error("a list holds values of different kinds")]
     MixedList,
+    #[error(transparent)]
+    Spent(#[from] Spent),
 }
 
 pub(super) const DIRECTIVE: &str = "$patch";
@@ -45,14 +50,21 @@ pub(super) enum Known<'s> {
 }
 
 /// Applies `patch` to the fields of an object.
-pub(super) fn apply(schema: &Schema, schema_type: &str, object: Map, patch: Map) -> Result<Map, PatchError> {
+pub(super) fn apply(
+    schema: &Schema,
+    schema_type: &str,
+    object: Map,
+    patch: Map,
+    budget: &Budget,
+) -> Result<Map, PatchError> {
     let known = schema.named(schema_type).map_or(Known::Nothing, Known::Struct);
-    Merge { schema }.objects(object, patch, known)
+    Merge { schema, budget }.objects(object, patch, known)
 }
 
 #[derive(Clone, Copy)]
 pub(super) struct Merge<'s> {
     schema: &'s Schema,
+    pub(super) budget: &'s Budget,
 }
 
 /// What is known of one field: how it is patched, and what its values are.
@@ -75,11 +87,12 @@ impl<'s> Merge<'s> {
             Some(Value::String(word)) if word == "merge" => {}
             Some(other) => return Err(PatchError::Directive(go_print(&other))),
         }
+        self.budget.steps(1 + original.len() + patch.len())?;
         retain_keys(&mut original, &mut patch)?;
         self.ordered_lists(&mut original, &mut patch, known)?;
         for (key, value) in patch {
             if let Some(list) = key.strip_prefix(DELETE_PREFIX) {
-                lists::delete_scalars(&mut original, list, &value)?;
+                lists::delete_scalars(&mut original, list, &value, self.budget)?;
             } else if value.is_null() {
                 original.remove(&key);
             } else {
@@ -123,7 +136,7 @@ impl<'s> Merge<'s> {
             };
             let merge_key = &*rule.strategy.merge_key;
             lists::check_order(new.as_deref().unwrap_or_default(), &order, merge_key)?;
-            let server_order = old.clone().unwrap_or_default();
+            let server_order = Places::of(old.as_deref().unwrap_or_default(), merge_key, self.budget)?;
             let merged = match (old, new) {
                 (None, None) => continue,
                 (Some(old), None) => old,
@@ -136,7 +149,9 @@ impl<'s> Merge<'s> {
                 }
                 (Some(_), Some(new)) => new,
             };
-            original.insert(key.to_owned(), lists::in_order(merged, &order, &server_order, merge_key).into());
+            let order = Places::of(&order, merge_key, self.budget)?;
+            let ordered = lists::in_order(merged, &order, &server_order, merge_key, self.budget)?;
+            original.insert(key.to_owned(), ordered.into());
         }
         Ok(())
     }
@@ -180,7 +195,8 @@ impl FieldRule<'_> {
 fn retain_keys(original: &mut Map, patch: &mut Map) -> Result<(), PatchError> {
     let Some(directive) = patch.remove(RETAIN_KEYS) else { return Ok(()) };
     let Value::Array(kept) = directive else { return Err(PatchError::RetainKeys) };
-    let is_kept = |key: &str| kept.iter().any(|one| one.as_str() == Some(key));
+    let kept: HashSet<&str> = kept.iter().filter_map(Value::as_str).collect();
+    let is_kept = |key: &str| kept.contains(key);
     let is_directive = |key: &str| key.starts_with(DELETE_PREFIX) || key.starts_with(ORDER_PREFIX);
     if patch.iter().any(|(key, value)| !value.is_null() && !is_directive(key) && !is_kept(key)) {
         return Err(PatchError::RetainKeys);

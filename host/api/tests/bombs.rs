@@ -1,0 +1,293 @@
+//! Small bodies that would become large, or would take long: whatever is sent, memory and work stay bounded.
+
+#![allow(clippy::unwrap_used)] // a test may
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use berth_api::decode::{BODY_BYTES_MAX, EXPANDED_BYTES_MAX, Expected, complete, decode};
+use berth_api::kinds::catalogue;
+use berth_api::patch::Patch;
+use berth_api::{MediaType, PatchType, Problems, Resource, Schema};
+use berth_json::{Value, json};
+
+/// What one body may take while it is read, completed and checked: what is paid for, the body itself, and the texts of
+/// what is wrong with it.
+const PEAK_MAX: usize = EXPANDED_BYTES_MAX + 8 * BODY_BYTES_MAX;
+/// What one body may take of a busy machine's time, in a build without optimisations.
+const TIME_MAX: Duration = Duration::from_secs(20);
+
+/// Counts what is allocated.
+struct Counting;
+
+static USED: AtomicUsize = AtomicUsize::new(0);
+static PEAK: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: every call is the system allocator's own; beside it numbers are counted.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let used = USED.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
+        PEAK.fetch_max(used, Ordering::Relaxed);
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        USED.fetch_sub(layout.size(), Ordering::Relaxed);
+        unsafe { System.dealloc(at, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Does something and returns its result, unless it took too much memory or time.
+#[track_caller]
+fn bounded<T>(what: &str, act: impl FnOnce() -> T) -> T {
+    let before = USED.load(Ordering::Relaxed);
+    PEAK.store(before, Ordering::Relaxed);
+    let started = Instant::now();
+    let result = act();
+    let (peak, took) = (PEAK.load(Ordering::Relaxed) - before, started.elapsed());
+    println!("{what}: {} KiB, {took:?}", peak >> 10);
+    assert!(peak < PEAK_MAX, "{what} took {peak} bytes");
+    assert!(took < TIME_MAX, "{what} took {took:?}");
+    result
+}
+
+fn resource(id: &str) -> std::sync::Arc<Resource> {
+    catalogue().named(id).unwrap().clone()
+}
+
+/// What a POST of a body goes through. Returns its code.
+fn post(id: &str, media: MediaType, body: &[u8]) -> u16 {
+    let resource = resource(id);
+    let decoded = match decode(Schema::builtin(), Expected::of(&resource), media, body) {
+        Ok(decoded) => decoded,
+        Err(status) => return status.to_value()["code"].as_u64().unwrap() as u16,
+    };
+    let mut object = decoded.value;
+    (resource.behaviour.prepare_create)(&mut object);
+    (resource.behaviour.default)(&mut object);
+    let mut problems = Problems::default();
+    (resource.behaviour.validate)(&object, &mut problems);
+    berth_api::honour::unhonoured(&resource, &object);
+    complete(Schema::builtin(), &resource.schema_type, &mut object);
+    if problems.is_empty() {
+        return 201;
+    }
+    berth_api::Status::invalid(&resource, "x", problems).to_value()["code"].as_u64().unwrap() as u16
+}
+
+/// As much of `unit` as a body may hold, between `head` and `tail`.
+fn full(head: &str, unit: &str, tail: &str) -> String {
+    let room = BODY_BYTES_MAX - head.len() - tail.len();
+    format!("{head}{}{tail}", unit.repeat(room / unit.len()))
+}
+
+/// A protobuf field of bytes.
+fn field(number: u64, bytes: &[u8]) -> Vec<u8> {
+    let varint = |mut value: u64| {
+        let mut out = vec![];
+        while value >= 0x80 {
+            out.push(value as u8 | 0x80);
+            value >>= 7;
+        }
+        out.push(value as u8);
+        out
+    };
+    [varint(number << 3 | 2), varint(bytes.len() as u64), bytes.to_vec()].concat()
+}
+
+fn envelope(object: &[u8]) -> Vec<u8> {
+    [b"k8s\0".to_vec(), field(2, object)].concat()
+}
+
+// One test, because the allocator counts for all threads.
+#[test]
+fn no_body_takes_more_than_it_may() {
+    post("pods", MediaType::Json, b"{}"); // tables that are made once
+    yaml();
+    json();
+    protobuf();
+    objects_that_are_wrong_everywhere();
+    patches();
+}
+
+fn yaml() {
+    let review = "selfsubjectaccessreviews.authorization.k8s.io";
+    let text = "x".repeat(1_000_000);
+    let aliases = format!("a: &a {text}\nb: [{}]\n", "*a,".repeat(90_000));
+    assert_eq!(
+        bounded("aliases of a long scalar", || post(review, MediaType::Yaml, aliases.as_bytes())),
+        400
+    );
+    let anchors: String = (0..90).map(|level| format!("&a{level} [")).collect();
+    let nested = format!("{anchors}{text}{}", "]".repeat(90));
+    assert_eq!(bounded("anchors within anchors", || post(review, MediaType::Yaml, nested.as_bytes())), 413);
+    let merges = format!("a: &a {{k: {text}}}\nb: {{<<: [{}]}}\n", "*a,".repeat(90_000));
+    assert_eq!(bounded("merge keys", || post(review, MediaType::Yaml, merges.as_bytes())), 400);
+    for (what, unit) in [
+        ("lists in lists", "[[[[[[[[[[]]]]]]]]]],"),
+        ("short scalars", "a,"),
+        ("maps", "{a: b},"),
+        ("anchors", "&a b,"),
+        ("quotes", "\"\\x41\","),
+        ("tags", "!!str a,"),
+        ("complex keys", "? a,"),
+    ] {
+        let body = full("metadata: {managedFields: [", unit, "]}");
+        let code = bounded(&format!("yaml {what}"), || post("configmaps", MediaType::Yaml, body.as_bytes()));
+        assert!(matches!(code, 400 | 413), "{what}: {code}");
+    }
+    for (what, head, unit) in [
+        ("block list", "metadata:\n", "- a\n"),
+        ("nested block list", "metadata:\n", "- - - - - - - - - a\n"),
+        ("comments", "", "#\n"),
+        ("directives", "", "%A b\n"),
+        ("documents", "", "---\n"),
+        ("block scalar", "data: {}\nx: |\n", "  \n"),
+        ("folded scalar", "x: >\n", "  a\n\n"),
+        ("plain scalar of many lines", "x: a\n", " a\n"),
+        ("escapes", "x: \"", "\\\n"),
+        ("keys", "", "a: b\n"),
+        ("question marks", "", "? a\n"),
+        ("tabs", "x:", "\t"),
+        ("bars", "", "|"),
+        ("stars", "", "*a "),
+        ("ampersands", "", "&a "),
+        ("exclamation marks", "", "! "),
+        ("braces", "", "{"),
+        ("colons", "", ": "),
+        ("digits", "x: ", "9"),
+    ] {
+        let body = format!("{head}{}", unit.repeat(500_000 / unit.len()));
+        bounded(&format!("yaml {what}"), || post("configmaps", MediaType::Yaml, body.as_bytes()));
+    }
+}
+
+fn json() {
+    let any = |value: &str| format!("{{\"metadata\":{{\"managedFields\":[{{\"fieldsV1\":{{\"a\":{value}");
+    for (what, head, unit, tail, code) in [
+        ("lists in lists", any("["), "[[[[[[[[[[]]]]]]]]]],", "0]}}]}}", 413),
+        ("maps in maps", any("["), r#"{"":{"":{"":{"":{}}}}},"#, "0]}}]}}", 413),
+        ("numbers", any("["), "0,", "0]}}]}}", 413),
+        ("short keys", any("{"), r#""":0,"#, r#""":0}}}]}}"#, 413),
+        ("a kind that is a list", r#"{"kind":["#.to_owned(), "[[[[[[[[[[]]]]]]]]]],", "0]}", 413),
+        ("an unknown field", r#"{"unknown":["#.to_owned(), "[[[[[[[[[[]]]]]]]]]],", "0]}", 422),
+        ("many unknown fields", "{".to_owned(), r#""u":0,"#, r#""u":0}"#, 422),
+        ("an unfinished list", any("["), "[[[[[[[[[[]]]]]]]]]],", "0", 413),
+    ] {
+        let body = full(&head, unit, tail);
+        let got = bounded(&format!("json {what}"), || post("secrets", MediaType::Json, body.as_bytes()));
+        assert_eq!(got, code, "{what}");
+    }
+    let long = "k".repeat(1 << 20);
+    let body = full(
+        &format!("{{\"metadata\":{{\"labels\":{{\"{long}\":\"\"}}}},\"data\":{{\"{long}\":\"\","),
+        r#""a":"","#,
+        "\"\":\"\"}}",
+    );
+    bounded("duplicates beside a long key", || post("secrets", MediaType::Json, body.as_bytes()));
+    let duplicates = full(&format!("{{\"{long}\":{{"), r#""a":0,"#, r#""a":0}}"#);
+    bounded("duplicates below a long key", || {
+        Patch::parse(PatchType::Merge, duplicates.as_bytes()).map(drop).unwrap_err()
+    });
+}
+
+fn protobuf() {
+    let spec = |unit: &[u8]| envelope(&field(2, &unit.repeat((BODY_BYTES_MAX - 64) / unit.len())));
+    for (what, unit) in [
+        ("empty containers", field(2, b"")),
+        ("empty volumes", field(1, b"")),
+        ("node selectors", field(7, b"")),
+        ("unknown fields", field(4000, b"")),
+        ("no text", field(5, &[0xff; 100])),
+    ] {
+        let body = spec(&unit);
+        bounded(&format!("protobuf {what}"), || post("pods", MediaType::Protobuf, &body));
+    }
+}
+
+fn objects_that_are_wrong_everywhere() {
+    for (id, head, unit, tail) in [
+        ("pods", r#"{"spec":{"containers":["#, "{},", "{}]}}"),
+        ("pods", r#"{"spec":{"containers":[{"env":["#, "{},", "{}]}]}}"),
+        ("pods", r#"{"spec":{"containers":[{"ports":["#, "{},", "{}]}]}}"),
+        ("pods", r#"{"spec":{"volumes":["#, "{},", "{}]}}"),
+        ("pods", r#"{"spec":{"tolerations":["#, "{},", "{}]}}"),
+        ("pods", r#"{"spec":{"topologySpreadConstraints":["#, "{},", "{}]}}"),
+        ("services", r#"{"spec":{"ports":["#, "{},", "{}]}}"),
+        ("configmaps", r#"{"data":{"#, r#""/":"","#, r#""/":""}}"#),
+        ("configmaps", r#"{"metadata":{"ownerReferences":["#, "{},", "{}]}}"),
+        ("configmaps", r#"{"metadata":{"finalizers":["#, r#""a","#, r#""a"]}}"#),
+        ("configmaps", r#"{"metadata":{"managedFields":["#, "{},", "{}]}}"),
+        ("nodes", r#"{"spec":{"taints":["#, "{},", "{}]}}"),
+        ("namespaces", r#"{"spec":{"finalizers":["#, r#""a","#, r#""a"]}}"#),
+    ] {
+        for bytes in [BODY_BYTES_MAX, 100_000] {
+            let mut body = full(head, unit, tail);
+            if bytes < BODY_BYTES_MAX {
+                body = format!("{head}{}{tail}", unit.repeat(bytes / unit.len()));
+            }
+            let what = format!("{id} {head} {bytes}");
+            assert!(bounded(&what, || post(id, MediaType::Json, body.as_bytes())) > 400, "{what}");
+        }
+    }
+}
+
+/// What a PATCH of an object goes through. Returns its code.
+fn patch(what: &str, kind: PatchType, object: &Value, body: &str) -> u16 {
+    bounded(what, || {
+        let patched = Patch::parse(kind, body.as_bytes())
+            .and_then(|patch| patch.apply(Schema::builtin(), "core.v1.Pod", object));
+        patched.map_or_else(|status| status.code, |_| 200)
+    })
+}
+
+fn patches() {
+    let long_list: Value = (0..50_000).map(|at| json!({"name": format!("n{at}"), "value": "v"})).collect();
+    let pod = json!({
+        "metadata": {"finalizers": (0..50_000).map(|at| format!("f{at}")).collect::<Value>()},
+        "spec": {"containers": [{"name": "c", "env": long_list}]},
+    });
+    let list = |unit: &str, count: usize| format!("[{}]", vec![unit; count].join(","));
+    let json_patch = |what: &str, unit: &str| patch(what, PatchType::Json, &pod, &list(unit, 10_000));
+    let at = "/spec/containers/0/env";
+    assert_eq!(json_patch("inserts in front", &format!(r#"{{"op":"add","path":"{at}/0","value":1}}"#)), 413);
+    assert_eq!(json_patch("removals in front", &format!(r#"{{"op":"remove","path":"{at}/0"}}"#)), 413);
+    let moves =
+        format!(r#"{{"op":"move","from":"{at}","path":"/x"}},{{"op":"move","from":"/x","path":"{at}"}}"#);
+    let moves = list(&moves, 5_000);
+    assert_eq!(patch("moves of a long list", PatchType::Json, &pod, &moves), 413);
+    assert_eq!(json_patch("copies", r#"{"op":"copy","from":"/spec","path":"/x"}"#), 413);
+
+    let mut operations = vec![json!({"op": "add", "path": "/a", "value": {"a": {}}})];
+    let mut path = String::from("/a");
+    for _ in 0..20 {
+        operations.push(json!({"op": "copy", "from": "/a", "path": format!("{path}/a")}));
+        path.push_str(&path.clone());
+    }
+    let deeper = Value::from(operations).to_string();
+    assert_eq!(patch("copies into themselves", PatchType::Json, &json!({}), &deeper), 422);
+
+    let strategic = |what: &str, body: String| patch(what, PatchType::StrategicMerge, &pod, &body);
+    let same = list(r#"{"name":"c","env":[{"name":"x"}]}"#, 50_000);
+    assert_eq!(
+        strategic("one element again and again", format!(r#"{{"spec":{{"containers":{same}}}}}"#)),
+        413
+    );
+    let same = list(r#"{"name":"c","$setElementOrder/env":[],"env":[{"name":"x"}]}"#, 40_000);
+    assert_eq!(strategic("its order again and again", format!(r#"{{"spec":{{"containers":{same}}}}}"#)), 413);
+    let kept: String = (0..100_000).map(|at| format!("\"k{at}\",")).collect();
+    let keys: String = (0..100_000).map(|at| format!(",\"k{at}\":1")).collect();
+    let retained = format!(r#"{{"spec":{{"nodeSelector":{{"$retainKeys":[{kept}"z"]{keys}}}}}}}"#);
+    assert_eq!(strategic("kept keys", retained), 200);
+    let long = "x".repeat(2_000_000);
+    assert_eq!(strategic("a long finalizer", format!(r#"{{"metadata":{{"finalizers":["{long}"]}}}}"#)), 200);
+    let ordered =
+        format!(r#"{{"metadata":{{"$setElementOrder/finalizers":["{long}"],"finalizers":["{long}"]}}}}"#);
+    assert_eq!(strategic("a long finalizer in order", ordered), 200);
+    let removed = full(r#"{"metadata":{"$deleteFromPrimitiveList/finalizers":["#, r#""f1","#, r#""f1"]}}"#);
+    strategic("removals", removed);
+}
