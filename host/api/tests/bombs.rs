@@ -111,6 +111,7 @@ fn no_body_takes_more_than_it_may() {
     json();
     protobuf();
     objects_that_are_wrong_everywhere();
+    objects_of_many_parts();
     patches();
 }
 
@@ -193,6 +194,73 @@ fn json() {
     bounded("duplicates below a long key", || {
         Patch::parse(PatchType::Merge, duplicates.as_bytes()).map(drop).unwrap_err()
     });
+}
+
+/// Objects of as many parts as a body may have, each another one: nothing compares each with each.
+fn objects_of_many_parts() {
+    let list = |of: &dyn Fn(usize) -> Value| (0..40_000).map(of).collect::<Value>();
+    let named = |at: usize| json!({ "name": format!("n{at}") });
+    let container =
+        |part: &str, value: Value| json!({"spec": {"containers": [{"name": "c", (part): value}]}});
+    for (id, what, object) in [
+        ("pods", "volumes", json!({"spec": {"volumes": list(&named)}})),
+        ("pods", "variables", container("env", list(&named))),
+        ("pods", "ports", container("ports", list(&|at| json!({ "hostIP": format!("{at}") })))),
+        ("pods", "mounts", container("volumeMounts", list(&|at| json!({ "mountPath": format!("/{at}") })))),
+        ("pods", "sysctls", json!({"spec": {"securityContext": {"sysctls": list(&named)}}})),
+        (
+            "pods",
+            "constraints",
+            json!({"spec": {"topologySpreadConstraints":
+            list(&|at| json!({ "topologyKey": format!("{at}") }))}}),
+        ),
+        ("pods", "containers", json!({"spec": {"containers": list(&named)}})),
+        ("pods", "gates", json!({"spec": {"schedulingGates": list(&named)}})),
+        (
+            "services",
+            "ports",
+            json!({"spec": {"ports": list(&|at| json!({"name": format!("p{at}"), "port": at}))}}),
+        ),
+        ("services", "families", json!({"spec": {"ipFamilies": list(&|at| format!("{at}").into())}})),
+        (
+            "nodes",
+            "taints",
+            json!({"spec": {"taints": list(&|at| json!({"key": format!("{at}"), "effect": "x"}))}}),
+        ),
+        (
+            "nodes",
+            "addresses",
+            json!({"status": {"addresses": list(&|at| json!({"address": format!("{at}")}))}}),
+        ),
+        (
+            "configmaps",
+            "finalizers",
+            json!({"metadata": {"finalizers": list(&|at| format!("a/{at}").into())}}),
+        ),
+        (
+            "configmaps",
+            "owners",
+            json!({"metadata": {"ownerReferences":
+            list(&|at| json!({"uid": format!("{at}"), "controller": true}))}}),
+        ),
+    ] {
+        let resource = resource(id);
+        let what = format!("{id} with {what}");
+        bounded(&what, || {
+            let body = object.to_string();
+            let object = decode(Schema::builtin(), Expected::of(&resource), MediaType::Json, body.as_bytes());
+            let mut object = object.expect(&what).value;
+            (resource.behaviour.default)(&mut object);
+            let mut problems = Problems::default();
+            let mut new = object.clone();
+            (resource.behaviour.prepare_update)(&mut new, &object);
+            (resource.behaviour.validate)(&object, &mut problems);
+            (resource.behaviour.validate_update)(&new, &object, &mut problems);
+            (resource.behaviour.warnings)(&object);
+            berth_api::honour::unhonoured(&resource, &object);
+            complete(Schema::builtin(), &resource.schema_type, &mut object);
+        });
+    }
 }
 
 fn protobuf() {

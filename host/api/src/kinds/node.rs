@@ -6,7 +6,7 @@ use berth_json::{Text, Value, json};
 
 use super::cursor::Cursor;
 use super::meta::{one_of, reject, validate_meta, validate_meta_update};
-use super::view::{age, at, is_true_at, list_at, name, str_at};
+use super::view::{age, at, is_true_at, list_at, name, repeats, str_at};
 use super::{Names, age_column, column, keep_status, name_column, names, plain, status_of};
 use crate::quantity::Quantity;
 use crate::resource::{Behaviour, Column, Resource, Scope};
@@ -77,8 +77,9 @@ fn validate_changes(new: &Value, old: &Value, problems: &mut Problems) {
     validate_resources(new, problems);
     let status = Cursor::top(new, "status");
     let addresses = status.child("addresses");
-    for (index, address) in addresses.items().enumerate() {
-        if addresses.list()[..index].contains(address.value()) {
+    let repeated = repeats(addresses.list(), Value::to_string);
+    for (address, is_repeated) in addresses.items().zip(repeated) {
+        if is_repeated {
             problems.duplicate(address, address.value());
         }
     }

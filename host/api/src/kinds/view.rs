@@ -1,5 +1,7 @@
 //! Reading and filling in objects that are `berth_json::Value`s.
 
+use std::collections::BTreeSet;
+
 use berth_json::Value;
 
 use crate::table;
@@ -13,6 +15,12 @@ pub fn at<'a>(object: &'a Value, path: &str) -> Option<&'a Value> {
 /// The string at a dotted path; empty when absent.
 pub fn str_at<'a>(object: &'a Value, path: &str) -> &'a str {
     at(object, path).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// For each item, whether an earlier one has the same key. Lists may be as long as a body, so nothing is compared twice.
+pub(super) fn repeats<'a, K: Ord>(items: &'a [Value], key: impl Fn(&'a Value) -> K) -> Vec<bool> {
+    let mut seen = BTreeSet::new();
+    items.iter().map(|item| !seen.insert(key(item))).collect()
 }
 
 /// The integer at a dotted path, when there is one.

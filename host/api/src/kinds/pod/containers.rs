@@ -6,6 +6,7 @@ use super::{env, probes, resources, security};
 use crate::kinds::cursor::Cursor;
 use crate::kinds::meta::{one_of, reject};
 use crate::kinds::names;
+use crate::kinds::view::{repeats, str_at};
 use crate::status::Problems;
 
 const PROTOCOLS: [&str; 3] = ["SCTP", "TCP", "UDP"];
@@ -118,18 +119,20 @@ fn check_host_ports(container: &Cursor<'_>, seen: &mut BTreeSet<String>, problem
 fn validate_mounts(container: &Cursor<'_>, volumes: &Cursor<'_>, problems: &mut Problems) {
     let mounts = container.child("volumeMounts");
     let privileged = container.child("securityContext").child("privileged").is_true();
+    let volumes: BTreeSet<&str> = volumes.list().iter().map(|volume| str_at(volume, "name")).collect();
+    let repeated = repeats(mounts.list(), |mount| str_at(mount, "mountPath"));
     for (index, mount) in mounts.items().enumerate() {
         let (name, path) = (mount.child("name"), mount.child("mountPath"));
         if name.is_empty() {
             problems.required(name, "");
         }
-        if !volumes.items().any(|volume| volume.child("name").text() == name.text()) {
+        if !volumes.contains(name.text()) {
             problems.not_found(name, &name.text().into());
         }
         if path.is_empty() {
             problems.required(path, "");
         }
-        if mounts.items().take(index).any(|other| other.child("mountPath").text() == path.text()) {
+        if repeated[index] {
             problems.invalid(path, &path.text().into(), "must be unique");
         }
         validate_sub_path(&mounts, &mount, problems);

@@ -1,10 +1,13 @@
 //! What decides where a pod may run: affinity, tolerations, topology spread.
 
+use std::collections::BTreeMap;
+
 use crate::kinds::cursor::Cursor;
 use crate::kinds::meta::{one_of, reject};
 use crate::kinds::names;
 use crate::kinds::node::TAINT_EFFECTS;
 use crate::kinds::selector::{refuse_operator, validate_requirement, validate_selector};
+use crate::kinds::view::str_at;
 use crate::status::Problems;
 
 const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
@@ -104,7 +107,10 @@ fn validate_pod_term(term: &Cursor<'_>, problems: &mut Problems) {
 
 /// Checks a pod's `topologySpreadConstraints`.
 pub(super) fn validate_spread(constraints: &Cursor<'_>, problems: &mut Problems) {
-    for (index, constraint) in constraints.items().enumerate() {
+    let pair = |constraint| (str_at(constraint, "topologyKey"), str_at(constraint, "whenUnsatisfiable"));
+    let mut left = BTreeMap::new();
+    constraints.list().iter().for_each(|constraint| *left.entry(pair(constraint)).or_insert(0) += 1);
+    for constraint in constraints.items() {
         let (skew, key) = (constraint.child("maxSkew"), constraint.child("topologyKey"));
         let unsatisfiable = constraint.child("whenUnsatisfiable");
         if skew.int().is_none_or(|value| value <= 0) {
@@ -116,11 +122,10 @@ pub(super) fn validate_spread(constraints: &Cursor<'_>, problems: &mut Problems)
             reject(&key, names::qualified_name(key.text()), problems);
         }
         one_of(&unsatisfiable, &["DoNotSchedule", "ScheduleAnyway"], problems);
-        let repeated = constraints.items().skip(index + 1).any(|other| {
-            other.child("topologyKey").text() == key.text()
-                && other.child("whenUnsatisfiable").text() == unsatisfiable.text()
-        });
-        if repeated {
+        // Of several it is the last that is right.
+        let later = left.entry(pair(constraint.value())).or_insert(1);
+        *later -= 1;
+        if *later > 0 {
             let pair = format!("{{{}, {}}}", key.text(), unsatisfiable.text());
             problems.duplicate(constraint.child("{topologyKey, whenUnsatisfiable}"), &pair.into());
         }

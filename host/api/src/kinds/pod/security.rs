@@ -4,6 +4,7 @@ use super::containers::descending;
 use crate::kinds::cursor::Cursor;
 use crate::kinds::meta::{one_of, reject};
 use crate::kinds::names;
+use crate::kinds::view::{repeats, str_at};
 use crate::status::Problems;
 
 const PROFILES: [&str; 3] = ["Localhost", "RuntimeDefault", "Unconfined"];
@@ -94,7 +95,8 @@ fn validate_ids(context: &Cursor<'_>, keys: &[&str], problems: &mut Problems) {
 }
 
 fn validate_sysctls(sysctls: &Cursor<'_>, problems: &mut Problems) {
-    for (index, sysctl) in sysctls.items().enumerate() {
+    let repeated = repeats(sysctls.list(), |sysctl| str_at(sysctl, "name"));
+    for (sysctl, is_repeated) in sysctls.items().zip(repeated) {
         let name = sysctl.child("name");
         let parts = || name.text().split(['.', '/']);
         let is_part = |part: &str| {
@@ -107,7 +109,7 @@ fn validate_sysctls(sysctls: &Cursor<'_>, problems: &mut Problems) {
             let detail = "must have at most 253 characters and match regex \
                 ^([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\\./])*[a-z0-9][-_a-z0-9]*[a-z0-9]?$";
             problems.invalid(name, name.value(), detail);
-        } else if sysctls.items().take(index).any(|other| other.child("name").text() == name.text()) {
+        } else if is_repeated {
             problems.duplicate(name, name.value());
         }
     }

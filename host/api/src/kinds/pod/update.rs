@@ -1,5 +1,7 @@
 //! What may change on a pod that exists.
 
+use std::collections::BTreeSet;
+
 use berth_json::{Map, Value};
 
 use super::validate::validate_pod;
@@ -65,17 +67,18 @@ fn validate_added_tolerations(new: &Cursor<'_>, old: &Cursor<'_>, problems: &mut
     let key = |toleration: &Value| {
         let mut toleration = toleration.clone();
         toleration.as_object_mut().map(|fields| fields.remove("tolerationSeconds"));
-        toleration
+        toleration.to_string()
     };
-    let kept = |toleration: &Value| new.list().iter().any(|other| key(other) == key(toleration));
-    if !old.list().iter().all(kept) {
+    let kept: BTreeSet<String> = new.list().iter().map(key).collect();
+    if !old.list().iter().all(|toleration| kept.contains(&key(toleration))) {
         let detail = "existing toleration can not be modified except its tolerationSeconds";
         problems.forbidden(new, detail);
     }
 }
 
 fn validate_removed_gates(new: &Cursor<'_>, old: &Cursor<'_>, problems: &mut Problems) {
-    for gate in new.items().filter(|gate| !old.list().contains(gate.value())) {
+    let before: BTreeSet<String> = old.list().iter().map(Value::to_string).collect();
+    for gate in new.items().filter(|gate| !before.contains(&gate.value().to_string())) {
         let name = gate.child("name").text();
         let detail = format!("only deletion is allowed, but found new scheduling gate '{name}'");
         problems.forbidden(gate.child("name"), &detail);

@@ -7,6 +7,7 @@ use super::env::{VOLUME_FIELDS, validate_field, validate_resource};
 use crate::kinds::cursor::Cursor;
 use crate::kinds::meta::{one_of, reject};
 use crate::kinds::names;
+use crate::kinds::view::{repeats, str_at};
 use crate::quantity::Quantity;
 use crate::status::Problems;
 
@@ -57,6 +58,7 @@ const DRIVER_LENGTH_MAX: usize = 63;
 
 /// Checks a pod's `volumes`.
 pub(super) fn validate_volumes(volumes: &Cursor<'_>, problems: &mut Problems) {
+    let repeated = repeats(volumes.list(), |volume| str_at(volume, "name"));
     for (index, volume) in volumes.items().enumerate() {
         validate_source(&volume, problems);
         let name = volume.child("name");
@@ -65,7 +67,7 @@ pub(super) fn validate_volumes(volumes: &Cursor<'_>, problems: &mut Problems) {
         } else {
             reject(&name, names::label_1123(name.text()), problems);
         }
-        if volumes.items().take(index).any(|other| other.child("name").text() == name.text()) {
+        if repeated[index] {
             problems.duplicate(name, name.value());
         }
     }

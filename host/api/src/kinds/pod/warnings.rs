@@ -1,6 +1,9 @@
 //! What is accepted in a pod or a template but hardly meant.
 
+use std::collections::BTreeMap;
+
 use crate::kinds::cursor::Cursor;
+use crate::kinds::view::{repeats, str_at};
 use crate::quantity::Quantity;
 
 /// Labels of nodes that have a newer name: old, since when, new.
@@ -104,25 +107,24 @@ fn warn_container(container: &Cursor<'_>, found: &mut Vec<String>) {
 }
 
 fn warn_ports(ports: &Cursor<'_>, found: &mut Vec<String>) {
-    let is_same = |a: &Cursor<'_>, b: &Cursor<'_>| {
-        ["containerPort", "protocol", "hostPort", "hostIP"]
-            .into_iter()
-            .all(|key| a.child(key).value() == b.child(key).value())
-    };
+    let mut seen = BTreeMap::new();
     for (index, port) in ports.items().enumerate() {
-        if let Some(first) = ports.items().take(index).find(|other| is_same(other, &port)) {
-            found.push(format!("{port}: duplicate port definition with {first}"));
+        let same = ["containerPort", "protocol", "hostPort", "hostIP"];
+        let same = same.map(|key| port.child(key).value().to_string());
+        let first = *seen.entry(same).or_insert(index);
+        if first != index {
+            found.push(format!("{port}: duplicate port definition with {ports}[{first}]"));
         }
     }
 }
 
 /// A later variable of the same name hides the former, unless it is built from it: `PATH=$(PATH):/more`.
 fn warn_env(variables: &Cursor<'_>, found: &mut Vec<String>) {
-    for (index, variable) in variables.items().enumerate() {
+    let repeated = repeats(variables.list(), |variable| str_at(variable, "name"));
+    for (variable, is_repeated) in variables.items().zip(repeated) {
         let (name, value) = (variable.child("name").text(), variable.child("value").text());
         let reference = format!("$({name})");
         let builds_on_it = value != reference && value.contains(&reference);
-        let is_repeated = variables.items().take(index).any(|other| other.child("name").text() == name);
         if is_repeated && !builds_on_it {
             let why =
                 format!("hides previous definition of \"{name}\", which may be dropped when using apply");

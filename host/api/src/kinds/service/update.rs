@@ -1,5 +1,7 @@
 //! What an update of a Service keeps and drops.
 
+use std::collections::{HashMap, HashSet};
+
 use berth_json::{Map, Value};
 
 use super::{has_cluster_ip_field, list_address, needs_cluster_ip, needs_node_ports};
@@ -72,15 +74,15 @@ fn keep_address(spec: &mut Map, before: &Map) {
 
 /// A port that is still there by its name keeps its node port, unless another port now has it.
 fn keep_node_ports(spec: &mut Map, before: &Map) {
-    let empty = Vec::new();
-    let old = before.get("ports").and_then(Value::as_array).unwrap_or(&empty);
+    let old = before.get("ports").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    // Of several ports of one name the first counts.
+    let old: HashMap<&str, &Value> = old.iter().rev().map(|port| (str_at(port, "name"), port)).collect();
     let Some(ports) = spec.get_mut("ports").and_then(Value::as_array_mut) else { return };
-    let mut used: Vec<i64> = ports.iter().filter_map(|port| int_at(port, "nodePort")).collect();
+    let mut used: HashSet<i64> = ports.iter().filter_map(|port| int_at(port, "nodePort")).collect();
     for port in ports {
-        let same_name = old.iter().find(|other| str_at(other, "name") == str_at(port, "name"));
+        let same_name = old.get(str_at(port, "name"));
         let Some(number) = same_name.and_then(|other| int_at(other, "nodePort")) else { continue };
-        if int_at(port, "nodePort").unwrap_or_default() == 0 && !used.contains(&number) {
-            used.push(number);
+        if int_at(port, "nodePort").unwrap_or_default() == 0 && used.insert(number) {
             port["nodePort"] = number.into();
         }
     }

@@ -8,6 +8,7 @@ use crate::kinds::cursor::Cursor;
 use crate::kinds::meta::{one_of, reject, validate_labels, validate_meta, validate_meta_update};
 use crate::kinds::names;
 use crate::kinds::pod::validate_port;
+use crate::kinds::view::repeats;
 use crate::resource::Scope;
 use crate::status::Problems;
 
@@ -153,9 +154,10 @@ fn validate_affinity(spec: &Cursor<'_>, problems: &mut Problems) {
 
 fn validate_addresses(spec: &Cursor<'_>, problems: &mut Problems) {
     let (families, policy) = (spec.child("ipFamilies"), spec.child("ipFamilyPolicy"));
-    for (index, family) in families.items().enumerate() {
+    let repeated = repeats(families.list(), |family| family.as_str());
+    for (family, is_repeated) in families.items().zip(repeated) {
         one_of(&family, &["IPv4", "IPv6"], problems);
-        if families.list()[..index].contains(family.value()) {
+        if is_repeated {
             problems.duplicate(family, family.value());
         }
     }
