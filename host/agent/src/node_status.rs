@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use berth_api::time::Timestamp;
+use berth_api::version::RELEASE;
 use berth_client::{ApiResource, ClientError, PatchKind};
 use serde_json::{Map, Value, json};
 
@@ -12,8 +13,6 @@ use crate::events::Severity;
 use crate::machine::{Machine, Pressure};
 use crate::node::Node;
 
-/// The Kubernetes version whose kubelet this node behaves like.
-const KUBELET_VERSION: &str = "v1.34.2";
 /// Pods a node takes: the kubelet's default.
 const PODS_MAX: u32 = 110;
 /// How often the status is sent when nothing has changed: the kubelet's `nodeStatusReportFrequency`.
@@ -160,7 +159,7 @@ fn status(node: &Node, conditions: &Conditions) -> Value {
             "kernelVersion": machine.kernel,
             "osImage": machine.os_image,
             "containerRuntimeVersion": format!("berth://{version}"),
-            "kubeletVersion": format!("{KUBELET_VERSION}+berth-{version}"),
+            "kubeletVersion": format!("{RELEASE}+berth-{version}"),
             "kubeProxyVersion": "",
             "operatingSystem": "linux",
             "architecture": Machine::architecture(),

@@ -1,8 +1,8 @@
 //! What Berth does not do yet, as data: nothing that is accepted is silently ignored.
 //!
 //! `host/api/schema/honour.jsonl` has a row for every type that a spec of a served kind can hold: which fields Berth
-//! honours, which not (with what happens and why), and which are covered because the row of another field speaks for
-//! them. A test walks the schema against it, so that a new field cannot slip in unnoticed.
+//! honours, which not (with what happens and why), which are covered because the row of another field speaks for them,
+//! and which are moot: they are about what no node of Berth's has, and Kubernetes ignores them there without a word. A test walks the schema against it, so that a new field cannot slip in unnoticed.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -94,6 +94,10 @@ struct Rules {
     #[cfg(test)]
     #[serde(default)]
     covered: HashMap<&'static str, Vec<&'static str>>,
+    /// Fields that cannot be broken promises here, and why: these too are read by that test only.
+    #[cfg(test)]
+    #[serde(default)]
+    moot: HashMap<&'static str, &'static str>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -195,9 +199,14 @@ mod tests {
         let covered: HashSet<&str> = rules.covered.values().flatten().copied().collect();
         for field in &fields {
             let name = &*field.name;
-            let lists = [rules.honoured.contains(&name), unhonoured.contains(name), covered.contains(name)];
+            let lists = [
+                rules.honoured.contains(&name),
+                unhonoured.contains(name),
+                covered.contains(name),
+                rules.moot.contains_key(name),
+            ];
             if lists.iter().filter(|listed| **listed).count() != 1 {
-                faults.push(format!("{}.{name} must be honoured, unhonoured or covered", parent.name));
+                faults.push(format!("{}.{name} must be honoured, unhonoured, covered or moot", parent.name));
             }
             if let (true, Some(inner)) = (lists[0], inner(field)) {
                 walk(Schema::builtin().get(inner), false, seen, faults);
@@ -205,6 +214,7 @@ mod tests {
         }
         let known: HashSet<&str> = fields.iter().map(|field| &*field.name).collect();
         let listed = rules.honoured.iter().copied().chain(unhonoured.iter().copied()).chain(covered);
+        let listed = listed.chain(rules.moot.keys().copied());
         faults.extend(
             listed
                 .filter(|name| !known.contains(name))
@@ -232,6 +242,9 @@ mod tests {
         for (name, rules) in RULES.iter() {
             for rule in &rules.unhonoured {
                 assert!(rule.because.len() > 10 && !rule.because.ends_with('.'), "{name}.{}", rule.field);
+            }
+            for (field, because) in &rules.moot {
+                assert!(because.len() > 10 && !because.ends_with('.'), "{name}.{field}");
             }
         }
     }
@@ -271,6 +284,20 @@ mod tests {
         assert_eq!(found("pods", &json!({"spec": spec})), under("spec."));
         let deployment = json!({"spec": {"template": {"spec": spec}}});
         assert_eq!(found("deployments.apps", &deployment), under("spec.template.spec."));
+    }
+
+    #[test]
+    fn what_only_other_nodes_could_have_is_fine() {
+        let pod = json!({"spec": {
+            "securityContext": {
+                "seLinuxOptions": {"level": "s0:c123,c456"}, "seLinuxChangePolicy": "MountOption",
+                "windowsOptions": {"runAsUserName": "ContainerUser"}, "appArmorProfile": {"type": "Unconfined"},
+            },
+            "containers": [{"name": "c", "securityContext": {
+                "seLinuxOptions": {"type": "spc_t"}, "windowsOptions": {"hostProcess": false}, "procMount": "Default",
+            }}],
+        }});
+        assert_eq!(found("pods", &pod), []);
     }
 
     #[test]

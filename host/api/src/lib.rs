@@ -17,6 +17,7 @@ pub mod select;
 pub mod status;
 pub mod table;
 pub mod time;
+pub mod version;
 
 pub use decode::{Decoded, Expected, FieldValidation, MediaType};
 pub use patch::{Patch, PatchType};

@@ -15,6 +15,7 @@ use berth_json::{Map, Value, json};
 
 use crate::resource::{Catalogue, Resource};
 use crate::schema::Schema;
+use crate::version::RELEASE;
 
 /// `GET /openapi/v3`: the index of documents, each with the hash of its content, so that clients can cache it.
 pub fn index(catalogue: &Catalogue, schema: &Schema) -> Value {
@@ -48,7 +49,7 @@ pub fn document(catalogue: &Catalogue, schema: &Schema, group: &str, version: &s
     }
     Some(json!({
         "openapi": "3.0.0",
-        "info": { "title": "Berth", "version": "v1.34" },
+        "info": { "title": "Berth", "version": RELEASE },
         "paths": paths,
         "components": { "schemas": schemas::components(schema, roots) },
     }))

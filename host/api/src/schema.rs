@@ -12,7 +12,7 @@ use std::sync::LazyLock;
 pub use rows::SchemaError;
 
 /// The types of the Kubernetes API that this build knows.
-const KUBERNETES: &str = include_str!("../schema/v1.34.jsonl");
+const KUBERNETES: &str = include_str!("../schema/v1.37.jsonl");
 
 /// Types of `meta.k8s.io` that no client library registers as a kind: what metadata clients ask for with `Accept`.
 const META: &str = include_str!("../schema/meta.jsonl");
@@ -196,7 +196,7 @@ impl Schema {
         self.types.iter()
     }
 
-    /// Adds the types of a table in the format of `host/api/schema/v1.34.jsonl`, one JSON object a line; they may
+    /// Adds the types of a table in the format of `host/api/schema/v1.37.jsonl`, one JSON object a line; they may
     /// refer to each other and to types that are there. A type of the same name is replaced.
     ///
     /// # Errors

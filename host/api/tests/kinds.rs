@@ -1,7 +1,7 @@
 //! What each kind makes of what clients send: defaults, refusals, updates and table rows.
 //!
 //! Every line of `kinds/*.jsonl` is a case: what is sent, and what becomes of it. The expectations agree with what
-//! kube-apiserver v1.34 answers. `BERTH_WRITE_FIXTURES=1` writes down what the code does now, to be reviewed as a diff.
+//! kube-apiserver v1.37 answers. `BERTH_WRITE_FIXTURES=1` writes down what the code does now, to be reviewed as a diff.
 
 #![allow(clippy::unwrap_used)] // a test may
 

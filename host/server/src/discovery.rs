@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::OnceLock;
 
+use berth_api::version::{GIT_VERSION, MINOR};
 use berth_api::{Catalogue, Schema, discovery, openapi};
 use berth_client::Body;
 use berth_json::{Value, json};
@@ -15,9 +16,6 @@ use crate::negotiate::{self, Encoding};
 use crate::path::Route;
 use crate::respond::{answer, full, text, value};
 use crate::server::{Call, Handled, Inner, no_such_resource};
-
-/// The level of the API that is served; Berth's own version is build metadata.
-const GIT_VERSION: &str = concat!("v1.34.2+berth-", env!("CARGO_PKG_VERSION"));
 
 /// kubectl only looks whether an OpenAPI v2 document can be had, and reads an empty one as a document without types.
 const OPENAPI_V2_TYPE: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
@@ -53,13 +51,14 @@ impl Documents {
 /// `GET /version`.
 pub(crate) fn version(parts: &Parts) -> Handled {
     let form = negotiate::plain_form(&parts.headers)?;
+    let minor = MINOR.to_string();
     Ok(value(
         200,
         form.encoding,
         &json!({
-            "major": "1", "minor": "34",
-            "emulationMajor": "1", "emulationMinor": "34",
-            "minCompatibilityMajor": "1", "minCompatibilityMinor": "33",
+            "major": "1", "minor": minor,
+            "emulationMajor": "1", "emulationMinor": minor,
+            "minCompatibilityMajor": "1", "minCompatibilityMinor": (MINOR - 1).to_string(),
             "gitVersion": GIT_VERSION, "gitCommit": "", "gitTreeState": "clean", "buildDate": "1970-01-01T00:00:00Z",
             "goVersion": "none", "compiler": "rustc", "platform": format!("linux/{}", go_architecture()),
         }),

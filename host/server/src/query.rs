@@ -184,7 +184,7 @@ mod tests {
     #[test]
     fn options_of_a_write() {
         let query = Query::parse(Some("dryRun=All&labelSelector=a%3Db&propagationPolicy=Orphan"));
-        let options = query.options("DeleteOptions", "kubectl/v1.34 (linux)").unwrap();
+        let options = query.options("DeleteOptions", "kubectl/v1.37.1 (linux)").unwrap();
         assert!(options.dry_run);
         assert_eq!(options.field_manager, "kubectl");
         assert_eq!(options.label_selector, "a=b");

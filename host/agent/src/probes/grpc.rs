@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use berth_api::version::PROBE_USER_AGENT;
 use bytes::{BufMut, Bytes, BytesMut};
 use http::{HeaderMap, Request};
 use http_body_util::{BodyExt, Full};
@@ -58,7 +59,7 @@ async fn ask(
     let request = Request::post(format!("http://{address}/grpc.health.v1.Health/Check"))
         .header("content-type", "application/grpc")
         .header("te", "trailers")
-        .header("user-agent", "kube-probe/1.34")
+        .header("user-agent", PROBE_USER_AGENT)
         .body(Full::new(frame(&request(service))))
         .map_err(|error| error.to_string())?;
     let answer = sender.send_request(request).await.map_err(failed)?;

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use berth_api::version::PROBE_USER_AGENT;
 use bytes::Bytes;
 use http::header::{ACCEPT, HOST, LOCATION, USER_AGENT};
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode, Uri};
@@ -99,7 +100,7 @@ impl HttpTarget {
         }
         let authority = HeaderValue::from_str(&self.authority()).map_err(|error| error.to_string())?;
         headers.entry(HOST).or_insert(authority);
-        headers.entry(USER_AGENT).or_insert(HeaderValue::from_static("kube-probe/1.34"));
+        headers.entry(USER_AGENT).or_insert(HeaderValue::from_static(PROBE_USER_AGENT));
         headers.entry(ACCEPT).or_insert(HeaderValue::from_static("*/*"));
         Ok(request)
     }
@@ -318,7 +319,7 @@ mod tests {
         http_get(&target(port, json!({ "path": "/a?b=c", "httpHeaders": headers })), SOON).await.unwrap();
         let asked = asked.await.unwrap().remove(0);
         assert!(asked.starts_with("GET /a?b=c HTTP/1.1\r\n"), "{asked}");
-        for line in ["Host: web.example", "X-Word: one", "X-Word: two", "User-Agent: kube-probe/1.34"] {
+        for line in ["Host: web.example", "X-Word: one", "X-Word: two", "User-Agent: kube-probe/1.37"] {
             assert!(asked.contains(&format!("\r\n{line}\r\n")), "{line} in {asked}");
         }
         assert_eq!(asked.matches("Host:").count(), 1, "{asked}");

@@ -295,7 +295,7 @@ pub(crate) async fn the_node_registers_and_renews_its_lease() {
     assert!(conditions.iter().any(|condition| condition["type"] == "Ready" && condition["status"] == "True"));
     assert_eq!(node["metadata"]["labels"]["kubernetes.io/hostname"], NODE);
     assert_eq!(node["status"]["allocatable"]["pods"], "110");
-    assert!(node["status"]["nodeInfo"]["kubeletVersion"].as_str().unwrap().starts_with("v1.34."));
+    assert!(node["status"]["nodeInfo"]["kubeletVersion"].as_str().unwrap().starts_with("v1.37."));
     until("its lease is there", async || {
         let lease = world.admin.get(ApiResource::LEASES, "kube-node-lease", NODE).await;
         lease

@@ -22,6 +22,7 @@ import (
 	builtin "k8s.io/client-go/kubernetes/scheme"
 	aggregation "k8s.io/kube-aggregator/pkg/client/clientset_generated/clientset/scheme"
 	"k8s.io/kube-openapi/pkg/common"
+	"k8s.io/kube-openapi/pkg/util"
 	"k8s.io/kube-openapi/pkg/validation/spec"
 	"k8s.io/kubernetes/pkg/generated/openapi"
 	metrics "k8s.io/metrics/pkg/client/clientset/versioned/scheme"
@@ -145,7 +146,7 @@ func (t table) typeName(goType reflect.Type) string {
 	}
 	added := &row{Name: name, Scalar: scalars[name]}
 	t.rows[name] = added // before its fields: types refer to themselves
-	definition := t.definitions[goType.PkgPath()+"."+goType.Name()].Schema
+	definition := t.definitions[util.GetCanonicalTypeName(reflect.Zero(goType).Interface())].Schema
 	added.MapType, _ = definition.Extensions["x-kubernetes-map-type"].(string)
 	for i := range goType.NumField() {
 		if f, ok := t.field(goType.Field(i)); ok {
@@ -167,13 +168,14 @@ func rowName(goType reflect.Type) string {
 
 // field reads what the struct tags say; fields that do not travel are not ok.
 func (t table) field(source reflect.StructField) (field, bool) {
-	name, options, _ := strings.Cut(source.Tag.Get("json"), ",")
+	tag, isTagged := source.Tag.Lookup("json")
+	name, options, _ := strings.Cut(tag, ",")
 	if !source.IsExported() || name == "-" {
 		return field{}, false
 	}
 	f := field{
 		Name:          name,
-		Inline:        slices.Contains(strings.Split(options, ","), "inline"),
+		Inline:        isTagged && name == "",
 		OmitEmpty:     slices.Contains(strings.Split(options, ","), "omitempty"),
 		PatchStrategy: source.Tag.Get("patchStrategy"),
 		PatchMergeKey: source.Tag.Get("patchMergeKey"),
