@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo up down test bench setup build lint clean
+.PHONY: help demo up down test skew bench setup build lint clean
 
 TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
 IMAGES := $(abspath target/images)
@@ -25,6 +25,10 @@ down: build ## take the cluster of `make up` down: its containers, networks and 
 
 test: setup ## the same set-up, then all tests
 	@tests/setup/test.sh
+
+# Not part of `make test`: building the two clients takes several minutes of two cores, once.
+skew: setup ## drive Berth with the oldest and the newest kubectl that it promises to work with
+	@tests/setup/skew.sh
 
 bench: setup ## measure the figures, in release mode, beside crun and runc
 	@tests/setup/bench-packages.sh

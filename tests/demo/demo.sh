@@ -2,7 +2,7 @@
 # Berth, shown step by step with the real kubectl: a tutorial's Deployment on real containers, a roll-out and its undoing,
 # the scheduling policy swapped while pods are being placed, a kill -9, and everything taken down again.
 # Every step is checked; the exit status is 0 only when each did what it says. Called by `make demo`, which sets:
-#   BERTH    the program        KUBECTL    kubectl 1.31 or newer        IMAGES    a directory with the demo's images
+#   BERTH    the program        KUBECTL    kubectl 1.35 or newer        IMAGES    a directory with the demo's images
 # shellcheck source=tests/setup/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../setup/lib.sh"
 
