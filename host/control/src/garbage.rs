@@ -1,5 +1,6 @@
 //! Garbage collection by owner references: matched by uid, never by name.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use berth_json::json;
@@ -12,59 +13,95 @@ const FOREGROUND: &str = "foregroundDeletion";
 const ORPHAN: &str = "orphan";
 
 pub(crate) fn reconcile(writer: &Writer, state: &State, stored: &Arc<Stored>) -> Outcome {
-    let meta = stored.meta();
-    if meta.deletion_timestamp.is_none() {
+    if stored.meta().deletion_timestamp.is_none() {
         return owned(writer, state, stored);
     }
-    let has = |finalizer: &str| meta.finalizers.iter().any(|f| &**f == finalizer);
-    if has(ORPHAN) {
+    if has_finalizer(stored, ORPHAN) {
         return orphan_dependents(writer, state, stored);
     }
-    if has(FOREGROUND) {
+    if has_finalizer(stored, FOREGROUND) {
         return delete_dependents_first(writer, state, stored);
     }
     Outcome::default()
 }
 
-/// An object whose owners are all gone goes; one with some left forgets the others.
+/// An object whose owners are all gone, or wait for it to go, goes; one that somebody else owns too forgets those.
 fn owned(writer: &Writer, state: &State, stored: &Arc<Stored>) -> Outcome {
     let mut outcome = Outcome::default();
     let owners = &stored.meta().owner_references;
-    let (there, gone): (Vec<&Owner>, Vec<&Owner>) = owners.iter().partition(|o| exists(state, stored, o));
-    let waiting = |owner: &&&Owner| waits_for_dependents(state, owner);
     if owners.is_empty() {
         return outcome;
     }
-    if there.is_empty() {
-        outcome.push(Step::new(writer.delete(stored, "Background")).optional());
-    } else if there.iter().all(|owner| waiting(&owner)) {
-        // The last owners wait for this object in foreground deletion: it goes the same way if it has dependents.
-        let has_dependents = state.dependents(&stored.meta().uid).next().is_some();
-        let policy = if has_dependents { "Foreground" } else { "Background" };
-        outcome.push(Step::new(writer.delete(stored, policy)).optional());
-    } else if !gone.is_empty() {
-        outcome.push(Step::new(writer.remove_owners(stored, |uid| gone.iter().any(|o| &*o.uid == uid))));
+    let (there, mut lost): (Vec<&Owner>, Vec<&Owner>) = owners.iter().partition(|o| exists(state, stored, o));
+    let (waiting, keeping): (Vec<&Owner>, Vec<&Owner>) = there
+        .into_iter()
+        .partition(|owner| state.by_uid(&owner.uid).is_some_and(|o| waits_for_dependents(o)));
+    if !keeping.is_empty() {
+        lost.extend(waiting);
+        if !lost.is_empty() {
+            outcome.push(Step::new(writer.remove_owners(stored, |uid| lost.iter().any(|o| &*o.uid == uid))));
+        }
+        return outcome;
     }
+    let policy = if waiting.is_empty() {
+        own_policy(stored)
+    } else if dependents(state, stored).next().is_some() {
+        // The last owners wait for this object in foreground deletion: it goes the same way.
+        "Foreground"
+    } else {
+        "Background"
+    };
+    outcome.push(Step::new(writer.delete(stored, policy)).optional());
     outcome
 }
 
-fn exists(state: &State, dependent: &Stored, owner: &Owner) -> bool {
-    state
-        .by_uid(&owner.uid)
-        .is_some_and(|found| found.key.namespace.is_empty() || found.key.namespace == dependent.key.namespace)
+/// How an object goes that nobody asked to go: as its finalizers say.
+fn own_policy(stored: &Stored) -> &'static str {
+    if has_finalizer(stored, ORPHAN) {
+        "Orphan"
+    } else if has_finalizer(stored, FOREGROUND) {
+        "Foreground"
+    } else {
+        "Background"
+    }
 }
 
-fn waits_for_dependents(state: &State, owner: &Owner) -> bool {
-    state.by_uid(&owner.uid).is_some_and(|owner| {
-        let meta = owner.meta();
-        meta.deletion_timestamp.is_some() && meta.finalizers.iter().any(|f| &**f == FOREGROUND)
-    })
+fn exists(state: &State, dependent: &Stored, owner: &Owner) -> bool {
+    state.by_uid(&owner.uid).is_some_and(|found| may_own(found, dependent))
+}
+
+/// An owner is in its dependent's namespace, or in none.
+fn may_own(owner: &Stored, dependent: &Stored) -> bool {
+    owner.key.namespace.is_empty() || owner.key.namespace == dependent.key.namespace
+}
+
+fn has_finalizer(stored: &Stored, finalizer: &str) -> bool {
+    stored.meta().finalizers.iter().any(|f| &**f == finalizer)
+}
+
+fn waits_for_dependents(stored: &Stored) -> bool {
+    stored.meta().deletion_timestamp.is_some() && has_finalizer(stored, FOREGROUND)
+}
+
+/// The objects that this one owns, itself left out.
+fn dependents<'a>(state: &'a State, stored: &'a Stored) -> impl Iterator<Item = &'a Arc<Stored>> {
+    let uid = &*stored.meta().uid;
+    let is_other =
+        move |dependent: &&Arc<Stored>| &*dependent.meta().uid != uid && may_own(stored, dependent);
+    state.dependents(uid).filter(is_other)
+}
+
+/// The dependents for which this object has to wait.
+fn blocking<'a>(state: &'a State, stored: &'a Stored) -> impl Iterator<Item = &'a Arc<Stored>> {
+    let uid = &*stored.meta().uid;
+    let blocks = move |owner: &Owner| &*owner.uid == uid && owner.block_owner_deletion;
+    dependents(state, stored).filter(move |dependent| dependent.meta().owner_references.iter().any(blocks))
 }
 
 fn orphan_dependents(writer: &Writer, state: &State, stored: &Arc<Stored>) -> Outcome {
     let mut outcome = Outcome::default();
     let uid = &*stored.meta().uid;
-    for dependent in state.dependents(uid) {
+    for dependent in dependents(state, stored) {
         outcome.push(Step::new(writer.remove_owners(dependent, |owner| owner == uid)));
     }
     outcome.push(Step::new(without_finalizer(writer, stored, ORPHAN)));
@@ -73,20 +110,33 @@ fn orphan_dependents(writer: &Writer, state: &State, stored: &Arc<Stored>) -> Ou
 
 fn delete_dependents_first(writer: &Writer, state: &State, stored: &Arc<Stored>) -> Outcome {
     let mut outcome = Outcome::default();
-    let uid = &*stored.meta().uid;
-    let mut blocked = false;
-    for dependent in state.dependents(uid) {
-        let blocks = |owner: &Owner| &*owner.uid == uid && owner.block_owner_deletion;
-        blocked |= dependent.meta().owner_references.iter().any(blocks);
-    }
-    if !blocked {
+    if blocking(state, stored).next().is_none() {
         outcome.push(Step::new(without_finalizer(writer, stored, FOREGROUND)));
         return outcome;
     }
-    for dependent in state.dependents(uid).filter(|d| d.meta().deletion_timestamp.is_none()) {
+    for dependent in dependents(state, stored).filter(|d| d.meta().deletion_timestamp.is_none()) {
         outcome.steps.extend(owned(writer, state, dependent).steps);
     }
+    for dependent in blocking(state, stored).filter(|dependent| waits_for(state, dependent, stored)) {
+        // Owners in a circle would wait for each other for ever.
+        outcome.push(Step::new(writer.unblock_owner(dependent, &stored.meta().uid)));
+    }
     outcome
+}
+
+/// Whether `stored` waits, by way of others that wait themselves, for `last`.
+fn waits_for(state: &State, stored: &Arc<Stored>, last: &Stored) -> bool {
+    let mut looked_at: HashSet<&str> = HashSet::new();
+    let mut open: Vec<&Arc<Stored>> = vec![stored];
+    while let Some(next) = open.pop() {
+        if next.meta().uid == last.meta().uid {
+            return true;
+        }
+        if waits_for_dependents(next) && looked_at.insert(&next.meta().uid) {
+            open.extend(blocking(state, next));
+        }
+    }
+    false
 }
 
 fn without_finalizer(writer: &Writer, stored: &Stored, finalizer: &str) -> berth_pipeline::Request {

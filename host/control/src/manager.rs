@@ -6,7 +6,6 @@ use std::sync::Arc;
 use berth_api::{Catalogue, Timestamp};
 use berth_state::{Change, Key, State, Stored};
 
-use crate::eviction::MissingNodes;
 use crate::outcome::Outcome;
 use crate::queue::Queue;
 use crate::requests::Writer;
@@ -80,7 +79,7 @@ pub struct Manager {
     writers: Vec<Writer>,
     queue: Queue<Work>,
     failures: HashMap<Work, String>,
-    missing_nodes: MissingNodes,
+    eviction: eviction::Memory,
 }
 
 impl Manager {
@@ -93,7 +92,7 @@ impl Manager {
             writers,
             queue: Queue::new(),
             failures: HashMap::new(),
-            missing_nodes: MissingNodes::default(),
+            eviction: eviction::Memory::default(),
         }
     }
 
@@ -106,6 +105,9 @@ impl Manager {
 
     /// Queues the work that a change makes. `state` holds the change already.
     pub fn on_change(&mut self, state: &State, change: &Change) {
+        if &*change.latest().key.resource == "nodes" {
+            self.eviction.node_changed(change);
+        }
         self.concerns(state, change.latest());
         if let (Some(old), Some(_)) = (&change.old, &change.new) {
             self.wake_owners(state, old); // a pod that was let go concerns the owner it had
@@ -137,7 +139,7 @@ impl Manager {
             }
             Controller::Namespace => namespace::reconcile(writer, state, stored, &self.config, now),
             Controller::NodeLifecycle => node::reconcile(writer, state, stored, now),
-            Controller::Eviction => eviction::reconcile(writer, state, stored, &mut self.missing_nodes, now),
+            Controller::Eviction => eviction::reconcile(writer, state, stored, &mut self.eviction, now),
             Controller::Garbage => garbage::reconcile(writer, state, stored),
             Controller::EventExpiry => events::expire(writer, stored, now),
         }
@@ -182,6 +184,9 @@ impl Manager {
                 self.add(Controller::Eviction, key);
             }
             "nodes" => self.node_concerns(state, key),
+            "configmaps" if *key.name == *namespace::AUTHORITY => {
+                self.add(Controller::Namespace, &Key::new("namespaces", "", key.namespace.clone()));
+            }
             "leases.coordination.k8s.io" if *key.namespace == *node::LEASE_NAMESPACE => {
                 self.add(Controller::NodeLifecycle, &Key::new("nodes", "", key.name.clone()));
             }

@@ -4,13 +4,13 @@ mod remaining;
 
 use std::sync::Arc;
 
-use berth_api::{Scope, Timestamp};
+use berth_api::{Resource, Scope, Timestamp};
 use berth_json::{Value, json};
 use berth_state::{Key, State, Stored};
 
 use crate::manager::Config;
 use crate::outcome::{Outcome, Step};
-use crate::requests::Writer;
+use crate::requests::{Writer, with_removals};
 use remaining::Remaining;
 
 /// Objects that one reconciliation deletes at most; their going brings the controller back for the rest.
@@ -20,6 +20,12 @@ const DELETIONS_MAX: usize = 500;
 const PATIENCE_MS: i64 = 1_000;
 /// How old that may become: an object that lost one of its finalizers wakes nobody here.
 const REFRESH_MS: i64 = 10_000;
+
+/// The ConfigMap with the cluster's CA certificate that every namespace has.
+pub(crate) const AUTHORITY: &str = "kube-root-ca.crt";
+const AUTHORITY_DESCRIPTION: &str = "Contains a CA bundle that can be used to verify the kube-apiserver when using \
+                                     internal endpoints such as the internal service IP or kubernetes.default.svc. \
+                                     No other usage is guaranteed across distributions of Kubernetes clusters.";
 
 pub(crate) fn reconcile(
     writer: &Writer,
@@ -35,6 +41,12 @@ pub(crate) fn reconcile(
     }
 }
 
+/// Whether a namespace is being deleted.
+pub(crate) fn is_going(state: &State, name: &str) -> bool {
+    let namespace = state.get(&Key::new("namespaces", "", name));
+    namespace.is_some_and(|namespace| namespace.meta().deletion_timestamp.is_some())
+}
+
 /// Every namespace has a ServiceAccount `default` and the cluster's CA certificate.
 fn furnish(writer: &Writer, state: &State, namespace: &str, config: &Config) -> Outcome {
     let mut outcome = Outcome::default();
@@ -42,35 +54,49 @@ fn furnish(writer: &Writer, state: &State, namespace: &str, config: &Config) -> 
         let account = json!({"metadata": {"name": "default", "namespace": namespace}});
         outcome.push(Step::new(writer.create("serviceaccounts", namespace, account)));
     }
-    let data = json!({"ca.crt": config.ca_certificate});
-    let key = Key::new("configmaps", namespace, "kube-root-ca.crt");
-    match state.get(&key) {
-        None => {
-            let description = "Contains a CA bundle that can be used to verify the kube-apiserver when using \
-                               internal endpoints such as the internal service IP or kubernetes.default.svc. \
-                               No other usage is guaranteed across distributions of Kubernetes clusters.";
-            let map = json!({
-                "metadata": {
-                    "name": "kube-root-ca.crt", "namespace": namespace,
-                    "annotations": {"kubernetes.io/description": description},
-                },
-                "data": data,
-            });
-            outcome.push(Step::new(writer.create("configmaps", namespace, map)));
-        }
-        Some(map) if writer.value(map)["data"] != data => {
-            outcome.push(Step::new(writer.merge(&key, "", &json!({"data": data}))));
-        }
-        Some(_) => {}
+    if let Some(step) = publish_authority(writer, state, namespace, config) {
+        outcome.push(step);
     }
     outcome
 }
 
+/// Makes the ConfigMap with the CA certificate, or puts right what somebody changed of it.
+fn publish_authority(writer: &Writer, state: &State, namespace: &str, config: &Config) -> Option<Step> {
+    let (key, annotation) = (Key::new("configmaps", namespace, AUTHORITY), "kubernetes.io/description");
+    let data = json!({"ca.crt": config.ca_certificate});
+    let annotations = json!({annotation: AUTHORITY_DESCRIPTION});
+    let Some(stored) = state.get(&key) else {
+        let metadata = json!({"name": AUTHORITY, "namespace": namespace, "annotations": annotations});
+        let map = json!({"metadata": metadata, "data": data});
+        return Some(Step::new(writer.create("configmaps", namespace, map)));
+    };
+    let map = writer.value(stored);
+    let is_described =
+        map["metadata"]["annotations"][annotation].as_str().is_some_and(|text| !text.is_empty());
+    if map["data"] == data && map["binaryData"].is_null() && is_described {
+        return None;
+    }
+    if map["immutable"] == true {
+        // It cannot be put right; when it is gone it is made anew.
+        return Some(Step::new(writer.delete(stored, "Background")).optional());
+    }
+    let patch = json!({
+        "metadata": {"annotations": annotations},
+        "data": with_removals(&map["data"], data), "binaryData": null,
+    });
+    Some(Step::new(writer.merge(&key, "", &patch)))
+}
+
 /// Deletes what is in a namespace that is being deleted, says what does not go, then lets go of the namespace itself.
+///
+/// Pods go first, and all else when they are gone: what still runs is not to lose its secrets, nor the policies that hold it.
 fn empty(writer: &Writer, state: &State, stored: &Arc<Stored>, config: &Config, now: Timestamp) -> Outcome {
     let mut outcome = Outcome::default();
     let mut remaining = Remaining::default();
-    for resource in config.catalogue.iter().filter(|resource| resource.scope == Scope::Namespaced) {
+    let has_pods = state.list("pods", &stored.key.name).next().is_some();
+    let is_next =
+        |resource: &Resource| resource.scope == Scope::Namespaced && (&*resource.id == "pods" || !has_pods);
+    for resource in config.catalogue.iter().filter(|resource| is_next(resource)) {
         for object in state.list(&resource.id, &stored.key.name) {
             remaining.count(resource, object);
             if object.meta().deletion_timestamp.is_none() && outcome.steps.len() < DELETIONS_MAX {

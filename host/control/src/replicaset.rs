@@ -8,6 +8,7 @@ use berth_json::{Value, json};
 use berth_state::{State, Stored};
 
 use crate::events::{EventKind, EventNote};
+use crate::namespace;
 use crate::outcome::{Outcome, Step};
 use crate::requests::{Writer, controller_reference};
 use crate::view::{self, Condition, Pod, Workload};
@@ -35,6 +36,8 @@ pub(crate) fn reconcile(
     let members = active_members(state, stored, &selector);
     let deleting = stored.meta().deletion_timestamp.is_some();
     let missing = if deleting { 0 } else { set.spec.replicas() - members.len() as i64 };
+    // Nothing new comes into a namespace that goes: whoever tried would only be refused.
+    let missing = if namespace::is_going(state, &stored.key.namespace) { missing.min(0) } else { missing };
     let trouble = failure.map(|text| (if missing < 0 { "FailedDelete" } else { "FailedCreate" }, text));
     // The status goes first: what hinders the creation of pods must be seen although their creation fails.
     write_status(writer, stored, &set, &members, trouble, now, &mut outcome);

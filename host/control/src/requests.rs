@@ -82,6 +82,15 @@ impl Writer {
         self.with_owners(stored, owners)
     }
 
+    /// Lets an owner go before the object.
+    pub(crate) fn unblock_owner(&self, stored: &Stored, owner: &str) -> Request {
+        let mut owners = self.owners(stored);
+        for reference in owners.iter_mut().filter(|reference| reference["uid"] == owner) {
+            reference["blockOwnerDeletion"] = false.into();
+        }
+        self.with_owners(stored, owners)
+    }
+
     fn owners(&self, stored: &Stored) -> Vec<Value> {
         self.value(stored)["metadata"]["ownerReferences"].as_array().cloned().unwrap_or_default()
     }
@@ -148,7 +157,7 @@ pub(crate) fn controller_reference(owner: &Stored, resource: &Resource) -> Value
 }
 
 /// A merge patch that turns `old` into `new`, one level deep: what `new` lacks is taken away.
-fn with_removals(old: &Value, new: Value) -> Value {
+pub(crate) fn with_removals(old: &Value, new: Value) -> Value {
     let (Some(old), Value::Object(mut new)) = (old.as_object(), new.clone()) else { return new };
     for key in old.keys() {
         new.entry(key.clone()).or_insert(Value::Null);

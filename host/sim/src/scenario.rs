@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use berth_api::Status;
+use berth_api::{Status, Timestamp};
 use berth_control::Writer;
 use berth_json::{Value, json};
 use berth_state::{Key, State, Stored};
@@ -64,6 +64,11 @@ impl World {
     /// While the server is down.
     pub fn state(&self) -> &State {
         &self.plane.as_ref().expect("the server is up").server.state
+    }
+
+    /// The time.
+    pub fn now(&self) -> Timestamp {
+        self.now
     }
 
     /// What a scenario writes with.

@@ -16,6 +16,8 @@ const MAPS: [&str; 3] = ["red", "green", "blue"];
 /// The config map that all clients count in.
 pub(crate) const COUNTER: &str = "counter";
 const REPLICAS_MAX: i64 = 6;
+/// The taint by which clients send pods away from a node, at once or when they have tolerated it for long enough.
+const TAINT: &str = "sim.berth.dev/drain";
 
 /// What a request means to the client's own account.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,13 +43,15 @@ pub(crate) fn next(random: &mut Random, writer: &Writer, state: &State) -> Wish 
         58..64 => plain(Some(create_pod(random, writer, namespace))),
         64..69 => plain(delete_one(random, writer, state, "pods", namespace)),
         69..76 => count(writer, state),
-        76..84 => plain(write_map(random, writer, state, namespace)),
+        76..82 => plain(write_map(random, writer, state, namespace)),
+        82..84 => plain(own_map(random, writer, state, namespace)),
         84..88 => release(random, writer, state),
-        88..92 => plain(delete_one(random, writer, state, "configmaps", namespace)),
+        88..92 => plain(delete_map(random, writer, state, namespace)),
         92..95 => plain(Some(writer.create("namespaces", "", json!({"metadata": {"name": namespace}})))),
         95 => plain(delete_one(random, writer, state, "namespaces", "")),
         96 => plain(delete_one(random, writer, state, "nodes", "")),
         97 => plain(fail_pod(random, writer, state)),
+        98 => plain(taint(random, writer, state)),
         _ => plain(cordon(random, writer, state)),
     }
 }
@@ -63,6 +67,10 @@ pub(crate) fn tidy(writer: &Writer, state: &State) -> Wish {
     let is = |stored: &Stored, path: &str| writer.value(stored).pointer(path) == Some(&Value::Bool(true));
     if let Some(node) = state.list("nodes", "").find(|node| is(node, "/spec/unschedulable")) {
         return Some((writer.merge(&node.key, "", &json!({"spec": {"unschedulable": null}})), Intent::Plain));
+    }
+    if let Some(node) = state.list("nodes", "").find(|node| untainted(writer, node).is_some()) {
+        let patch = json!({"spec": {"taints": untainted(writer, node)}});
+        return Some((writer.merge(&node.key, "", &patch), Intent::Plain));
     }
     let paused = state.list("deployments.apps", "").find(|deployment| is(deployment, "/spec/paused"));
     paused.map(|deployment| {
@@ -82,6 +90,7 @@ fn template(app: &str, version: i64, toleration_seconds: Option<i64>) -> Value {
         template["spec"]["tolerations"] = json!([
             {"key": "node.kubernetes.io/unreachable", "operator": "Exists", "effect": "NoExecute",
              "tolerationSeconds": seconds},
+            {"key": TAINT, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": seconds},
         ]);
     }
     template
@@ -189,8 +198,29 @@ fn delete_one(
     namespace: &str,
 ) -> Option<Request> {
     let found = pick(random, state, resource, namespace)?;
-    let is_needed = |name: &str| matches!(name, COUNTER | "kube-node-lease" | "default" | "kube-root-ca.crt");
-    (!is_needed(&found.key.name)).then(|| writer.delete(found, "Background"))
+    (!is_needed(found)).then(|| writer.delete(found, "Background"))
+}
+
+fn is_needed(stored: &Stored) -> bool {
+    matches!(&*stored.key.name, COUNTER | "kube-node-lease" | "default" | "kube-root-ca.crt")
+}
+
+/// Makes one config map the owner of another, so that now and then they own each other in a circle.
+fn own_map(random: &mut Random, writer: &Writer, state: &State, namespace: &str) -> Option<Request> {
+    let owner = pick(random, state, "configmaps", namespace)?;
+    let owned = pick(random, state, "configmaps", namespace)?;
+    let reference = json!({
+        "apiVersion": "v1", "kind": "ConfigMap", "name": &*owner.key.name, "uid": &*owner.meta().uid,
+        "blockOwnerDeletion": random.chance(800),
+    });
+    let patch = json!({"metadata": {"uid": &*owned.meta().uid, "ownerReferences": [reference]}});
+    (!is_needed(owned)).then(|| writer.merge(&owned.key, "", &patch))
+}
+
+fn delete_map(random: &mut Random, writer: &Writer, state: &State, namespace: &str) -> Option<Request> {
+    let found = pick(random, state, "configmaps", namespace)?;
+    let propagation = *random.pick(&["Background", "Foreground", "Foreground", "Orphan"]);
+    (!is_needed(found)).then(|| writer.delete(found, propagation))
 }
 
 fn count(writer: &Writer, state: &State) -> Wish {
@@ -247,4 +277,28 @@ fn cordon(random: &mut Random, writer: &Writer, state: &State) -> Option<Request
     let node = pick(random, state, "nodes", "")?;
     let wish = if random.chance(400) { json!(true) } else { Value::Null };
     Some(writer.merge(&node.key, "", &json!({"spec": {"unschedulable": wish}})))
+}
+
+/// Sets or removes the taint, without a time, as `kubectl taint` does.
+fn taint(random: &mut Random, writer: &Writer, state: &State) -> Option<Request> {
+    let node = pick(random, state, "nodes", "")?;
+    let taints = untainted(writer, node).unwrap_or_else(|| {
+        let mut taints = taints(writer, node);
+        taints.push(json!({"key": TAINT, "effect": "NoExecute"}));
+        taints
+    });
+    let patch =
+        json!({"metadata": {"resourceVersion": node.revision.to_string()}, "spec": {"taints": taints}});
+    Some(writer.merge(&node.key, "", &patch))
+}
+
+fn taints(writer: &Writer, node: &Stored) -> Vec<Value> {
+    writer.value(node)["spec"]["taints"].as_array().cloned().unwrap_or_default()
+}
+
+/// The node's other taints, if it has this one.
+fn untainted(writer: &Writer, node: &Stored) -> Option<Vec<Value>> {
+    let (drain, others): (Vec<_>, Vec<_>) =
+        taints(writer, node).into_iter().partition(|taint| taint["key"] == TAINT);
+    (!drain.is_empty()).then_some(others)
 }
