@@ -1,7 +1,10 @@
 //! Who asks: a client certificate, a bearer token, or nobody.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use berth_api::{Reason, Status};
 use berth_pipeline::{Cluster, Identity};
 use http::HeaderMap;
@@ -10,6 +13,7 @@ use rustls::pki_types::CertificateDer;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::jwt::{ISSUER, TokenKey};
+use crate::websocket;
 
 const AUTHENTICATED: &str = "system:authenticated";
 
@@ -49,7 +53,7 @@ pub(crate) fn authenticate(
         Caller::Process(identity) | Caller::Network(Some(identity)) => Ok(Some(identity.clone())),
         Caller::Network(None) => match bearer(headers) {
             None => Ok(None),
-            Some(token) => of_token(cluster, tokens, token).map(Some),
+            Some(token) => of_token(cluster, tokens, &token).map(Some),
         },
     }
 }
@@ -59,9 +63,14 @@ pub(crate) fn unauthorized() -> Status {
     Status::new(Reason::Unauthorized, "Unauthorized")
 }
 
-fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+fn bearer(headers: &HeaderMap) -> Option<Cow<'_, str>> {
+    let Some(header) = headers.get(AUTHORIZATION) else {
+        // What cannot be decoded is a token as well, and no good one.
+        let decoded = URL_SAFE_NO_PAD.decode(websocket::encoded_token(headers)?).unwrap_or_default();
+        return Some(String::from_utf8(decoded).unwrap_or_default().into());
+    };
+    let (scheme, token) = header.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().into())
 }
 
 fn of_token(cluster: &Cluster, tokens: &TokenKey, token: &str) -> Result<Arc<Identity>, Status> {

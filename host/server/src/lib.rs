@@ -17,6 +17,7 @@ mod logs;
 mod metrics;
 mod negotiate;
 mod path;
+mod peer;
 pub mod pki;
 mod pods;
 mod pretty;
@@ -29,6 +30,7 @@ mod rest;
 mod server;
 mod session;
 mod watch;
+mod websocket;
 mod write;
 
 pub use hooks::{ComponentCheck, Hooks, UncheckedComponents};

@@ -22,6 +22,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
 
 use crate::authentication::{Caller, of_certificate};
+use crate::peer::Peer;
 use crate::pki::{Names, Pki, PkiError};
 use crate::server::Server;
 
@@ -158,8 +159,7 @@ impl Connection {
     }
 
     async fn exchange(self, tcp: TcpStream) -> Result<(), BoxError> {
-        tcp.set_nodelay(true)?;
-        let handshake = tokio::time::timeout(HANDSHAKE_TIMEOUT, self.acceptor.accept(tcp)).await;
+        let handshake = tokio::time::timeout(HANDSHAKE_TIMEOUT, self.acceptor.accept(Peer::new(tcp)?)).await;
         let stream = handshake.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
         let certificates = stream.get_ref().1.peer_certificates();
         let identity = certificates.and_then(|chain| chain.first()).and_then(of_certificate);

@@ -13,10 +13,11 @@ use crate::query::Query;
 use crate::respond;
 use crate::rest::{Target, authorize};
 use crate::server::{Call, Handled, Inner};
+use crate::websocket::{self, Encoding};
 
 /// Streams a container's log.
-pub(crate) async fn serve(server: &Inner, target: &Target, call: &Call) -> Handled {
-    authorize(server, target, call, Verb::Get)?;
+pub(crate) async fn serve(server: &Inner, target: &Target, mut call: Call) -> Handled {
+    authorize(server, target, &call, Verb::Get)?;
     let options = read(&call.query, &target.path.name)?;
     let place = pods::find(server, target, call.query.text("container"))?;
     let request = LogRequest {
@@ -26,7 +27,14 @@ pub(crate) async fn serve(server: &Inner, target: &Target, call: &Call) -> Handl
         container: place.container,
         ..options
     };
+    let socket = match websocket::is_asked_for(&call.parts.headers) {
+        true => Some(websocket::choose(&call.parts.headers, &Encoding::PROTOCOLS)?),
+        false => None,
+    };
     let lines = place.node.logs(request).await.map_err(pods::status_of)?;
+    if let Some((name, encoding)) = socket {
+        return websocket::accept(&mut call, name, move |socket| websocket::log(socket, encoding, lines));
+    }
     let frames = lines.map_ok(Frame::data).map_err(berth_client::BoxError::from);
     Ok(respond::streamed(200, "text/plain; charset=utf-8", StreamBody::new(frames).boxed_unsync()))
 }

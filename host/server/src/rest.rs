@@ -35,7 +35,7 @@ pub(crate) async fn serve(server: Arc<Inner>, path: ObjectPath, call: Call, body
             watch::serve(server, target, call)
         }
         (Method::GET, false, _) => list::serve(&server, &target, &call),
-        (Method::GET, true, "log") => logs::serve(&server, &target, &call).await,
+        (Method::GET, true, "log") => logs::serve(&server, &target, call).await,
         (Method::GET | Method::POST, true, "exec" | "attach") => session::serve(server, target, call).await,
         (method, true, "component") => component::serve(&server, &target, call, body, &method).await,
         (Method::GET, true, _) => read::serve(&server, &target, &call),

@@ -1,23 +1,23 @@
 //! `…/pods/<name>/exec` and `/attach` over WebSocket.
 
 mod channels;
+mod protocol;
 
 use std::sync::Arc;
 
-use axum::extract::FromRequestParts;
-use axum::extract::ws::WebSocketUpgrade;
 use berth_api::Status;
-use berth_client::{AttachRequest, BoxError, ExecRequest};
+use berth_client::{AttachRequest, ExecRequest};
 use berth_pipeline::Verb;
-use http::header::{SEC_WEBSOCKET_PROTOCOL, UPGRADE};
-use http_body_util::BodyExt;
+use http::header::UPGRADE;
 
 use crate::pods::{self, Place};
 use crate::query::Query;
 use crate::rest::{Target, authorize};
 use crate::server::{Call, Handled, Inner};
+use crate::websocket;
 
-use channels::{Protocol, Wanted, Work};
+use channels::{Wanted, Work};
+use protocol::Protocol;
 
 /// Serves an upgrade to a session; the session itself runs in a task of its own.
 pub(crate) async fn serve(server: Arc<Inner>, target: Target, mut call: Call) -> Handled {
@@ -31,26 +31,8 @@ pub(crate) async fn serve(server: Arc<Inner>, target: Target, mut call: Call) ->
              KUBECTL_REMOTE_COMMAND_WEBSOCKETS=false",
         ));
     }
-    let protocol = protocol(&call)?;
-    let upgrade = WebSocketUpgrade::from_request_parts(&mut call.parts, &())
-        .await
-        .map_err(|rejection| Status::bad_request(format!("Upgrade request required: {rejection}")))?;
-    let response = upgrade
-        .protocols([protocol.name()])
-        .max_message_size(channels::MESSAGE_BYTES_MAX)
-        .on_upgrade(move |socket| channels::run(socket, protocol, wanted, work));
-    Ok(response.map(|body| body.map_err(BoxError::from).boxed_unsync()))
-}
-
-fn protocol(call: &Call) -> Result<Protocol, Status> {
-    let offers = call.parts.headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|v| v.to_str().ok());
-    let offered: Vec<&str> = offers.flat_map(|value| value.split(',')).map(str::trim).collect();
-    let known = [Protocol::V5, Protocol::V4];
-    known.into_iter().find(|protocol| offered.contains(&protocol.name())).ok_or_else(|| {
-        Status::bad_request(format!(
-            "the session's protocol must be v5.channel.k8s.io or v4.channel.k8s.io, not {offered:?}"
-        ))
-    })
+    let (name, protocol) = websocket::choose(&call.parts.headers, &Protocol::ALL)?;
+    websocket::accept(&mut call, name, move |socket| channels::run(socket, protocol, wanted, work))
 }
 
 fn read(server: &Inner, target: &Target, query: &Query) -> Result<(Wanted, Work), Status> {

@@ -22,6 +22,7 @@ use crate::render::Context;
 use crate::respond;
 use crate::rest::{Target, authorize};
 use crate::server::{Call, Handled, Inner};
+use crate::websocket;
 
 use events::Encoder;
 use stream::Watching;
@@ -44,7 +45,7 @@ struct Begin {
 }
 
 /// Serves `GET …/<plural>?watch=1` and the deprecated `/watch/` paths.
-pub(crate) fn serve(server: Arc<Inner>, target: Target, call: Call) -> Handled {
+pub(crate) fn serve(server: Arc<Inner>, target: Target, mut call: Call) -> Handled {
     authorize(&server, &target, &call, Verb::Watch)?;
     let form = negotiate::watch_form(&call.parts.headers)?;
     let context = Context::read(&call.query, server.cluster.now())?;
@@ -64,9 +65,15 @@ pub(crate) fn serve(server: Arc<Inner>, target: Target, call: Call) -> Handled {
     let watching = Watching::new(server, target, selection, encoder, begin, timeout);
     let chunks = futures::unfold(watching, |mut watching| async move {
         let chunk = watching.next().await?;
-        Some((Ok::<_, berth_client::BoxError>(Frame::data(chunk)), watching))
+        Some((chunk, watching))
     });
-    let body = StreamBody::new(chunks.boxed()).boxed_unsync();
+    if websocket::is_asked_for(&call.parts.headers) {
+        // The protocol that a browser has to name says nothing about a watch: its events are text.
+        let protocol = websocket::first_offer(&call.parts.headers).to_owned();
+        return websocket::accept(&mut call, &protocol, |socket| websocket::events(socket, chunks));
+    }
+    let frames = chunks.map(|chunk| Ok::<_, berth_client::BoxError>(Frame::data(chunk)));
+    let body = StreamBody::new(frames.boxed()).boxed_unsync();
     Ok(respond::streamed(200, "application/json", body))
 }
 

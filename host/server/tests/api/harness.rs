@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use berth_api::kinds;
 use berth_client::{
@@ -22,6 +23,8 @@ pub(crate) struct Harness {
     pub(crate) server: Server,
     pub(crate) address: SocketAddr,
     pub(crate) config: ClientConfig,
+    /// Processes that run on the node.
+    pub(crate) running: Arc<AtomicUsize>,
     serving: JoinHandle<()>,
     _stop: watch::Sender<bool>,
     _directory: tempfile::TempDir,
@@ -56,7 +59,8 @@ impl Harness {
         };
         let cluster = Cluster::start(MemoryStore::new(), config).await.unwrap();
         let nodes = NodeRegistry::default();
-        nodes.insert("n1", Arc::new(Pretender));
+        let running = Arc::<AtomicUsize>::default();
+        nodes.insert("n1", Arc::new(Pretender(running.clone())));
         let hooks = Hooks { components: Arc::new(MagicCheck) };
         let server = Server::new(cluster, nodes, pki.tokens().clone(), hooks);
         let tls =
@@ -66,7 +70,7 @@ impl Harness {
         let (stop, stopped) = watch::channel(false);
         let serving = tokio::spawn(server.clone().serve(listener, tls, pki, stopped));
         let config = ClientConfig::from_kubeconfig(&kubeconfig).unwrap();
-        Self { server, address, config, serving, _stop: stop, _directory: directory }
+        Self { server, address, config, running, serving, _stop: stop, _directory: directory }
     }
 
     /// A client over HTTPS as the administrator.
@@ -92,8 +96,24 @@ impl Drop for Harness {
     }
 }
 
-/// A node whose processes say what they were asked to do.
-struct Pretender;
+/// A node whose processes say what they were asked to do, and that counts those that run.
+struct Pretender(Arc<AtomicUsize>);
+
+/// One that runs.
+struct Process(Arc<AtomicUsize>);
+
+impl Process {
+    fn start(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count.clone())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
 
 impl NodeApi for Pretender {
     fn logs(&self, request: LogRequest) -> BoxFuture<'_, Result<ByteStream, NodeError>> {
@@ -108,13 +128,24 @@ impl NodeApi for Pretender {
         })
     }
 
-    /// `echo`: writes its input back, says its last words on stderr, and exits with 3.
+    /// `echo`: writes its input back, says its last words on stderr, and exits with 3. `sleep` does nothing for ever, and
+    /// `yes` writes for ever.
     fn exec(
         &self,
         request: ExecRequest,
         mut streams: Streams,
     ) -> BoxFuture<'_, Result<ExitStatus, NodeError>> {
         Box::pin(async move {
+            let _process = Process::start(&self.0);
+            if request.command == ["sleep"] {
+                std::future::pending::<()>().await;
+            }
+            while request.command == ["yes"] {
+                let lines = Bytes::from_static(&[b'y'; 16 << 10]);
+                if streams.stdout.as_ref().unwrap().send(lines).await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            }
             let stdout = streams.stdout.take().unwrap();
             stdout.send(Bytes::from(request.command.join(" "))).await.unwrap();
             if let Some(mut stdin) = streams.stdin.take() {

@@ -4,3 +4,4 @@
 mod harness;
 mod rest;
 mod session;
+mod sockets;
