@@ -4,7 +4,8 @@ mod follow;
 mod lines;
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Read, Seek};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use berth_api::time::Timestamp;
@@ -43,19 +44,55 @@ impl Wanted {
     }
 }
 
-/// The files of a log that are there, the oldest first.
-fn files(path: &Path) -> Vec<PathBuf> {
-    let numbered = |number: u32| PathBuf::from(format!("{}.{number}", path.display()));
-    let all = (1..LOG_FILES_MAX).rev().map(numbered).chain([path.to_owned()]);
-    all.filter(|path| path.exists()).collect()
+/// A file of a log, held open: it stays the same whatever it is called by then.
+struct LogFile {
+    file: File,
+    inode: u64,
+    /// What was in it when it was opened.
+    length: u64,
 }
 
-/// Where the last `count` lines begin: a file, and how many of its whole lines come before them.
-fn tail(files: &[PathBuf], count: u64) -> io::Result<(usize, u64)> {
+impl LogFile {
+    /// `None` when there is none of that name.
+    fn open(path: &Path) -> io::Result<Option<LogFile>> {
+        let file = match File::open(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            other => other?,
+        };
+        let metadata = file.metadata()?;
+        Ok(Some(LogFile { file, inode: metadata.ino(), length: metadata.len() }))
+    }
+}
+
+/// The names of a log's files, the newest first.
+fn names(path: &Path) -> impl Iterator<Item = PathBuf> {
+    let rotated = |number: u32| PathBuf::from(format!("{}.{number}", path.display()));
+    std::iter::once(path.to_owned()).chain((1..LOG_FILES_MAX).map(rotated))
+}
+
+/// The files of a log that are there, the oldest first. They are opened in the other order: one that is rotated
+/// meanwhile is met twice then, and not missed.
+fn open_all(path: &Path) -> io::Result<Vec<LogFile>> {
+    let mut files: Vec<LogFile> = Vec::new();
+    for name in names(path) {
+        let Some(found) = LogFile::open(&name)? else { continue };
+        if files.iter().all(|known| known.inode != found.inode) {
+            files.push(found);
+        }
+    }
+    files.reverse();
+    Ok(files)
+}
+
+/// Where the last `count` lines begin: a file, and how many lines that end in it or later come before them.
+fn tail(files: &[LogFile], count: u64) -> io::Result<(usize, u64)> {
     let mut missing = count;
     for (index, file) in files.iter().enumerate().rev() {
-        let lines = count_lines(file)?;
-        if lines >= missing {
+        let (ended, is_unfinished) = count_lines(file)?;
+        // A line that is still being written is one, too.
+        let lines = ended + u64::from(is_unfinished && index + 1 == files.len());
+        // Of just as many the first may have begun in the file before.
+        if lines > missing {
             return Ok((index, lines - missing));
         }
         missing -= lines;
@@ -63,12 +100,18 @@ fn tail(files: &[PathBuf], count: u64) -> io::Result<(usize, u64)> {
     Ok((0, 0))
 }
 
-fn count_lines(path: &Path) -> io::Result<u64> {
-    let mut reader = BufReader::new(File::open(path)?);
-    let (mut line, mut count) = (Vec::new(), 0);
+/// How many lines end in a file, and whether another one has begun.
+fn count_lines(file: &LogFile) -> io::Result<(u64, bool)> {
+    let mut shared = &file.file;
+    let mut reader = BufReader::new(shared.take(file.length));
+    let (mut line, mut ended, mut is_unfinished) = (Vec::new(), 0, false);
     while reader.read_until(b'\n', &mut line)? > 0 {
-        count += u64::from(Entry::parse(&line).is_some_and(|entry| entry.is_whole));
+        if let Some(entry) = Entry::parse(&line) {
+            ended += u64::from(entry.is_whole);
+            is_unfinished = !entry.is_whole;
+        }
         line.clear();
     }
-    Ok(count)
+    shared.rewind()?;
+    Ok((ended, is_unfinished))
 }

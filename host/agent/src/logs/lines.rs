@@ -31,12 +31,15 @@ pub(super) struct Filter {
     /// Whole lines still to be left out.
     skip: u64,
     at_line_start: bool,
+    /// The line that is being read is too old.
+    too_old: bool,
     left_bytes: u64,
 }
 
 impl Filter {
     pub(super) fn new(wanted: Wanted, skip: u64) -> Filter {
-        Filter { wanted, skip, at_line_start: true, left_bytes: wanted.limit_bytes.unwrap_or(u64::MAX) }
+        let left_bytes = wanted.limit_bytes.unwrap_or(u64::MAX);
+        Filter { wanted, skip, at_line_start: true, too_old: false, left_bytes }
     }
 
     /// Whether the client has all it wanted.
@@ -50,12 +53,15 @@ impl Filter {
             self.skip -= u64::from(entry.is_whole);
             return;
         }
-        if let Some(since) = self.wanted.since
-            && Timestamp::parse(entry.time).is_some_and(|time| time < since)
-        {
+        let is_first = std::mem::replace(&mut self.at_line_start, entry.is_whole);
+        if is_first {
+            let time = self.wanted.since.and_then(|since| Some((since, Timestamp::parse(entry.time)?)));
+            self.too_old = time.is_some_and(|(since, time)| time < since);
+        }
+        if self.too_old {
             return;
         }
-        if self.wanted.timestamps && self.at_line_start {
+        if self.wanted.timestamps && is_first {
             self.put(entry.time.as_bytes(), out);
             self.put(b" ", out);
         }
@@ -63,7 +69,6 @@ impl Filter {
         if entry.is_whole {
             self.put(b"\n", out);
         }
-        self.at_line_start = entry.is_whole;
     }
 
     fn put(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
@@ -116,8 +121,14 @@ mod tests {
         assert!(
             timed.starts_with("2026-01-01T00:00:00.000000001Z one\n2026-01-01T00:00:01.000000001Z two\n")
         );
-        let since = Timestamp::parse("2026-01-01T00:00:03Z");
-        assert_eq!(see(Wanted { since, ..Wanted::default() }, 0), "\n");
+        for (since, expected) in [("00:00:03", "\n"), ("00:00:02", "\n"), ("00:00:01", "two\n\n")] {
+            let since = Timestamp::parse(&format!("2026-01-01T{since}Z"));
+            assert_eq!(
+                see(Wanted { since, ..Wanted::default() }, 0),
+                expected,
+                "a line has its first piece's time"
+            );
+        }
         assert_eq!(see(Wanted { limit_bytes: Some(5), ..Wanted::default() }, 0), "one\nt");
         assert_eq!(last_lines(LOG, 3), "o\n\n");
     }
