@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use berth_api::quantity::Quantity;
 use berth_api::time::Timestamp;
 use berth_api::version::RELEASE;
 use berth_client::{ApiResource, ClientError, PatchKind};
@@ -37,12 +38,23 @@ pub(crate) async fn keep(node: Arc<Node>) {
     loop {
         tokio::time::sleep(LOOK_PERIOD).await;
         let now = clock::now();
-        let changed = conditions.look(Pressure::look(&node.config.data_dir), now);
-        let is_thought_dead = is_thought_dead(&node).await;
-        if is_thought_dead {
-            conditions.ready_since = now;
+        let mut changed = conditions.look(Pressure::look(&node.config.data_dir), now);
+        match node.client().get(ApiResource::NODES, "", &node.config.node_name).await {
+            Ok(known) => {
+                if !is_ready(&known) {
+                    conditions.ready_since = now;
+                    changed = true;
+                }
+                changed |= !has_resources(&known, &capacity(&node));
+            }
+            // The cluster has lost it.
+            Err(error) if error.is_not_found() => {
+                conditions.ready_since = now;
+                changed = true;
+            }
+            Err(error) => tracing::debug!(%error, "cannot ask for the node"),
         }
-        if changed || is_thought_dead || sent.elapsed() >= STATUS_PERIOD {
+        if changed || sent.elapsed() >= STATUS_PERIOD {
             retrying("report the node's status", || report(&node, &conditions)).await;
             sent = tokio::time::Instant::now();
         }
@@ -81,15 +93,47 @@ async fn known(node: &Node) -> Value {
     }
 }
 
-/// Whether the cluster has given the node up, because it was not heard for a while, or has lost it.
-async fn is_thought_dead(node: &Node) -> bool {
-    match node.client().get(ApiResource::NODES, "", &node.config.node_name).await {
-        Ok(object) => {
-            let conditions = object["status"]["conditions"].as_array().map_or(&[][..], Vec::as_slice);
-            !conditions.iter().any(|condition| condition["type"] == "Ready" && condition["status"] == "True")
+/// False when the cluster has given the node up, because it was not heard for a while.
+fn is_ready(node: &Value) -> bool {
+    let conditions = node["status"]["conditions"].as_array().map_or(&[][..], Vec::as_slice);
+    conditions.iter().any(|condition| condition["type"] == "Ready" && condition["status"] == "True")
+}
+
+/// What pods may use: all that the machine has, and what others have added to the node's capacity, which is how a node
+/// is given resources that it cannot know of.
+fn allocatable(known: &Value, own: &Map<String, Value>) -> Map<String, Value> {
+    let mut all = own.clone();
+    for (name, amount) in known["status"]["capacity"].as_object().into_iter().flatten() {
+        let is_amount = quantity(amount).is_some_and(|amount| !amount.is_negative());
+        if is_amount && !own.contains_key(name) {
+            all.insert(name.clone(), amount.clone());
         }
-        Err(error) => error.is_not_found(),
     }
+    all
+}
+
+/// Whether the cluster has the node's resources as they are.
+fn has_resources(known: &Value, own: &Map<String, Value>) -> bool {
+    let same =
+        |one: &Value, other: &Value| matches!((quantity(one), quantity(other)), (Some(a), Some(b)) if a == b);
+    let (status, wanted) = (&known["status"], allocatable(known, own));
+    let reported = status["allocatable"].as_object();
+    own.iter().all(|(name, amount)| same(&status["capacity"][name], amount))
+        && wanted.iter().all(|(name, amount)| same(&status["allocatable"][name], amount))
+        && reported.is_none_or(|reported| reported.keys().all(|name| wanted.contains_key(name)))
+}
+
+fn quantity(amount: &Value) -> Option<Quantity> {
+    Quantity::parse(amount.as_str()?).ok()
+}
+
+/// The merge patch of what pods may use: what was taken out of the capacity is not to be had any more.
+fn allocatable_patch(known: &Value, own: &Map<String, Value>) -> Map<String, Value> {
+    let mut patch = allocatable(known, own);
+    for name in known["status"]["allocatable"].as_object().into_iter().flat_map(Map::keys) {
+        patch.entry(name.clone()).or_insert(Value::Null);
+    }
+    patch
 }
 
 async fn register(node: &Node, conditions: &Conditions) -> Result<(), ClientError> {
@@ -99,7 +143,7 @@ async fn register(node: &Node, conditions: &Conditions) -> Result<(), ClientErro
     object["apiVersion"] = json!("v1");
     let cidr = node.config.pod_cidr.to_string();
     object["spec"] = json!({ "podCIDR": cidr, "podCIDRs": [cidr] });
-    object["status"] = status(node, conditions);
+    object["status"] = status(node, conditions, &Value::Null);
     match node.client().create(ApiResource::NODES, "", &object).await {
         Ok(_) => Ok(()),
         Err(error) if error.is_already_exists() => {
@@ -113,9 +157,13 @@ async fn register(node: &Node, conditions: &Conditions) -> Result<(), ClientErro
 }
 
 async fn report(node: &Node, conditions: &Conditions) -> Result<(), ClientError> {
-    let patch = json!({ "status": status(node, conditions) });
     let (client, name) = (node.client(), &node.config.node_name);
-    match client.patch(ApiResource::NODES, "", name, "status", PatchKind::Strategic, &patch).await {
+    let reported = async {
+        let known = client.get(ApiResource::NODES, "", name).await?;
+        let patch = json!({ "status": status(node, conditions, &known) });
+        client.patch(ApiResource::NODES, "", name, "status", PatchKind::Strategic, &patch).await
+    };
+    match reported.await {
         // Somebody deleted it; a node that lives belongs to the cluster.
         Err(error) if error.is_not_found() => Box::pin(register(node, conditions)).await,
         other => other.map(drop),
@@ -140,13 +188,14 @@ fn metadata(node: &Node) -> Value {
     json!({ "metadata": { "name": node.config.node_name, "labels": labels } })
 }
 
-fn status(node: &Node, conditions: &Conditions) -> Value {
-    let capacity = capacity(node);
+/// What the node says of itself; `known` is what the cluster has of it.
+fn status(node: &Node, conditions: &Conditions, known: &Value) -> Value {
     let machine = &node.machine;
     let version = &node.config.version;
+    let capacity = capacity(node);
     json!({
+        "allocatable": allocatable_patch(known, &capacity),
         "capacity": capacity,
-        "allocatable": capacity,
         "conditions": conditions.to_value(clock::now()),
         "addresses": [
             { "type": "InternalIP", "address": machine.ip },
@@ -307,6 +356,57 @@ mod tests {
             format!("{} {} {}", text("type"), text("reason"), text("lastTransitionTime"))
         };
         conditions.as_array().unwrap().iter().map(line).collect()
+    }
+
+    #[test]
+    fn what_others_add_to_the_capacity_can_be_allocated_until_they_take_it_away() {
+        let Value::Object(own) = json!({ "cpu": "2", "memory": "1024Ki" }) else { panic!() };
+        let node = |capacity: Value, allocatable: Value| {
+            let with_own = |mut more: Value| {
+                more.as_object_mut().unwrap().extend(own.clone());
+                more
+            };
+            json!({ "status": { "capacity": with_own(capacity), "allocatable": with_own(allocatable) } })
+        };
+        for (capacity, allocatable, is_right, patch) in [
+            (json!({}), json!({}), true, json!({})),
+            (json!({ "example.com/foo": "3" }), json!({}), false, json!({ "example.com/foo": "3" })),
+            (
+                json!({ "example.com/foo": "3" }),
+                json!({ "example.com/foo": "3" }),
+                true,
+                json!({ "example.com/foo": "3" }),
+            ),
+            (
+                json!({ "example.com/foo": "5" }),
+                json!({ "example.com/foo": "3" }),
+                false,
+                json!({ "example.com/foo": "5" }),
+            ),
+            (json!({}), json!({ "example.com/foo": "3" }), false, json!({ "example.com/foo": null })),
+            (json!({ "example.com/foo": "-1" }), json!({}), true, json!({})),
+            (
+                json!({ "example.com/foo": "much" }),
+                json!({ "example.com/foo": "3" }),
+                false,
+                json!({ "example.com/foo": null }),
+            ),
+        ] {
+            let known = node(capacity, allocatable);
+            assert_eq!(has_resources(&known, &own), is_right, "{known}");
+            let mut expected = own.clone();
+            expected.extend(patch.as_object().unwrap().clone());
+            assert_eq!(allocatable_patch(&known, &own), expected, "{known}");
+        }
+        let mut changed = node(json!({}), json!({}));
+        changed["status"]["capacity"]["cpu"] = json!("64");
+        assert!(!has_resources(&changed, &own), "the machine's own are the machine's");
+        changed["status"]["capacity"]["cpu"] = json!("2000m");
+        assert!(has_resources(&changed, &own), "the same amount in other words");
+        assert!(
+            !has_resources(&Value::Null, &own) && allocatable_patch(&Value::Null, &own) == own,
+            "a new node"
+        );
     }
 
     #[test]

@@ -335,3 +335,36 @@ async fn ready_condition(world: &World) -> Value {
     let conditions = node["status"]["conditions"].as_array().unwrap();
     conditions.iter().find(|condition| condition["type"] == "Ready").unwrap().clone()
 }
+pub(crate) async fn what_is_added_to_the_nodes_capacity_can_be_allocated() {
+    let mut world = World::new().await;
+    let patch_capacity = async |world: &World, amount: Value| {
+        let patch = json!({ "status": { "capacity": { "example.com/foo": amount } } });
+        world
+            .admin
+            .patch(ApiResource::NODES, "", NODE, "status", PatchKind::Strategic, &patch)
+            .await
+            .unwrap();
+    };
+    let wait_allocatable = async |world: &World, amount: Value| {
+        until(&format!("{amount} can be allocated"), async || {
+            let node =
+                world.admin.get(ApiResource::NODES, "", NODE).await.map_err(|error| error.to_string())?;
+            let allocatable = &node["status"]["allocatable"];
+            if allocatable["example.com/foo"] == amount { Ok(()) } else { Err(allocatable.to_string()) }
+        })
+        .await;
+    };
+    until("the node is there", async || {
+        world.admin.get(ApiResource::NODES, "", NODE).await.map_err(|e| e.to_string())
+    })
+    .await;
+    patch_capacity(&world, json!("3")).await;
+    wait_allocatable(&world, json!("3")).await;
+    world.stop();
+    patch_capacity(&world, json!("5")).await;
+    world.start().await;
+    wait_allocatable(&world, json!("5")).await;
+    patch_capacity(&world, Value::Null).await;
+    wait_allocatable(&world, Value::Null).await;
+}
+
