@@ -1,4 +1,4 @@
-//! Real containers on this machine. They need root and Debian's `busybox-static`.
+//! Real containers on this machine. They need root, and the busybox that `make setup` unpacks.
 
 // A failed step of a test is a failed test.
 #![allow(clippy::unwrap_used)]

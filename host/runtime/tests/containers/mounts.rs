@@ -142,24 +142,62 @@ fn a_racing_neighbour_cannot_move_a_mount_out() {
     assert_eq!(fs::read_dir(&outside).unwrap().count(), 0, "the directory of the machine was touched");
 }
 
-#[test]
-fn mounts_of_a_container_do_not_show_on_the_machine_unless_shared() {
-    let node = Node::new();
-    let data = volume(&node, "data");
-    let mut spec = node.container(&["/bin/true"]);
-    spec.mounts = vec![Mount { propagation: Propagation::Bidirectional, ..bind(&data, "/data") }];
-    let pod = node.pod();
-    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
-    let root_is_shared = mounts.lines().any(|line| line.contains(" / / ") && line.contains(" shared:"));
-    match pod.start_container(&spec) {
-        Ok(_) => assert!(root_is_shared),
-        Err(error) => {
-            assert_eq!(
-                error.to_string(),
-                format!("path {} is mounted but it is not a shared mount", data.display())
-            );
+/// A directory of the machine that shares its mounts.
+struct SharedDirectory(PathBuf);
+
+impl SharedDirectory {
+    fn new(path: PathBuf) -> SharedDirectory {
+        use nix::mount::{MsFlags, mount};
+        mount(Some(&path), &path, None::<&str>, MsFlags::MS_BIND, None::<&str>).unwrap();
+        let shared = SharedDirectory(path);
+        mount(None::<&str>, &shared.0, None::<&str>, MsFlags::MS_SHARED, None::<&str>).unwrap();
+        shared
+    }
+
+    /// What is mounted below it.
+    fn mounted(&self) -> Vec<String> {
+        let table = fs::read_to_string("/proc/self/mountinfo").unwrap();
+        let points = table.lines().filter_map(|line| line.split(' ').nth(4));
+        let below = |point: &&str| Path::new(point).starts_with(&self.0) && Path::new(point) != self.0;
+        points.filter(below).map(str::to_owned).collect()
+    }
+}
+
+impl Drop for SharedDirectory {
+    fn drop(&mut self) {
+        for point in self.mounted().iter().rev().map(PathBuf::from).chain([self.0.clone()]) {
+            drop(nix::mount::umount2(&point, nix::mount::MntFlags::MNT_DETACH));
         }
     }
+}
+
+#[test]
+fn mounts_of_a_container_show_on_the_machine_only_when_both_share() {
+    let node = Node::new();
+    let data = SharedDirectory::new(volume(&node, "data"));
+    let pod = node.pod();
+    let mount_inside = |propagation| {
+        let mut spec = node.shell("mkdir -p /data/inner && mount -t tmpfs made /data/inner");
+        spec.privileged = true;
+        spec.mounts = vec![Mount { propagation, ..bind(&data.0, "/data") }];
+        let (exit, log) = run_in(&pod, &spec);
+        assert_eq!(exit.code, 0, "{log:?}");
+        data.mounted()
+    };
+    for one_way in [Propagation::Private, Propagation::HostToContainer] {
+        assert_eq!(mount_inside(one_way), Vec::<String>::new(), "{one_way:?}");
+    }
+    let inner = data.0.join("inner").display().to_string();
+    assert_eq!(mount_inside(Propagation::Bidirectional), [inner]);
+
+    let private = volume(&node, "private");
+    let flags = nix::mount::MsFlags::MS_PRIVATE;
+    let own = SharedDirectory::new(private.clone());
+    nix::mount::mount(None::<&str>, &own.0, None::<&str>, flags, None::<&str>).unwrap();
+    let mut spec = node.container(&["/bin/true"]);
+    spec.mounts = vec![Mount { propagation: Propagation::Bidirectional, ..bind(&private, "/data") }];
+    let error = pod.start_container(&spec).unwrap_err().to_string();
+    assert_eq!(error, format!("path {} is mounted but it is not a shared mount", private.display()));
 }
 
 #[test]

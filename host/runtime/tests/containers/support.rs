@@ -15,7 +15,8 @@ use berth_runtime::{
 /// How long anything may take before a test gives up. The tests also run in an emulator (tests/cgroup2).
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
-const BUSYBOX: &str = "/bin/busybox";
+/// Where the set-up puts a static one.
+const BUSYBOX: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/tools/busybox");
 
 const APPLETS: [&str; 30] = [
     "sh", "cat", "echo", "true", "false", "sleep", "id", "pwd", "env", "ls", "mount", "umount", "unshare",
@@ -35,7 +36,7 @@ pub(crate) struct Node {
 
 impl Node {
     pub(crate) fn new() -> Node {
-        assert!(Path::new(BUSYBOX).exists(), "these tests need {BUSYBOX}: apt-get install busybox-static");
+        assert!(Path::new(BUSYBOX).exists(), "{BUSYBOX} is missing: make it with `make setup`");
         // SAFETY: plain system call.
         assert_eq!(unsafe { libc::geteuid() }, 0, "these tests make containers and must run as root");
         let directory = tempfile::Builder::new().prefix("berth-runtime-test-").tempdir().unwrap();
