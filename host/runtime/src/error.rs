@@ -92,6 +92,8 @@ pub enum StartErrorKind {
     RootRefused,
     /// A mount could not be made.
     Mount,
+    /// A `subPath` leads out of its volume.
+    SubPath,
     /// The root file system could not be made.
     Rootfs,
     /// A cgroup or one of its limits could not be set.
@@ -116,6 +118,7 @@ impl StartErrorKind {
             StartErrorKind::UserNotFound
             | StartErrorKind::RootRefused
             | StartErrorKind::Mount
+            | StartErrorKind::SubPath
             | StartErrorKind::Rootfs
             | StartErrorKind::Cgroup
             | StartErrorKind::Network

@@ -67,6 +67,10 @@ pub const SHIM_ARGUMENT: &str = "berth-shim";
 /// must not leave a pod without an answer.
 pub const START_MS_MAX: u64 = 60_000;
 
+/// How much longer that may take when volumes of the image have to be filled: gigabytes, perhaps, by a container with a
+/// tenth of a CPU.
+pub const FILL_MS_MAX: u64 = 600_000;
+
 /// The same for an exec'd process, which mounts nothing.
 pub const EXEC_START_MS_MAX: u64 = 20_000;
 

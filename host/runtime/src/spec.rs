@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::capabilities::Capability;
+use crate::{FILL_MS_MAX, START_MS_MAX};
 
 /// Longest pod or container id accepted. An id becomes a file and a cgroup name, and `NAME_MAX` is 255.
 pub const ID_BYTES_MAX: usize = 128;
@@ -28,7 +29,7 @@ pub struct PodSandboxSpec {
     pub pid: PidNamespace,
     /// Whose System V IPC objects, POSIX queues and `/dev/shm` the containers see.
     pub ipc: IpcNamespace,
-    /// Kernel parameters, by dotted name. Only namespaced ones are accepted: `net.*` (not with the host's network),
+    /// Kernel parameters, by dotted name (`net.ipv4.conf.eth0/1.forwarding` is that of `eth0.1`). Only namespaced ones are accepted: `net.*` (not with the host's network),
     /// `kernel.shm*`, `kernel.msg*`, `kernel.sem` and `fs.mqueue.*` (not with the host's IPC).
     pub sysctls: BTreeMap<String, String>,
     /// Limits for the pod as a whole; each container has its own besides.
@@ -52,6 +53,17 @@ impl PodSandboxSpec {
             shm_size_bytes: 64 << 20,
         }
     }
+}
+
+/// Where a kernel parameter is below `/proc/sys`: dots separate the parts of its name, and a slash stands for a dot in one
+/// of them.
+pub(crate) fn sysctl_path(name: &str) -> String {
+    let swap = |c| match c {
+        '.' => '/',
+        '/' => '.',
+        other => other,
+    };
+    name.chars().map(swap).collect()
 }
 
 /// Which network namespace a pod uses.
@@ -185,6 +197,12 @@ impl ContainerSpec {
             log_path: log_path.into(),
         }
     }
+
+    /// How long its start may take.
+    pub(crate) fn start_ms_max(&self) -> u64 {
+        let is_filled = |mount: &Mount| matches!(mount.source, MountSource::ImageVolume { .. });
+        START_MS_MAX + if self.mounts.iter().any(is_filled) { FILL_MS_MAX } else { 0 }
+    }
 }
 
 /// A container's log file is rotated when it is larger than this: the kubelet's `containerLogMaxSize`.
@@ -250,6 +268,12 @@ pub enum MountSource {
         /// A path below it to mount instead (`subPath`); made as a directory with the permissions of `path` when
         /// missing. Links that lead out of `path` are refused.
         sub_path: Option<PathBuf>,
+    },
+    /// A volume that the image declares: filled with what the root file system has at the destination, owners,
+    /// permissions, attributes and links included, before anything is mounted there.
+    ImageVolume {
+        /// An existing, empty directory of the machine.
+        path: PathBuf,
     },
     /// A new, empty file system in memory.
     Tmpfs {

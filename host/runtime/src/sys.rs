@@ -1,6 +1,6 @@
 //! The system calls that neither libc nor nix wraps, each as a thin safe function.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
@@ -377,6 +377,40 @@ pub(crate) fn getcwd() -> io::Result<Vec<u8>> {
     buffer.truncate((length as usize).saturating_sub(1));
     Ok(buffer)
 }
+
+/// `flistxattr(2)`: the names of a file's extended attributes; none on a file system that has no such thing.
+pub(crate) fn list_attributes(file: BorrowedFd<'_>) -> io::Result<Vec<CString>> {
+    let mut names = vec![0_u8; XATTR_BYTES_MAX];
+    // SAFETY: the kernel writes at most that many bytes.
+    let length = unsafe { libc::flistxattr(file.as_raw_fd(), names.as_mut_ptr().cast(), names.len()) };
+    let length = match check(length as c_long) {
+        Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => 0,
+        other => other?,
+    };
+    let names = names[..length as usize].split(|byte| *byte == 0).filter(|name| !name.is_empty());
+    Ok(names.filter_map(|name| CString::new(name).ok()).collect())
+}
+
+/// `fgetxattr(2)`.
+pub(crate) fn get_attribute(file: BorrowedFd<'_>, name: &CStr) -> io::Result<Vec<u8>> {
+    let mut value = vec![0_u8; XATTR_BYTES_MAX];
+    // SAFETY: the name ends in NUL; the kernel writes at most that many bytes.
+    let length =
+        unsafe { libc::fgetxattr(file.as_raw_fd(), name.as_ptr(), value.as_mut_ptr().cast(), value.len()) };
+    value.truncate(check(length as c_long)? as usize);
+    Ok(value)
+}
+
+/// `fsetxattr(2)`.
+pub(crate) fn set_attribute(file: BorrowedFd<'_>, name: &CStr, value: &[u8]) -> io::Result<()> {
+    // SAFETY: the name ends in NUL; the kernel reads that many bytes.
+    let result =
+        unsafe { libc::fsetxattr(file.as_raw_fd(), name.as_ptr(), value.as_ptr().cast(), value.len(), 0) };
+    check(c_long::from(result)).map(drop)
+}
+
+/// The kernel's limits of a list of names and of a value (`XATTR_LIST_MAX`, `XATTR_SIZE_MAX`).
+const XATTR_BYTES_MAX: usize = 64 << 10;
 
 /// The name that `ps` and `top` show, at most 15 bytes of it. After an `execve` by descriptor it would be a number.
 pub(crate) fn set_process_name(name: &CStr) -> io::Result<()> {

@@ -152,6 +152,9 @@ fn failure(pod: &Pod, container: &str, error: &Error) -> StartFailure {
             "container has runAsNonRoot and image will run as root (pod: \"{}\", container: {container})",
             pod.display()
         )),
+        StartErrorKind::SubPath => StartFailure::Config(format!(
+            "failed to prepare the volumeMounts of container {container:?}: {start}"
+        )),
         StartErrorKind::CommandNotFound
         | StartErrorKind::CommandNotExecutable
         | StartErrorKind::WorkingDirectory => {

@@ -18,7 +18,7 @@ use crate::status::{
     ContainerPhase, ContainerState, ExitCause, ExitStatus, PodState, ShimState, Started, Usage,
 };
 use crate::wire::{self, Envelope, Failure, Reply, Request};
-use crate::{EXEC_START_MS_MAX, REPLY_MS_MAX, START_MS_MAX};
+use crate::{EXEC_START_MS_MAX, REPLY_MS_MAX};
 
 /// Added to the shim's own limits when waiting for its answer, so that the shim's explanation comes first.
 const MARGIN_MS: u64 = 5_000;
@@ -78,7 +78,7 @@ impl PodHandle {
         validate_container(spec)?;
         self.shared.prepare_filter(spec)?;
         let request = Request::Start(Box::new(spec.clone()));
-        match self.ask(request, Some(START_MS_MAX + MARGIN_MS))?.0 {
+        match self.ask(request, Some(spec.start_ms_max() + MARGIN_MS))?.0 {
             Reply::Started(started) => Ok(started),
             other => Err(self.unexpected(&other)),
         }

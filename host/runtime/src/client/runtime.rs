@@ -18,7 +18,7 @@ use crate::cgroups::{self, Cgroups, Group, Layout};
 use crate::error::{Error, Result};
 use crate::rundir::{self, PodDirectory, PodRecord};
 use crate::seccomp;
-use crate::spec::{ContainerSpec, IpcNamespace, NetworkNamespace, PodSandboxSpec, Seccomp};
+use crate::spec::{ContainerSpec, IpcNamespace, NetworkNamespace, PodSandboxSpec, Seccomp, sysctl_path};
 use crate::status::{Event, PodState, ShimState};
 use crate::sys;
 use crate::wire::VERSION;
@@ -341,7 +341,9 @@ fn validate_pod(spec: &PodSandboxSpec) -> Result<()> {
             (true, _) if shares_network => "the pod uses the network of the machine",
             (_, true) if shares_ipc => "the pod uses the IPC namespace of the machine",
             (false, false) => "it would change the whole machine",
-            _ if name.contains('/') || name.contains("..") => "it is not a dotted name",
+            _ if !sysctl_path(name).split('/').all(|part| !matches!(part, "" | "." | "..")) => {
+                "it is not a dotted name"
+            }
             _ => continue,
         };
         return Err(Error::InvalidSpec(format!("sysctl {name:?} cannot be set for a pod: {reason}")));
@@ -367,6 +369,9 @@ mod tests {
             check("net.ipv4.ip_forward", NetworkNamespace::Host).ends_with("uses the network of the machine")
         );
         assert!(check("vm.swappiness", NetworkNamespace::New).ends_with("it would change the whole machine"));
-        assert!(check("net.../../kernel/panic", NetworkNamespace::New).ends_with("it is not a dotted name"));
+        assert_eq!(check("net.ipv4.conf.eth0/1.forwarding", NetworkNamespace::New), "ok");
+        for odd in ["net.../../kernel/panic", "net.//.kernel.panic", "net./.x", "net..x", "net."] {
+            assert!(check(odd, NetworkNamespace::New).ends_with("it is not a dotted name"), "{odd}");
+        }
     }
 }

@@ -6,6 +6,7 @@
 mod command;
 mod device_nodes;
 mod filesystem;
+mod fill;
 mod hide;
 mod mounts;
 mod process;
@@ -108,6 +109,7 @@ impl Init<'_> {
         mounts::detach_from_host().when(Rootfs, || "make the mounts of the machine slaves".into())?;
         let root = rootfs::mount(&self.spec.rootfs, &self.directory.rootfs())?;
         let root = Root::new(root);
+        fill::fill(&root, &sources)?;
         mounts::standard(&root, self.spec, self.shm.as_deref())?;
         device_nodes::make(&root, self.spec)?;
         sources.into_iter().try_for_each(|source| source.attach(&root))?;

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use nix::fcntl::{OFlag, open};
+use nix::fcntl::{OFlag, open, openat};
 use nix::mount::MsFlags;
 use nix::sys::stat::{Mode, SFlag, fstat};
 
@@ -14,7 +14,7 @@ use super::When;
 use super::filesystem::{self, HARMLESS, Parameter};
 use super::resolve::Root;
 use crate::cgroups::Cgroups;
-use crate::error::{StartError, StartErrorKind};
+use crate::error::{StartError, StartErrorKind, describe};
 use crate::spec::{ContainerSpec, Mount, MountSource, Propagation};
 use crate::sys;
 
@@ -44,10 +44,14 @@ fn open_source(mount: &Mount) -> Result<Source<'_>, StartError> {
             })?;
             (tree, true)
         }
+        MountSource::ImageVolume { path } => {
+            let volume = open_bind(path, None).and_then(|volume| sys::open_tree_clone(volume.as_fd()));
+            let tree = volume.map_err(|error| bind_error(path, None, &mount.destination, &error))?;
+            (tree, true)
+        }
         MountSource::Bind { path, sub_path } => {
-            let source = open_bind(path, sub_path.as_deref()).when(StartErrorKind::Mount, || {
-                describe_bind(path, sub_path.as_deref(), &mount.destination)
-            })?;
+            let source = open_bind(path, sub_path.as_deref())
+                .map_err(|error| bind_error(path, sub_path.as_deref(), &mount.destination, &error))?;
             if mount.propagation == Propagation::Bidirectional && !is_shared(&source) {
                 let message = format!("path {} is mounted but it is not a shared mount", path.display());
                 return Err(StartError::new(StartErrorKind::Mount, message));
@@ -62,18 +66,20 @@ fn open_source(mount: &Mount) -> Result<Source<'_>, StartError> {
     Ok(Source { mount, tree, is_directory })
 }
 
-fn describe_bind(path: &Path, sub_path: Option<&Path>, destination: &Path) -> String {
-    let destination = destination.display();
-    match sub_path {
-        Some(sub_path) => {
-            format!(
-                "mount subPath {:?} of {} on {destination}",
-                sub_path.display().to_string(),
-                path.display()
-            )
-        }
-        None => format!("mount {} on {destination}", path.display()),
+fn bind_error(path: &Path, sub_path: Option<&Path>, destination: &Path, error: &io::Error) -> StartError {
+    let (path, destination) = (path.display(), destination.display());
+    let Some(sub_path) = sub_path else {
+        let message = format!("mount {path} on {destination}: {}", describe(error));
+        return StartError::new(StartErrorKind::Mount, message);
+    };
+    // How the kernel says that a path has left where it must stay.
+    if error.raw_os_error() == Some(libc::EXDEV) {
+        let message =
+            format!("the subPath {sub_path:?} of the mount on {destination} leads out of its volume");
+        return StartError::new(StartErrorKind::SubPath, message);
     }
+    let message = format!("mount subPath {sub_path:?} of {path} on {destination}: {}", describe(error));
+    StartError::new(StartErrorKind::Mount, message)
 }
 
 fn open_bind(path: &Path, sub_path: Option<&Path>) -> io::Result<OwnedFd> {
@@ -119,6 +125,21 @@ fn tmpfs(size_bytes: Option<u64>, mode: u32) -> io::Result<OwnedFd> {
 }
 
 impl Source<'_> {
+    /// Whether it is to hold what the image has in its place.
+    pub(super) fn is_filled(&self) -> bool {
+        matches!(self.mount.source, MountSource::ImageVolume { .. })
+    }
+
+    pub(super) fn destination(&self) -> &Path {
+        &self.mount.destination
+    }
+
+    /// Its root directory, for working in it.
+    pub(super) fn open(&self) -> io::Result<OwnedFd> {
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        Ok(openat(&self.tree, ".", flags, Mode::empty())?)
+    }
+
     /// Puts it into the container.
     pub(super) fn attach(self, root: &Root) -> Result<(), StartError> {
         let destination = &self.mount.destination;

@@ -12,7 +12,6 @@ use super::log::{Log, LogStream};
 use super::output::{Input, Output, set_nonblocking};
 use super::sandbox::exit_child;
 use super::starting::Starting;
-use crate::START_MS_MAX;
 use crate::cgroups::{Cgroups, DeviceRule, Group};
 use crate::error::{StartError, StartErrorKind};
 use crate::init::{ChildStreams, Init, ProcessPlan, Report, Reporter, When};
@@ -67,7 +66,7 @@ impl Container {
         let plan = ProcessPlan::init(&spec, pod.filter(&spec)?);
         let (ours, streams) = connect_streams(spec.stdio).when(Internal, || "make pipes".into())?;
         let (mut starting, theirs) =
-            Starting::pair(connection, START_MS_MAX).when(Internal, || "make a socket".into())?;
+            Starting::pair(connection, spec.start_ms_max()).when(Internal, || "make a socket".into())?;
         let (gate, opener) = pipe2(OFlag::O_CLOEXEC).when(Internal, || "make a pipe".into())?;
         let group = Group::Container { pod: &pod.record.sandbox.id, container: &spec.id };
         let target = pod.cgroups.clone_target_for(group, &spec)?;

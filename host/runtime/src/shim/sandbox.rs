@@ -18,7 +18,7 @@ use crate::cgroups::{Cgroups, Group};
 use crate::error::{StartError, StartErrorKind, describe};
 use crate::init;
 use crate::rundir::PodDirectory;
-use crate::spec::{IpcNamespace, NetworkNamespace, PidNamespace, PodSandboxSpec};
+use crate::spec::{IpcNamespace, NetworkNamespace, PidNamespace, PodSandboxSpec, sysctl_path};
 use crate::sys::{self, Forked};
 
 /// The sandbox of a pod.
@@ -238,7 +238,7 @@ fn mount_shm(spec: &PodSandboxSpec, directory: &PodDirectory) -> io::Result<Path
 /// `/proc/sys` shows the namespaces of whoever looks, and the shim is in those of the pod.
 fn set_sysctls(spec: &PodSandboxSpec) -> Result<(), String> {
     for (name, value) in &spec.sysctls {
-        let path = format!("/proc/sys/{}", name.replace('.', "/"));
+        let path = format!("/proc/sys/{}", sysctl_path(name));
         fs::write(path, value).map_err(failed(format!("set sysctl {name} to {value:?}")))?;
     }
     Ok(())

@@ -1,7 +1,7 @@
 //! Volumes, and the sandbox that containers share.
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use berth_runtime::{
@@ -77,11 +77,149 @@ fn sub_paths_are_made_and_stay_in_their_volume() {
     assert!(data.join("inner/file").exists());
     for escape in ["out", "../other", "out/x"] {
         match start(escape) {
-            Err(Error::Start(error)) => assert_eq!(error.kind, StartErrorKind::Mount, "{error}"),
+            Err(Error::Start(error)) => {
+                assert_eq!(error.kind, StartErrorKind::SubPath);
+                let message = format!("the subPath {escape:?} of the mount on /data leads out of its volume");
+                assert_eq!(error.message, message);
+            }
             other => panic!("{escape}: {other:?}"),
         }
     }
     assert!(!Path::new("/etc/file").exists());
+}
+
+/// A volume that the image declares, on a directory of its own.
+fn image_volume(node: &Node, destination: &str) -> Mount {
+    let path = volume(node, &destination.replace('/', "-"));
+    Mount { source: MountSource::ImageVolume { path }, ..bind("", destination) }
+}
+
+#[test]
+fn volumes_of_the_image_hold_what_the_image_has_there() {
+    let node = Node::new();
+    let data = node.path().join("image/base/data");
+    let (seed, nested) = (data.join("deep/seed"), data.join("nested"));
+    fs::create_dir_all(data.join("deep")).unwrap();
+    fs::create_dir(&nested).unwrap();
+    fs::write(&seed, "seed\n").unwrap();
+    fs::write(nested.join("file"), "nested\n").unwrap();
+    symlink("/etc/shadow", data.join("link")).unwrap();
+    nix::unistd::mkfifo(&data.join("pipe"), nix::sys::stat::Mode::from_bits_truncate(0o640)).unwrap();
+    for (path, mode) in [(&data, 0o1750), (&seed, 0o4755), (&nested, 0o711)] {
+        std::os::unix::fs::chown(path, Some(33), Some(44)).unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        set_attribute(path, "kept");
+    }
+    std::os::unix::fs::lchown(data.join("link"), Some(33), Some(44)).unwrap();
+    fs::hard_link(&seed, data.join("again")).unwrap();
+    let old = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000);
+    fs::File::options().write(true).open(&seed).unwrap().set_modified(old).unwrap();
+    symlink("data", node.path().join("image/base/linked")).unwrap();
+
+    let script = "cat /data/deep/seed /data/nested/file; for d in /data /data/nested /none/yet; do echo x >$d/new || exit 1; done; \
+                  cat /linked/deep/seed; touch /x 2>/dev/null || echo read-only";
+    let mut spec = node.shell(script);
+    spec.readonly_rootfs = true;
+    spec.mounts = ["/data", "/data/nested", "/none/yet"].map(|path| image_volume(&node, path)).into();
+    let (exit, log) = node.run(&spec);
+    assert_eq!((exit.code, stdout_of(&log).as_str()), (0, "seed\nnested\nseed\nread-only"), "{log:?}");
+
+    let volumes = node.path().join("volumes");
+    let copy = volumes.join("-data");
+    assert_eq!(names(&copy), ["again", "deep", "link", "nested", "new", "pipe"]);
+    assert_eq!(names(&copy.join("nested")), [""; 0], "its content is in the volume of its own");
+    assert_eq!(names(&volumes.join("-data-nested")), ["file", "new"]);
+    assert_eq!(names(&volumes.join("-none-yet")), ["new"]);
+    for (of_image, path) in [
+        (&seed, "deep/seed"),
+        (&nested, "nested"),
+        (&data.join("pipe"), "pipe"),
+        (&data.join("link"), "link"),
+    ] {
+        let about = |path: &Path| {
+            let found = fs::symlink_metadata(path).unwrap();
+            (found.mode(), found.uid(), found.gid(), found.mtime(), fs::read_link(path).ok(), attribute(path))
+        };
+        assert_eq!(about(&copy.join(path)), about(of_image), "{path}");
+    }
+    let (seed, again) =
+        (fs::metadata(copy.join("deep/seed")).unwrap(), fs::metadata(copy.join("again")).unwrap());
+    assert_eq!((seed.ino(), seed.nlink()), (again.ino(), 2), "one file with two names");
+    let (top, nested) = (fs::metadata(&copy).unwrap(), fs::metadata(volumes.join("-data-nested")).unwrap());
+    assert_eq!((top.mode() & 0o7777, top.uid(), top.gid()), (0o1750, 33, 44));
+    assert_eq!((nested.mode() & 0o7777, nested.uid()), (0o711, 33));
+    assert_eq!(
+        (attribute(&copy), attribute(&volumes.join("-data-nested"))),
+        (b"kept".into(), b"kept".into())
+    );
+}
+
+#[test]
+fn a_volume_behind_a_link_is_where_the_link_leads_and_mounts_of_the_pod_cover_it() {
+    let node = Node::new();
+    let base = node.path().join("image/base");
+    fs::create_dir_all(base.join("srv/data")).unwrap();
+    fs::write(base.join("srv/data/file"), "of the image\n").unwrap();
+    symlink("/srv/data", base.join("vol")).unwrap();
+    symlink("../../../../etc/nowhere", base.join("dangling")).unwrap();
+    let mut spec = node.shell("cat /vol/file; touch /srv/data/new /dangling/new && echo writable");
+    spec.readonly_rootfs = true;
+    spec.mounts = ["/vol", "/dangling"].map(|path| image_volume(&node, path)).into();
+    assert_eq!(stdout_of(&node.run(&spec).1), "of the image\nwritable");
+    assert_eq!(names(&node.path().join("volumes/-vol")), ["file", "new"]);
+    assert!(!Path::new("/etc/nowhere").exists());
+
+    fs::remove_dir_all(node.path().join("volumes")).unwrap();
+    let own = volume(&node, "own");
+    fs::create_dir(own.join("data")).unwrap();
+    let mut spec = node.shell("ls /vol; ls /srv");
+    spec.mounts = vec![image_volume(&node, "/vol"), bind(&own, "/srv")];
+    assert_eq!(stdout_of(&node.run(&spec).1), "data");
+}
+
+#[test]
+fn a_volume_of_the_image_that_is_a_file_there_is_told() {
+    let node = Node::new();
+    for place in ["/bin/busybox", "/bin/busybox/below"] {
+        let mut spec = node.container(&["/bin/true"]);
+        spec.mounts = vec![image_volume(&node, place)];
+        match node.pod().start_container(&spec) {
+            Err(Error::Start(error)) => {
+                assert_eq!(error.message, format!("the image's volume {place}: not a directory"));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+fn names(directory: &Path) -> Vec<String> {
+    let entries = fs::read_dir(directory).unwrap();
+    let mut names: Vec<String> =
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+/// An attribute that takes no support of the file system's but the usual: `trusted.` is for root, on any kind of file.
+const ATTRIBUTE: &std::ffi::CStr = c"trusted.berth";
+
+fn set_attribute(path: &Path, value: &str) {
+    let path = std::ffi::CString::new(path.to_str().unwrap()).unwrap();
+    // SAFETY: both strings end in NUL; the kernel reads the value's bytes.
+    let set =
+        unsafe { libc::lsetxattr(path.as_ptr(), ATTRIBUTE.as_ptr(), value.as_ptr().cast(), value.len(), 0) };
+    assert_eq!(set, 0, "{}", std::io::Error::last_os_error());
+}
+
+/// Its value; empty without one.
+fn attribute(path: &Path) -> Vec<u8> {
+    let path = std::ffi::CString::new(path.to_str().unwrap()).unwrap();
+    let mut value = vec![0_u8; 64];
+    // SAFETY: both strings end in NUL; the kernel writes at most that many bytes.
+    let length =
+        unsafe { libc::lgetxattr(path.as_ptr(), ATTRIBUTE.as_ptr(), value.as_mut_ptr().cast(), value.len()) };
+    value.truncate(usize::try_from(length).unwrap_or(0));
+    value
 }
 
 #[test]
