@@ -23,6 +23,11 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 fn main() -> ExitCode {
     // A shim is this program once more; it must be single-threaded, so this comes before anything else.
     berth_runtime::shim_main_if_asked();
+    // Keys and secrets are in its memory: a container that sees the machine's processes must not look at it, nor at a
+    // picture of it after a crash.
+    if let Err(error) = nix::sys::prctl::set_dumpable(false) {
+        eprintln!("berth: it cannot be hidden from other processes: {error}");
+    }
     let cli = Cli::parse();
     match run(cli) {
         Ok(()) => ExitCode::SUCCESS,

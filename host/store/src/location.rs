@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use berth_state::StoreError;
@@ -21,6 +21,10 @@ enum LocationError {
     Empty,
     #[error("another berth is using it")]
     Locked,
+    #[error("it is a symbolic link; name the file that it leads to")]
+    Link,
+    #[error("it belongs to another user; name another file, or give it to the user that runs berth")]
+    Foreign,
 }
 
 /// The file that `sqlite:<path>`, `sqlite://<path>` or a plain path names.
@@ -42,8 +46,20 @@ pub(crate) fn prepare(path: &Path) -> Result<(), StoreError> {
         let made = DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(directory);
         made.map_err(|e| StoreError::new(format!("making the directory {}", directory.display()), e))?;
     }
-    let opened = open_private(path).and_then(|file| file.set_permissions(Permissions::from_mode(FILE_MODE)));
-    opened.map_err(|error| StoreError::new(format!("opening the store {}", path.display()), error))
+    let context = || format!("opening the store {}", path.display());
+    let file = match open_private(path) {
+        Err(error) if error.raw_os_error() == Some(libc::ELOOP) => {
+            return Err(StoreError::new(context(), LocationError::Link));
+        }
+        other => other.map_err(|error| StoreError::new(context(), error))?,
+    };
+    let owner = file.metadata().map_err(|error| StoreError::new(context(), error))?.uid();
+    // SAFETY: plain system call.
+    if owner != unsafe { libc::geteuid() } {
+        return Err(StoreError::new(context(), LocationError::Foreign));
+    }
+    let changed = file.set_permissions(Permissions::from_mode(FILE_MODE));
+    changed.map_err(|error| StoreError::new(context(), error))
 }
 
 /// Takes the lock beside the database; it is held as long as the file is open.
@@ -68,13 +84,28 @@ pub(crate) fn beside(path: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
+/// Never through a link: somebody else may have made it.
 fn open_private(path: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(FILE_MODE).open(path)
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(FILE_MODE);
+    options.custom_flags(libc::O_NOFOLLOW).open(path)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::path_of;
+    use super::{lock, path_of, prepare};
+
+    #[test]
+    fn a_store_behind_a_link_is_refused_and_what_it_leads_to_left_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let (store, elsewhere) = (directory.path().join("berth.db"), directory.path().join("elsewhere"));
+        std::os::unix::fs::symlink(&elsewhere, &store).unwrap();
+        let error = prepare(&store).unwrap_err().to_string();
+        assert!(error.ends_with("it is a symbolic link; name the file that it leads to"), "{error}");
+        std::os::unix::fs::symlink(&elsewhere, directory.path().join("other.db.lock")).unwrap();
+        assert!(lock(&directory.path().join("other.db")).is_err());
+        assert!(!elsewhere.exists());
+    }
 
     #[test]
     fn locations() {

@@ -1,4 +1,4 @@
-//! Files of keys and certificates: written whole or not at all, readable by those who may.
+//! Files of keys and certificates: written whole or not at all, readable by those who may, and never through a link.
 
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -11,8 +11,11 @@ pub(super) const PUBLIC: u32 = 0o644;
 /// The mode of a key.
 pub(super) const PRIVATE: u32 = 0o600;
 
+/// Makes a directory; one that is there must be one, and not a link to another.
 pub(super) fn make_directory(path: &Path) -> Result<(), PkiError> {
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|source| file(path, source))
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+    let found = made.and_then(|()| std::fs::symlink_metadata(path)).map_err(|source| file(path, source))?;
+    if found.is_dir() { Ok(()) } else { Err(file(path, std::io::ErrorKind::NotADirectory.into())) }
 }
 
 pub(super) fn exists(path: &Path) -> Result<bool, PkiError> {
@@ -20,7 +23,8 @@ pub(super) fn exists(path: &Path) -> Result<bool, PkiError> {
 }
 
 pub(super) fn read(path: &Path) -> Result<String, PkiError> {
-    std::fs::read_to_string(path).map_err(|source| file(path, source))
+    let opened = std::fs::OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW).open(path);
+    opened.and_then(std::io::read_to_string).map_err(|source| file(path, source))
 }
 
 /// Writes beside the file and renames: who reads sees the old one or the new one, and so does who starts after a
@@ -32,6 +36,7 @@ pub(super) fn write(path: &Path, contents: &[u8], mode: u32) -> Result<(), PkiEr
         .create(true)
         .truncate(true)
         .mode(mode)
+        .custom_flags(libc::O_NOFOLLOW)
         .open(&beside)
         .and_then(|mut new| new.write_all(contents).and_then(|()| new.sync_all()));
     written.map_err(|source| file(&beside, source))?;
