@@ -30,29 +30,25 @@ pub(crate) async fn exec(
         (false, true) => Stdio::Pipes { stdin: Stdin::Once },
         (false, false) => Stdio::Pipes { stdin: Stdin::Empty },
     };
+    spec.hang_up = true;
     let mut process = Process::start(handle, container_id, spec).await.map_err(refused)?;
-    let process_streams = Files {
+    let files = Files {
         stdin: process.stdin.take(),
         stdout: process.stdout.take(),
         stderr: process.stderr.take(),
         terminal: process.terminal.take(),
     };
-    let hangup = HangUp(Some(process));
-    let exit = {
-        let pumps = pump(process_streams, streams)?;
-        tokio::pin!(pumps);
-        let exit = tokio::select! {
-            exit = hangup.wait() => {
-                drain(pumps).await;
-                exit
-            }
-            // The output has ended before the process: then only its end is waited for.
-            () = &mut pumps => hangup.wait().await,
-        };
-        exit.map_err(|error| NodeError::Internal(error.to_string()))?
+    let pumps = pump(files, streams)?;
+    tokio::pin!(pumps);
+    let exit = tokio::select! {
+        exit = process.wait() => {
+            drain(pumps).await;
+            exit
+        }
+        // The output has ended before the process: then only its end is waited for.
+        () = &mut pumps => process.wait().await,
     };
-    hangup.done();
-    Ok(status(exit))
+    exit.map(status).map_err(|error| NodeError::Internal(error.to_string()))
 }
 
 /// Connects a client to a container's own process until that ends.
@@ -199,30 +195,5 @@ fn refused(error: Error) -> NodeError {
         Error::Conflict(message) => NodeError::NotReady(message),
         error @ Error::NotFound { .. } => NodeError::NotFound(error.to_string()),
         error => NodeError::Internal(error.to_string()),
-    }
-}
-
-/// A process whose client goes away gets a hang-up.
-struct HangUp(Option<Process>);
-
-impl HangUp {
-    async fn wait(&self) -> Result<ExecExit, Error> {
-        match &self.0 {
-            Some(process) => process.wait().await,
-            None => std::future::pending().await,
-        }
-    }
-
-    fn done(mut self) {
-        self.0 = None;
-    }
-}
-
-impl Drop for HangUp {
-    fn drop(&mut self) {
-        if let Some(process) = &self.0 {
-            // It may have ended in this moment.
-            drop(process.signal(nix::libc::SIGHUP));
-        }
     }
 }

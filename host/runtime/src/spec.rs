@@ -382,12 +382,17 @@ pub struct ExecSpec {
     pub cwd: Option<PathBuf>,
     /// How its streams are connected. With [`Stdin::Open`] or [`Stdin::Once`] the caller gets a pipe.
     pub stdio: Stdio,
+    /// When the caller goes, its process group gets a hang-up (SIGHUP), as from a terminal whose line is cut. What
+    /// ignores that, as under `nohup`, goes on.
+    #[serde(default)]
+    pub hang_up: bool,
 }
 
 impl ExecSpec {
     /// A command without a terminal and without standard input.
     pub fn new(args: Vec<String>) -> Self {
-        ExecSpec { args, env: Vec::new(), user: None, cwd: None, stdio: Stdio::Pipes { stdin: Stdin::Empty } }
+        let stdio = Stdio::Pipes { stdin: Stdin::Empty };
+        ExecSpec { args, env: Vec::new(), user: None, cwd: None, stdio, hang_up: false }
     }
 }
 

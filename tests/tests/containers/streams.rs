@@ -2,7 +2,8 @@
 
 use crate::{SOON, busybox, cluster, contains, ready};
 use berth_tests::{eventually, holds, run};
-use std::process::Command;
+use std::fs::File;
+use std::process::{Command, Stdio};
 
 #[test]
 fn exec_gives_output_input_and_exit_codes() {
@@ -40,6 +41,30 @@ fn exec_with_a_terminal() {
     let output = run(&mut script, "", SOON);
     assert_eq!(output.code, 5, "{output:?}");
     contains(&output.stdout, &["/dev/pts/0"]);
+}
+
+#[test]
+fn a_client_that_is_killed_takes_its_process_along() {
+    let Some(berth) = cluster("containers::a_client_that_is_killed_takes_its_process_along") else { return };
+    berth.apply(&busybox("shell", "sleep infinity", ""));
+    ready(&berth, "shell");
+    let processes = || berth.kubectl(&["exec", "shell", "--", "ps", "-o", "args"]).ok();
+    let runs = |process: &str| processes().lines().any(|line| line == process);
+    let zeroes = || Stdio::from(File::open("/dev/zero").unwrap());
+    // It does not read its input; its input is quiet; its child does not; nobody reads its output.
+    for (process, script, stdin) in [
+        ("sleep 7001", "exec sleep 7001", zeroes()),
+        ("sleep 7002", "exec sleep 7002", Stdio::piped()),
+        ("sleep 7003", "sleep 7003; true", zeroes()),
+        ("yes 7004", "exec yes 7004", zeroes()),
+    ] {
+        let mut command = berth.kubectl_command(&["exec", "-i", "shell", "--", "sh", "-c", script]);
+        let mut client = command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        eventually("it runs", SOON, || holds(runs(process), process));
+        client.kill().unwrap();
+        client.wait().unwrap();
+        eventually("it is gone", SOON, || holds(!runs(process), processes()));
+    }
 }
 
 #[test]

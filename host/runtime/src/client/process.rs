@@ -21,7 +21,8 @@ pub struct ExecExit {
 
 /// A process started in a container by [`PodHandle::exec`](crate::PodHandle::exec). Take the streams out and move
 /// them to wherever they are pumped; they are plain pipes (or one terminal), and nobody else holds their ends. The
-/// process goes on when this is dropped, but loses its streams with them.
+/// process goes on when this is dropped, but loses its streams with them; with [`hang_up`](crate::ExecSpec::hang_up) it is
+/// told so.
 #[derive(Debug)]
 pub struct ExecProcess {
     /// As the machine numbers it.

@@ -7,6 +7,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::{Duration, Instant};
 
 use super::Shim;
+use super::exec::Exec;
 use crate::REPLY_MS_MAX;
 use crate::wire::{self, Envelope, Failure, Reply, Request, VERSION};
 
@@ -135,6 +136,7 @@ impl Shim {
     pub(super) fn drop_connection(&mut self, number: u64) {
         self.connections.remove(&number);
         self.subscribers.retain(|subscriber| *subscriber != number);
+        self.execs.values().filter(|exec| exec.connection == number).for_each(Exec::abandon);
         for container in self.containers.values_mut() {
             container.waiters.retain(|waiter| *waiter != number);
         }

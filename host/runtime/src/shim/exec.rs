@@ -8,7 +8,8 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use nix::fcntl::OFlag;
 use nix::sched::{CloneFlags, setns};
-use nix::unistd::pipe2;
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::{Pid, pipe2};
 
 use super::Pod;
 use super::container::{Container, end_child};
@@ -31,6 +32,8 @@ pub(super) struct Exec {
     pub(super) pidfd: OwnedFd,
     /// Of the process itself, once known.
     pub(super) pid: Option<i32>,
+    /// Whether it is told when its caller goes.
+    hang_up: bool,
     /// The caller's ends, until it runs.
     streams: Vec<(Stream, OwnedFd)>,
 }
@@ -65,7 +68,8 @@ impl Exec {
         let forked = unsafe { sys::clone3(0, target.as_ref().map(AsFd::as_fd)) };
         match forked.when(Internal, || "clone3".into())? {
             Forked::Parent { pidfd, .. } => {
-                Ok(Exec { connection, phase: ExecPhase::Starting(starting), pidfd, pid: None, streams })
+                let phase = ExecPhase::Starting(starting);
+                Ok(Exec { connection, phase, pidfd, pid: None, hang_up: spec.hang_up, streams })
             }
             Forked::Child => {
                 let reporter = Reporter(theirs);
@@ -97,6 +101,13 @@ impl Exec {
             Reply::ExecStarted { pid: self.pid.unwrap_or_default(), streams: kinds, warnings },
             descriptors,
         ))
+    }
+
+    /// Its caller has gone.
+    pub(super) fn abandon(&self) {
+        let (true, ExecPhase::Running, Some(pid)) = (self.hang_up, &self.phase, self.pid) else { return };
+        // It leads a session, and until it has been collected its number is nobody else's. It fails when all have ended.
+        let _ = killpg(Pid::from_raw(pid), Signal::SIGHUP);
     }
 
     pub(super) fn kill(&self, signal: i32) -> io::Result<()> {

@@ -52,7 +52,11 @@ impl Shim {
             Progress::Running => {
                 if let Some((reply, descriptors)) = exec.started() {
                     let connection = exec.connection;
-                    self.reply(connection, &reply, descriptors);
+                    match self.connections.contains_key(&connection) {
+                        true => self.reply(connection, &reply, descriptors),
+                        // It left while the process was being made.
+                        false => exec.abandon(),
+                    }
                 }
             }
             Progress::Failed(error) => self.fail_exec(number, error),

@@ -117,6 +117,25 @@ fn a_process_can_be_waited_for_and_signalled() {
 }
 
 #[test]
+fn a_process_whose_caller_goes_is_hung_up_with_its_children_unless_it_ignores_that() {
+    let node = Node::new();
+    let (pod, spec) = sleeper(&node);
+    let start = |script: &str, hang_up: bool| {
+        pod.exec(&spec.id, &ExecSpec { hang_up, ..ExecSpec::new(args(&["sh", "-c", script])) }).unwrap()
+    };
+    let runs =
+        |command: &str| exec(&pod, &spec.id, &["ps", "-o", "args"]).1.lines().any(|line| line == command);
+    let hung_up = start("sleep 7001; true", true);
+    let ignoring = start("trap '' HUP; exec sleep 7002", true);
+    let other = start("exec sleep 7003", false);
+    let all = ["sleep 7001", "sleep 7002", "sleep 7003"];
+    eventually("all of them run", || all.iter().all(|command| runs(command)));
+    drop((hung_up, ignoring, other));
+    eventually("the first has ended, and its child as well", || !runs("sleep 7001"));
+    assert!(runs("sleep 7002") && runs("sleep 7003"));
+}
+
+#[test]
 fn a_death_by_a_real_time_signal_is_one_like_any_other() {
     let node = Node::new();
     let (pod, spec) = sleeper(&node);
