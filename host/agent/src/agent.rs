@@ -92,7 +92,7 @@ impl Agent {
         let layout = Layout { data_dir: data_dir.to_owned() };
         let runtime = config::runtime(data_dir, cluster_id, ShimExecutable::Current);
         let pods = Runtime::new(runtime).and_then(|runtime| runtime.destroy_all());
-        let network = berth_network::destroy(&config::network(data_dir, cluster_id, pod_cidr));
+        let network = berth_network::destroy(&config::network(data_dir, cluster_id, pod_cidr, None));
         let mounts =
             crate::volumes::unmount(&layout.pods()).and_then(|()| crate::volumes::unmount(&layout.memory()));
         let mut result = pods.map_err(AgentError::from).and(network.map_err(AgentError::from));
@@ -145,11 +145,20 @@ fn open(config: &AgentConfig) -> Result<(Machinery, Recovered), AgentError> {
         fs::set_permissions(&directory, fs::Permissions::from_mode(0o700))
             .map_err(AgentError::io("change", &directory))?;
     }
-    mount_memory(&layout)?;
+    let is_new = mount_memory(&layout)?;
+    let opened = open_all(config, &layout);
+    if opened.is_err() && is_new {
+        give_back(config, &layout);
+    }
+    opened
+}
+
+fn open_all(config: &AgentConfig, layout: &Layout) -> Result<(Machinery, Recovered), AgentError> {
     let machine = Machine::look(&config.data_dir, config.node_ip);
     let (data_dir, cluster_id) = (&config.data_dir, &config.cluster_id);
     std::thread::scope(|scope| {
-        let network = scope.spawn(|| Network::open(config::network(data_dir, cluster_id, config.pod_cidr)));
+        let network =
+            scope.spawn(|| Network::open(config::network(data_dir, cluster_id, config.pod_cidr, config.api)));
         let images = scope.spawn(|| Images::open(layout.images(), Arc::clone(&config.registries)));
         let runtime = Runtime::new(config::runtime(data_dir, cluster_id, config.shim_executable.clone()))?;
         let recovered = runtime.recover()?;
@@ -159,15 +168,28 @@ fn open(config: &AgentConfig) -> Result<(Machinery, Recovered), AgentError> {
     })
 }
 
-/// Secrets are kept in memory; the file system outlives the agent, as the pods that use it do.
-fn mount_memory(layout: &Layout) -> Result<(), AgentError> {
+/// Takes back what a start that failed has made in the kernel. Networks of pods are left alone.
+fn give_back(config: &AgentConfig, layout: &Layout) {
+    let network = config::network(&config.data_dir, &config.cluster_id, config.pod_cidr, config.api);
+    let has_pods = fs::read_dir(layout.netns("")).is_ok_and(|mut entries| entries.next().is_some());
+    let unmounted =
+        crate::volumes::unmount(&layout.memory()).map_err(AgentError::io("unmount", layout.memory()));
+    let removed = if has_pods { Ok(()) } else { berth_network::destroy(&network).map_err(AgentError::from) };
+    for error in [unmounted, removed].into_iter().filter_map(Result::err) {
+        tracing::warn!(%error, "what a failed start has made was not removed; `berth down` tries again");
+    }
+}
+
+/// Secrets are kept in memory; the file system outlives the agent, as the pods that use it do. Whether it is new.
+fn mount_memory(layout: &Layout) -> Result<bool, AgentError> {
     let directory = layout.memory();
     if crate::volumes::is_mount_point(&directory).map_err(AgentError::io("look at", &directory))? {
-        return Ok(());
+        return Ok(false);
     }
     let options = format!("mode=0700,size={MEMORY_BYTES_MAX}");
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
     mount(Some("tmpfs"), &directory, Some("tmpfs"), flags, Some(options.as_str()))
+        .map(|()| true)
         .map_err(|error| AgentError::io("mount a tmpfs at", directory)(error.into()))
 }
 

@@ -1,7 +1,7 @@
 //! What an agent is started with.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddrV4};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -24,6 +24,8 @@ pub struct AgentConfig {
     pub cluster_id: ClusterId,
     /// The range of this node's pods.
     pub pod_cidr: Ipv4Cidr,
+    /// Where the server listens, if it does on this machine: no pod gets its port.
+    pub api: Option<SocketAddrV4>,
     /// How the agent talks to the server, as this node's identity.
     pub client: Client,
     /// The node's address; `None`: the one that the default route uses.
@@ -60,6 +62,7 @@ impl AgentConfig {
             data_dir: data_dir.into(),
             cluster_id,
             pod_cidr,
+            api: None,
             client,
             node_ip: None,
             labels: BTreeMap::new(),
@@ -130,10 +133,12 @@ pub(crate) fn network(
     data_dir: &std::path::Path,
     cluster_id: &ClusterId,
     pod_cidr: Ipv4Cidr,
+    api: Option<SocketAddrV4>,
 ) -> NetworkConfig {
     NetworkConfig {
         cluster_id: cluster_id.clone(),
         pod_cidr,
+        api,
         data_dir: data_dir.to_owned(),
         spare_count: SPARE_COUNT_DEFAULT,
     }

@@ -18,6 +18,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let config = NetworkConfig {
             cluster_id: "be7c".parse()?,
             pod_cidr: "10.213.250.0/24".parse()?,
+            api: None,
             data_dir: data_dir.clone(),
             spare_count,
         };

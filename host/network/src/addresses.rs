@@ -103,6 +103,7 @@ mod tests {
         NetworkConfig {
             cluster_id: "1".parse().unwrap(),
             pod_cidr: "10.9.0.0/29".parse().unwrap(),
+            api: None,
             data_dir: dir.into(),
             spare_count: 0,
         }

@@ -6,6 +6,11 @@ use std::str::FromStr;
 
 use crate::NetworkError;
 
+/// The smallest pod range (`/29`): network, gateway, broadcast and a few pods.
+const PODS_PREFIX_MAX: u8 = 29;
+/// The largest pod range.
+const PODS_PREFIX_MIN: u8 = 8;
+
 /// An IPv4 range such as `10.42.0.0/16`; the host bits are zero.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Ipv4Cidr {
@@ -21,6 +26,15 @@ impl Ipv4Cidr {
     pub fn containing(address: Ipv4Addr, prefix_len: u8) -> Ipv4Cidr {
         assert!(prefix_len <= 32, "an IPv4 prefix has at most 32 bits");
         Ipv4Cidr { base: u32::from(address) & mask(prefix_len), prefix_len }
+    }
+
+    /// Refuses a range that is too small or too large for a node's pods.
+    pub(crate) fn check_size(&self) -> Result<(), NetworkError> {
+        if (PODS_PREFIX_MIN..=PODS_PREFIX_MAX).contains(&self.prefix_len) {
+            return Ok(());
+        }
+        let reason = format!("the prefix of --pod-cidr is from {PODS_PREFIX_MIN} to {PODS_PREFIX_MAX}");
+        Err(NetworkError::InvalidCidr { text: self.to_string(), reason })
     }
 
     /// The range's first address, the network address.
@@ -114,6 +128,11 @@ mod tests {
         {
             assert_eq!(pods.overlaps(&cidr(other)), overlaps, "{other}");
             assert_eq!(cidr(other).overlaps(&pods), overlaps, "{other}");
+        }
+        for (pods, fits) in
+            [("10.0.0.0/8", true), ("10.0.0.0/29", true), ("10.0.0.0/30", false), ("0.0.0.0/0", false)]
+        {
+            assert_eq!(cidr(pods).check_size().is_ok(), fits, "{pods}");
         }
         for bad in ["", "10.42.0.0", "10.42.0.0/33", "10.42.0.1/16", "::/0", "10.42.0.0/x"] {
             assert!(bad.parse::<Ipv4Cidr>().is_err(), "{bad:?}");

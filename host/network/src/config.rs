@@ -1,7 +1,7 @@
 //! What a node's network is made from, and the names that follow from it.
 
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -9,10 +9,6 @@ use crate::{Ipv4Cidr, NetworkError};
 
 /// The longest cluster id: `v` + id + eight digits of an address must fit the kernel's 15 characters of a link name.
 const CLUSTER_ID_CHARS_MAX: usize = 6;
-/// The smallest pod range (`/29`): network, gateway, broadcast and a few pods.
-const PREFIX_LEN_MAX: u8 = 29;
-/// The largest pod range.
-const PREFIX_LEN_MIN: u8 = 8;
 /// How many namespaces are made beforehand unless the configuration says otherwise: a small Deployment's worth.
 /// Each costs about 60 KiB of kernel memory and nothing else while it waits.
 pub const SPARE_COUNT_DEFAULT: usize = 4;
@@ -25,6 +21,10 @@ impl ClusterId {
     /// The digits.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    pub(crate) fn bridge(&self) -> String {
+        format!("br-{}", self.0)
     }
 }
 
@@ -53,6 +53,8 @@ pub struct NetworkConfig {
     pub cluster_id: ClusterId,
     /// The range of this node's pods. The first address is the gateway (the bridge's).
     pub pod_cidr: Ipv4Cidr,
+    /// Where the cluster's API server listens on this machine: no pod gets that port.
+    pub api: Option<SocketAddrV4>,
     /// The cluster's data directory: `netns/` and `network/` are made in it.
     pub data_dir: PathBuf,
     /// How many namespaces are kept ready ([`SPARE_COUNT_DEFAULT`]); 0 makes each when it is asked for.
@@ -60,16 +62,6 @@ pub struct NetworkConfig {
 }
 
 impl NetworkConfig {
-    pub(crate) fn check(&self) -> Result<(), NetworkError> {
-        if !(PREFIX_LEN_MIN..=PREFIX_LEN_MAX).contains(&self.pod_cidr.prefix_len()) {
-            return Err(NetworkError::InvalidCidr {
-                text: self.pod_cidr.to_string(),
-                reason: format!("the prefix of --pod-cidr is from {PREFIX_LEN_MIN} to {PREFIX_LEN_MAX}"),
-            });
-        }
-        Ok(())
-    }
-
     /// The bridge's address.
     pub fn gateway(&self) -> Ipv4Addr {
         Ipv4Addr::from(u32::from(self.pod_cidr.base()) + 1)
@@ -77,7 +69,7 @@ impl NetworkConfig {
 
     /// The bridge's name.
     pub fn bridge(&self) -> String {
-        format!("br-{}", self.cluster_id)
+        self.cluster_id.bridge()
     }
 
     /// The nftables table's name (family `ip`).
@@ -117,6 +109,7 @@ mod tests {
         let config = |id: &str| NetworkConfig {
             cluster_id: id.parse().unwrap(),
             pod_cidr: "10.42.0.0/16".parse().unwrap(),
+            api: None,
             data_dir: "/d".into(),
             spare_count: SPARE_COUNT_DEFAULT,
         };
@@ -127,21 +120,6 @@ mod tests {
         assert!(longer.is_link(&link) && !one.is_link(&link) && !longer.is_link(&one.link(one.gateway())));
         for bad in ["", "ABC", "abcdefa", "x", "a-b"] {
             assert!(bad.parse::<ClusterId>().is_err(), "{bad:?}");
-        }
-    }
-
-    #[test]
-    fn absurd_ranges_are_refused() {
-        for (cidr, fits) in
-            [("10.0.0.0/8", true), ("10.0.0.0/29", true), ("10.0.0.0/30", false), ("0.0.0.0/0", false)]
-        {
-            let config = NetworkConfig {
-                cluster_id: "a".parse().unwrap(),
-                pod_cidr: cidr.parse().unwrap(),
-                data_dir: "/d".into(),
-                spare_count: 0,
-            };
-            assert_eq!(config.check().is_ok(), fits, "{cidr}");
         }
     }
 }

@@ -72,6 +72,28 @@ pub enum NetworkError {
         /// Who has it.
         uid: String,
     },
+    /// A host port is taken by a program of the machine.
+    #[error(
+        "host port {port}/{protocol} is already in use by {owner}; choose another hostPort, or stop that"
+    )]
+    HostPortTaken {
+        /// The port.
+        port: u16,
+        /// Its protocol.
+        protocol: Protocol,
+        /// Who has it, as well as it can be known.
+        owner: String,
+    },
+    /// A host port could not be kept from the machine's programs.
+    #[error("cannot hold host port {port}/{protocol}: {source}")]
+    HoldPort {
+        /// The port.
+        port: u16,
+        /// Its protocol.
+        protocol: Protocol,
+        /// The system's answer.
+        source: io::Error,
+    },
     /// The pod has no network.
     #[error("pod {uid} has no network: attach it first")]
     NotAttached {

@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::link::{self, Link};
 use crate::netlink::Socket;
 use crate::rules::{self, HostPorts};
-use crate::{Ipv4Cidr, MacAddress, NetworkConfig, NetworkError, netns};
+use crate::{ClusterId, Ipv4Cidr, MacAddress, NetworkConfig, NetworkError, netns, senders};
 
 /// The MTU where the machine has no default route to take it from.
 const MTU_DEFAULT: u32 = 1500;
@@ -33,25 +33,37 @@ pub(crate) fn netfilter_socket() -> Result<Socket, NetworkError> {
     Socket::netfilter().map_err(netlink_error("open a netfilter netlink socket"))
 }
 
+/// Refuses a range that a network of `cluster_id` (`None`: of a new cluster) could not have on this machine. Changes
+/// nothing.
+///
+/// Fails with [`NetworkError::CidrClash`] when the range overlaps an address or route of somebody else.
+pub fn check_pod_cidr(pod_cidr: Ipv4Cidr, cluster_id: Option<&ClusterId>) -> Result<(), NetworkError> {
+    pod_cidr.check_size()?;
+    check_clash(&route_socket()?, pod_cidr, cluster_id.map(ClusterId::bridge).as_deref())
+}
+
 /// Refuses a range that overlaps an address or route of anybody but our own bridge. The default route is nobody's.
-pub(crate) fn check_clash(socket: &Socket, config: &NetworkConfig) -> Result<(), NetworkError> {
+pub(crate) fn check_clash(
+    socket: &Socket,
+    pod_cidr: Ipv4Cidr,
+    bridge: Option<&str>,
+) -> Result<(), NetworkError> {
     let links = link::list(socket).map_err(netlink_error("list links"))?;
-    let ours = links.iter().find(|link| link.name == config.bridge()).map(|link| link.index);
+    let ours = links.iter().find(|link| Some(link.name.as_str()) == bridge).map(|link| link.index);
     let name = |index: u32| {
         links.iter().find(|link| link.index == index).map_or("an unknown link", |link| &link.name)
     };
-    let clash =
-        |other: Ipv4Cidr, owner: String| NetworkError::CidrClash { pod_cidr: config.pod_cidr, other, owner };
+    let clash = |other: Ipv4Cidr, owner: String| NetworkError::CidrClash { pod_cidr, other, owner };
 
     for (index, address, prefix_len) in link::addresses(socket).map_err(netlink_error("list addresses"))? {
         let other = Ipv4Cidr::containing(address, prefix_len.min(32));
-        if Some(index) != ours && other.overlaps(&config.pod_cidr) {
+        if Some(index) != ours && other.overlaps(&pod_cidr) {
             return Err(clash(other, format!("link {}", name(index))));
         }
     }
     for route in link::routes(socket).map_err(netlink_error("list routes"))? {
         let foreign = route.link_index.is_none() || route.link_index != ours;
-        if foreign && route.destination.prefix_len() > 0 && route.destination.overlaps(&config.pod_cidr) {
+        if foreign && route.destination.prefix_len() > 0 && route.destination.overlaps(&pod_cidr) {
             let through = route.link_index.map_or("nowhere", name);
             return Err(clash(route.destination, format!("the route through {through}")));
         }
@@ -137,6 +149,8 @@ pub fn destroy(config: &NetworkConfig) -> Result<(), NetworkError> {
     let netfilter = netfilter_socket()?;
     let removed = rules::remove(&netfilter, config);
     removed.map_err(netlink_error(format!("delete nftables table ip {}", config.table())))?;
+    let removed = senders::remove(&netfilter, config);
+    removed.map_err(netlink_error(format!("delete nftables table netdev {}", config.table())))?;
     rules::withdraw_from_foreign_firewall(&netfilter, config)
         .map_err(netlink_error("delete Berth's rules in ip filter FORWARD"))?;
 

@@ -20,13 +20,15 @@ mod netlink;
 mod netns;
 mod network;
 mod nft;
+mod ports;
 mod rules;
+mod senders;
 mod types;
 mod worker;
 
 pub use cidr::Ipv4Cidr;
 pub use config::{ClusterId, NetworkConfig, SPARE_COUNT_DEFAULT};
 pub use error::NetworkError;
-pub use host::destroy;
+pub use host::{check_pod_cidr, destroy};
 pub use network::Network;
 pub use types::{Adoption, HostPort, MacAddress, PodNetwork, Protocol};

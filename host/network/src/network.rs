@@ -12,9 +12,10 @@ use std::time::{Duration, Instant};
 use crate::addresses::Addresses;
 use crate::host::{self, Bridge, netlink_error};
 use crate::netlink::Socket;
+use crate::ports::{self, Held};
 use crate::rules::{self, At, HostPorts};
 use crate::worker::{self, Pod, Shared, Spare, State};
-use crate::{Adoption, HostPort, MacAddress, NetworkConfig, NetworkError, PodNetwork, link, netns};
+use crate::{Adoption, HostPort, MacAddress, NetworkConfig, NetworkError, PodNetwork, link, netns, senders};
 
 /// The longest pod uid; Kubernetes' have 36 characters, static pods' 32.
 const UID_CHARS_MAX: usize = 128;
@@ -34,16 +35,18 @@ impl Network {
     /// Fails with [`NetworkError::CidrClash`] when the pod range overlaps an address or route of somebody else.
     /// Switches `net.ipv4.ip_forward` on (and never off: others may rely on it).
     pub fn open(config: NetworkConfig) -> Result<Network, NetworkError> {
-        config.check()?;
+        config.pod_cidr.check_size()?;
         let netns_dir = config.netns_dir();
         fs::create_dir_all(&netns_dir).map_err(NetworkError::io("create", netns_dir))?;
         let socket = host::route_socket()?;
-        host::check_clash(&socket, &config)?;
+        host::check_clash(&socket, config.pod_cidr, Some(&config.bridge()))?;
         let (mut addresses, on_disk) = Addresses::open(&config)?;
         let mut pods = load(&socket, &config, &mut addresses, on_disk)?;
         let bridge = host::set_up_bridge(&socket, &config)?;
         sweep(&socket, &config, bridge, &pods)?;
         restore_rules(&config, &mut pods)?;
+        senders::install(&host::netfilter_socket()?, &config, pods.values().map(|pod| pod.network.ip))
+            .map_err(netlink_error(format!("install nftables table netdev {}", config.table())))?;
 
         let state = State {
             addresses,
@@ -113,7 +116,7 @@ impl Network {
             state.doomed.push_back(spare.ip);
             return Err(error);
         }
-        state.pods.insert(uid.to_owned(), Pod { network: network.clone(), ports: Vec::new() });
+        state.pods.insert(uid.to_owned(), Pod::new(network.clone()));
         Ok(network)
     }
 
@@ -177,7 +180,9 @@ impl Network {
     }
 
     /// Makes ports of the node lead to an attached pod, replacing the ones it had; `detach` removes them. They live in the
-    /// kernel and so survive a restart of berth.
+    /// kernel and so survive a restart of berth; asked for again after one, it fails if a program took one meanwhile.
+    ///
+    /// Fails with [`NetworkError::HostPortTaken`] for a port that a program of the machine has.
     pub fn set_host_ports(&self, pod_uid: &str, ports: &[HostPort]) -> Result<(), NetworkError> {
         if self.set_ports(pod_uid, ports)? {
             return Ok(());
@@ -187,27 +192,62 @@ impl Network {
 
     /// Whether the pod is attached; its ports are then as asked.
     fn set_ports(&self, uid: &str, ports: &[HostPort]) -> Result<bool, NetworkError> {
+        let config = &self.shared.config;
         let mut state = self.shared.lock();
-        for port in ports {
-            let taken = |pod: &Pod| pod.ports.iter().any(|other| other.clashes(port));
+        let Some(pod) = state.pods.get(uid) else {
+            return Ok(false);
+        };
+        let wanted = rules::entries(pod.network.ip, ports);
+        if pod.ports == wanted {
+            return Ok(true);
+        }
+        for at in wanted.keys() {
+            let taken = |pod: &Pod| pod.ports.keys().any(|other| other.clashes(at));
             if let Some((other, _)) = state.pods.iter().find(|(other, pod)| *other != uid && taken(pod)) {
-                let (port, protocol, uid) = (port.host_port, port.protocol, other.clone());
+                let (port, protocol, uid) = (at.port, at.protocol, other.clone());
                 return Err(NetworkError::HostPortInUse { port, protocol, uid });
             }
         }
-        let Some(pod) = state.pods.get_mut(uid) else {
-            return Ok(false);
-        };
-        let former = rules::entries(pod.network.ip, &pod.ports);
-        let wanted = rules::entries(pod.network.ip, ports);
-        if former != wanted {
-            let changed =
-                rules::change_host_ports(&host::netfilter_socket()?, &self.shared.config, &former, &wanted);
-            changed.map_err(netlink_error(format!("set the host ports of pod {uid}")))?;
-            pod.ports = ports.to_vec();
+        let new = hold_new(config, pod, &wanted)?;
+        let socket = host::netfilter_socket()?;
+        match rules::change_host_ports(&socket, config, &pod.ports, &wanted) {
+            // Somebody else has changed the maps, or removed them: they are made anew.
+            Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::EEXIST | libc::EBUSY)) => {
+                tracing::warn!(
+                    table = config.table(),
+                    "rules of pods' host ports were changed by somebody else: they are installed anew"
+                );
+                let others = state.pods.iter().filter(|(other, _)| *other != uid);
+                let others = others.flat_map(|(_, pod)| pod.ports.clone());
+                host::install_rules(config, &others.chain(wanted.clone()).collect())?;
+            }
+            changed => changed.map_err(netlink_error(format!("set the host ports of pod {uid}")))?,
+        }
+        if let Some(pod) = state.pods.get_mut(uid) {
+            pod.held.retain(|at, _| wanted.contains_key(at));
+            pod.held.extend(new);
+            pod.ports = wanted;
         }
         Ok(true)
     }
+}
+
+/// Holds the ports that the pod does not have yet.
+fn hold_new(
+    config: &NetworkConfig,
+    pod: &Pod,
+    wanted: &HostPorts,
+) -> Result<BTreeMap<At, Held>, NetworkError> {
+    let mut new = BTreeMap::new();
+    // Those of all addresses come first, and hold the port on each.
+    for at in wanted.keys() {
+        let everywhere = At { address: None, ..*at };
+        let holds = |at: &At| pod.held.contains_key(at) || new.contains_key(at);
+        if !holds(at) && !holds(&everywhere) {
+            new.insert(*at, ports::hold(config, *at)?);
+        }
+    }
+    Ok(new)
 }
 
 impl Drop for Network {
@@ -256,7 +296,7 @@ fn load(
         } else if !config.pod_cidr.contains(address) {
             return Err(NetworkError::CidrChanged { pod_cidr: config.pod_cidr, uid, address });
         } else {
-            pods.insert(uid, Pod { network, ports: Vec::new() });
+            pods.insert(uid, Pod::new(network));
         }
     }
     Ok(pods)
@@ -295,14 +335,19 @@ fn restore_rules(config: &NetworkConfig, pods: &mut BTreeMap<String, Pod>) -> Re
     let kept = rules::host_ports(&socket, config);
     let kept =
         kept.map_err(netlink_error(format!("read the host ports of nftables table ip {}", config.table())))?;
-    let mut ports = HostPorts::new();
-    for (at, (ip, pod_port)) in kept {
-        if let Some(pod) = pods.values_mut().find(|pod| pod.network.ip == ip) {
-            let At { address, protocol, port: host_port } = at;
-            pod.ports.push(HostPort { protocol, address, host_port, pod_port });
-            ports.insert(at, (ip, pod_port));
+    for (at, target) in kept {
+        let Some((uid, pod)) = pods.iter_mut().find(|(_, pod)| pod.network.ip == target.0) else { continue };
+        let entry = HostPorts::from([(at, target)]);
+        match hold_new(config, pod, &entry) {
+            Ok(held) => {
+                pod.held.extend(held);
+                pod.ports.extend(entry);
+            }
+            // Whoever took it while berth did not run keeps it. The pod is told when it asks for its ports again.
+            Err(error) => tracing::warn!(uid, %error, "a pod has lost a host port"),
         }
     }
+    let ports = pods.values().flat_map(|pod| pod.ports.clone()).collect();
     host::install_rules(config, &ports)
 }
 

@@ -12,6 +12,7 @@ pub(crate) const NEWTABLE: u16 = 0;
 pub(crate) const DELTABLE: u16 = 2;
 pub(crate) const NEWCHAIN: u16 = 3;
 pub(crate) const GETCHAIN: u16 = 4;
+pub(crate) const DELCHAIN: u16 = 5;
 pub(crate) const NEWRULE: u16 = 6;
 pub(crate) const GETRULE: u16 = 7;
 pub(crate) const DELRULE: u16 = 8;
@@ -19,6 +20,25 @@ pub(crate) const NEWSET: u16 = 9;
 pub(crate) const NEWSETELEM: u16 = 12;
 pub(crate) const GETSETELEM: u16 = 13;
 pub(crate) const DELSETELEM: u16 = 14;
+
+/// A table: its family (`NFPROTO_*`) and its name.
+#[derive(Clone, Copy)]
+pub(crate) struct Table<'a> {
+    family: u8,
+    pub(crate) name: &'a str,
+}
+
+impl<'a> Table<'a> {
+    /// A table for IPv4 packets.
+    pub(crate) fn ip(name: &'a str) -> Table<'a> {
+        Table { family: 2, name }
+    }
+
+    /// A table for frames that come in by one link.
+    pub(crate) fn netdev(name: &'a str) -> Table<'a> {
+        Table { family: 5, name }
+    }
+}
 
 /// `NF_INET_*`: where a chain hooks in.
 #[derive(Clone, Copy)]
@@ -45,9 +65,27 @@ pub(crate) enum Is {
     NotEqual = 1,
 }
 
-/// A message of family `ip` in a batch.
-pub(crate) fn message(kind: u16, flags: i32, fill: impl FnOnce(&mut Attrs)) -> Message {
-    Message::new(SUBSYSTEM << 8 | kind, flags, &[libc::AF_INET as u8, 0, 0, 0], fill)
+/// A message about a table or something in it, for a batch.
+pub(crate) fn message(table: Table<'_>, kind: u16, flags: i32, fill: impl FnOnce(&mut Attrs)) -> Message {
+    Message::new(SUBSYSTEM << 8 | kind, flags, &[table.family, 0, 0, 0], |attrs| {
+        fill(attrs.str(1, table.name))
+    })
+}
+
+/// Messages that make a table anew, empty, whether or not there is one.
+pub(crate) fn new_table(table: Table<'_>) -> Vec<Message> {
+    // Creating first makes deleting work where there is none.
+    [(NEWTABLE, libc::NLM_F_CREATE), (DELTABLE, 0), (NEWTABLE, libc::NLM_F_CREATE)]
+        .map(|(kind, flags)| message(table, kind, flags, |_| {}))
+        .into()
+}
+
+/// Deletes a table; none is fine.
+pub(crate) fn delete_table(socket: &Socket, table: Table<'_>) -> io::Result<()> {
+    match commit(socket, vec![message(table, DELTABLE, 0, |_| {})]) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        result => result,
+    }
 }
 
 /// Carries the messages out as one transaction: all of them, or none.
@@ -57,9 +95,20 @@ pub(crate) fn commit(socket: &Socket, messages: Vec<Message>) -> io::Result<()> 
     socket.batch(batch)
 }
 
-/// All objects of a kind, as (attributes) bodies.
-pub(crate) fn dump(socket: &Socket, kind: u16, fill: impl FnOnce(&mut Attrs)) -> io::Result<Vec<Reply>> {
-    socket.dump(message(kind, libc::NLM_F_DUMP, fill))
+/// The objects of a kind in a table.
+pub(crate) fn dump(
+    socket: &Socket,
+    table: Table<'_>,
+    kind: u16,
+    fill: impl FnOnce(&mut Attrs),
+) -> io::Result<Vec<Reply>> {
+    socket.dump(message(table, kind, libc::NLM_F_DUMP, fill))
+}
+
+/// The chains of all tables of family `ip`.
+pub(crate) fn all_chains(socket: &Socket) -> io::Result<Vec<Reply>> {
+    let fixed = [Table::ip("").family, 0, 0, 0];
+    socket.dump(Message::new(SUBSYSTEM << 8 | GETCHAIN, libc::NLM_F_DUMP, &fixed, |_| {}))
 }
 
 /// The attributes of a dumped object.
@@ -68,10 +117,9 @@ pub(crate) fn body(reply: &Reply) -> impl Iterator<Item = (u16, &[u8])> {
 }
 
 /// A base chain.
-pub(crate) fn chain(table: &str, name: &str, kind: &str, hook: Hook, priority: i32) -> Message {
-    message(NEWCHAIN, libc::NLM_F_CREATE, |attrs| {
+pub(crate) fn chain(table: Table<'_>, name: &str, kind: &str, hook: Hook, priority: i32) -> Message {
+    message(table, NEWCHAIN, libc::NLM_F_CREATE, |attrs| {
         attrs
-            .str(1, table)
             .str(3, name)
             .nest(4, |h| {
                 h.be32(1, hook as u32).be32(2, priority.cast_unsigned());
@@ -80,17 +128,41 @@ pub(crate) fn chain(table: &str, name: &str, kind: &str, hook: Hook, priority: i
     })
 }
 
+/// A chain for the frames that come in by a link, of its name. What no rule accepts is dropped.
+pub(crate) fn link_chain(table: Table<'_>, link: &str, priority: i32) -> Message {
+    message(table, NEWCHAIN, libc::NLM_F_CREATE, |attrs| {
+        attrs
+            .str(3, link)
+            .nest(4, |h| {
+                // Ingress.
+                h.be32(1, 0).be32(2, priority.cast_unsigned()).str(3, link);
+            })
+            .be32(5, 0)
+            .str(7, "filter");
+    })
+}
+
+/// Deletes a chain with its rules.
+pub(crate) fn delete_chain(table: Table<'_>, name: &str) -> Message {
+    message(table, DELCHAIN, 0, |attrs| _ = attrs.str(3, name))
+}
+
 /// A rule at a chain's end.
-pub(crate) fn rule(table: &str, chain: &str, expressions: &[Expression]) -> Message {
-    message(NEWRULE, libc::NLM_F_CREATE | libc::NLM_F_APPEND, |attrs| {
-        attrs.str(1, table).str(2, chain).nest(4, |list| push(list, expressions));
+pub(crate) fn rule(table: Table<'_>, chain: &str, expressions: &[Expression]) -> Message {
+    message(table, NEWRULE, libc::NLM_F_CREATE | libc::NLM_F_APPEND, |attrs| {
+        attrs.str(2, chain).nest(4, |list| push(list, expressions));
     })
 }
 
 /// A rule at a chain's beginning, with a comment to know it again.
-pub(crate) fn first_rule(table: &str, chain: &str, comment: &[u8], expressions: &[Expression]) -> Message {
-    message(NEWRULE, libc::NLM_F_CREATE, |attrs| {
-        attrs.str(1, table).str(2, chain).nest(4, |list| push(list, expressions)).bytes(7, comment);
+pub(crate) fn first_rule(
+    table: Table<'_>,
+    chain: &str,
+    comment: &[u8],
+    expressions: &[Expression],
+) -> Message {
+    message(table, NEWRULE, libc::NLM_F_CREATE, |attrs| {
+        attrs.str(2, chain).nest(4, |list| push(list, expressions)).bytes(7, comment);
     })
 }
 
@@ -109,6 +181,10 @@ pub(crate) enum Expression {
     SourceAddress(Reg),
     /// Loads the IP destination address.
     DestinationAddress(Reg),
+    /// Loads a frame's source address and its type, 8 bytes.
+    FrameSender(Reg),
+    /// Loads the sender's addresses of ARP, 10 bytes.
+    ArpSender(Reg),
     /// Loads the transport destination port.
     DestinationPort(Reg),
     /// Loads the transport protocol's number.
@@ -139,6 +215,8 @@ impl Expression {
     fn name(&self) -> &'static str {
         match self {
             Expression::SourceAddress(_)
+            | Expression::FrameSender(_)
+            | Expression::ArpSender(_)
             | Expression::DestinationAddress(_)
             | Expression::DestinationPort(_) => "payload",
             Expression::TransportProtocol(_) | Expression::IncomingLink(_) | Expression::OutgoingLink(_) => {
@@ -159,6 +237,8 @@ impl Expression {
         match self {
             Expression::SourceAddress(to) => payload(data, *to, NETWORK_HEADER, 12, 4),
             Expression::DestinationAddress(to) => payload(data, *to, NETWORK_HEADER, 16, 4),
+            Expression::FrameSender(to) => payload(data, *to, LINK_HEADER, 6, 8),
+            Expression::ArpSender(to) => payload(data, *to, NETWORK_HEADER, 8, 10),
             Expression::DestinationPort(to) => payload(data, *to, TRANSPORT_HEADER, 2, 2),
             Expression::IncomingLink(to) => meta(data, *to, 6),
             Expression::OutgoingLink(to) => meta(data, *to, 7),
@@ -191,6 +271,7 @@ impl Expression {
     }
 }
 
+const LINK_HEADER: u32 = 0;
 const NETWORK_HEADER: u32 = 1;
 const TRANSPORT_HEADER: u32 = 2;
 
@@ -212,12 +293,12 @@ pub(crate) fn link_name(name: &str) -> Vec<u8> {
 /// A map element: key and value.
 pub(crate) fn elements(
     kind: u16,
-    table: &str,
+    table: Table<'_>,
     set: &str,
     elements: &[(Vec<u8>, Option<Vec<u8>>)],
 ) -> Message {
-    message(kind, libc::NLM_F_CREATE, |attrs| {
-        attrs.str(1, table).str(2, set).nest(3, |list| {
+    message(table, kind, libc::NLM_F_CREATE, |attrs| {
+        attrs.str(2, set).nest(3, |list| {
             for (key, value) in elements {
                 list.nest(1, |element| {
                     element.nest(1, |k| _ = k.bytes(1, key));

@@ -5,7 +5,8 @@
 //!   map hostports    { inet_proto . inet_service : ipv4_addr . inet_service }               on any address
 //!   map hostports-at { ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service }   on one address
 //!   guard        raw:      from the bridge to 127.0.0.0/8: drop (route_localnet opens that door, see below)
-//!   prerouting   dstnat:   to a local address: dnat by hostports-at, else by hostports
+//!   prerouting   dstnat:   to the API server: as it is, whatever the maps hold
+//!                          to a local address: dnat by hostports-at, else by hostports
 //!   output       dstnat:   the same for the node's own connections
 //!   postrouting  srcnat:   from a pod to elsewhere: masquerade
 //!                          from a pod by a host port to a pod, and from 127.0.0.1: masquerade, or answers go astray
@@ -17,7 +18,7 @@ use std::io;
 use std::net::Ipv4Addr;
 
 use crate::netlink::{Message, Socket};
-use crate::nft::{self, Expression as E, Hook, Is, Reg};
+use crate::nft::{self, Expression as E, Hook, Is, Reg, Table};
 use crate::{HostPort, NetworkConfig, Protocol};
 
 /// Ports of all addresses.
@@ -58,36 +59,32 @@ pub(crate) type HostPorts = BTreeMap<At, (Ipv4Addr, u16)>;
 
 /// Replaces the table in one transaction; no packet sees half of it.
 pub(crate) fn install(socket: &Socket, config: &NetworkConfig, ports: &HostPorts) -> io::Result<()> {
-    let table = &config.table();
-    let named = |kind, flags| nft::message(kind, flags, |attrs| _ = attrs.str(1, table));
-    let mut batch = vec![
-        // Creating first makes deleting work where there is none.
-        named(nft::NEWTABLE, libc::NLM_F_CREATE),
-        named(nft::DELTABLE, 0),
-        named(nft::NEWTABLE, libc::NLM_F_CREATE),
+    let name = config.table();
+    let table = Table::ip(&name);
+    let mut batch = nft::new_table(table);
+    batch.extend([
         map(table, MAP, 1, KEY_TYPE),
         map(table, MAP_AT, 2, KEY_AT_TYPE),
         nft::chain(table, "guard", "filter", Hook::Prerouting, PRIORITY_RAW),
         nft::chain(table, "prerouting", "nat", Hook::Prerouting, PRIORITY_DSTNAT),
         nft::chain(table, "output", "nat", Hook::Output, PRIORITY_DSTNAT),
         nft::chain(table, "postrouting", "nat", Hook::Postrouting, PRIORITY_SRCNAT),
-    ];
-    batch.extend(rules(config));
+    ]);
+    batch.extend(rules(config, table));
     batch.extend(add(table, ports));
     nft::commit(socket, batch)
 }
 
 /// A map. `id` tells the sets of one transaction apart.
-fn map(table: &str, name: &str, id: u32, key_type: u32) -> Message {
+fn map(table: Table<'_>, name: &str, id: u32, key_type: u32) -> Message {
     let key_bytes = if key_type == KEY_TYPE { 8 } else { 12 };
-    nft::message(nft::NEWSET, libc::NLM_F_CREATE, |attrs| {
-        attrs.str(1, table).str(2, name).be32(3, SET_IS_MAP).be32(4, key_type).be32(5, key_bytes);
+    nft::message(table, nft::NEWSET, libc::NLM_F_CREATE, |attrs| {
+        attrs.str(2, name).be32(3, SET_IS_MAP).be32(4, key_type).be32(5, key_bytes);
         attrs.be32(6, VALUE_TYPE).be32(7, 8).be32(10, id);
     })
 }
 
-fn rules(config: &NetworkConfig) -> Vec<Message> {
-    let table = &config.table();
+fn rules(config: &NetworkConfig, table: Table<'_>) -> Vec<Message> {
     let bridge = nft::link_name(&config.bridge());
     let mask = config.pod_cidr.netmask().octets();
     let pods = config.pod_cidr.base().octets().to_vec();
@@ -114,6 +111,7 @@ fn rules(config: &NetworkConfig) -> Vec<Message> {
         E::Lookup(MAP, r(0), r(2)),
         E::DestinationNat(r(2), r(3)),
     ];
+    let api = config.api.map(|api| api_traffic(*api.ip(), api.port())).unwrap_or_default();
     let from_bridge: &[E] = &[E::IncomingLink(r(0)), E::Compare(r(0), Is::Equal, bridge.clone())];
     let to_bridge: &[E] = &[E::OutgoingLink(r(0)), E::Compare(r(0), Is::Equal, bridge)];
     let by_host_port: &[E] = &[
@@ -123,7 +121,9 @@ fn rules(config: &NetworkConfig) -> Vec<Message> {
     ];
     let source: &[E] = &[E::SourceAddress(r(0))];
     let destination: &[E] = &[E::DestinationAddress(r(0))];
-    vec![
+    let before_host_ports = |name| (!api.is_empty()).then(|| chain(name, &[&api, &[E::Verdict(NF_ACCEPT)]]));
+    let own = ["prerouting", "output"].into_iter().filter_map(before_host_ports);
+    let rules = [
         chain("guard", &[from_bridge, destination, &loopback(r(0)), &[E::Verdict(NF_DROP)]]),
         chain("prerouting", &[local, publish_at]),
         chain("prerouting", &[local, publish]),
@@ -143,16 +143,29 @@ fn rules(config: &NetworkConfig) -> Vec<Message> {
         ),
         chain("postrouting", &[source, &in_pods(r(0), Is::Equal), to_bridge, by_host_port, &[E::Masquerade]]),
         chain("postrouting", &[source, &loopback(r(0)), to_bridge, &[E::Masquerade]]),
-    ]
+    ];
+    own.chain(rules).collect()
+}
+
+/// What is for the API server.
+fn api_traffic(address: Ipv4Addr, port: u16) -> Vec<E> {
+    let r = Reg;
+    let mut steps = vec![
+        E::TransportProtocol(r(0)),
+        E::Compare(r(0), Is::Equal, vec![protocol_number(Protocol::Tcp)]),
+        E::DestinationPort(r(0)),
+        E::Compare(r(0), Is::Equal, port.to_be_bytes().to_vec()),
+    ];
+    if !address.is_unspecified() {
+        let octets = address.octets().to_vec();
+        steps.extend([E::DestinationAddress(r(0)), E::Compare(r(0), Is::Equal, octets)]);
+    }
+    steps
 }
 
 /// Deletes the table; none is fine.
 pub(crate) fn remove(socket: &Socket, config: &NetworkConfig) -> io::Result<()> {
-    let table = config.table();
-    match nft::commit(socket, vec![nft::message(nft::DELTABLE, 0, |attrs| _ = attrs.str(1, &table))]) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        result => result,
-    }
+    nft::delete_table(socket, Table::ip(&config.table()))
 }
 
 /// Replaces elements of the host port map in one transaction.
@@ -162,18 +175,19 @@ pub(crate) fn change_host_ports(
     gone: &HostPorts,
     new: &HostPorts,
 ) -> io::Result<()> {
-    let table = config.table();
+    let name = config.table();
+    let table = Table::ip(&name);
     let mut batch = Vec::new();
     for name in [MAP, MAP_AT] {
         let keys: Vec<_> = gone.keys().filter(|at| at.map() == name).map(|at| (at.key(), None)).collect();
-        let message = |part| nft::elements(nft::DELSETELEM, &table, name, part);
+        let message = |part| nft::elements(nft::DELSETELEM, table, name, part);
         batch.extend(keys.chunks(MESSAGE_ELEMENTS_MAX).map(message));
     }
-    batch.extend(add(&table, new));
+    batch.extend(add(table, new));
     if batch.is_empty() { Ok(()) } else { nft::commit(socket, batch) }
 }
 
-fn add(table: &str, ports: &HostPorts) -> Vec<Message> {
+fn add(table: Table<'_>, ports: &HostPorts) -> Vec<Message> {
     let of_map = |name| {
         let ports = ports.iter().filter(move |(at, _)| at.map() == name);
         let elements: Vec<_> = ports.map(|(at, pod)| (at.key(), Some(value_bytes(*pod)))).collect();
@@ -188,8 +202,8 @@ pub(crate) fn host_ports(socket: &Socket, config: &NetworkConfig) -> io::Result<
     let table = config.table();
     let mut found = HostPorts::new();
     for name in [MAP, MAP_AT] {
-        let replies = match nft::dump(socket, nft::GETSETELEM, |attrs| _ = attrs.str(1, &table).str(2, name))
-        {
+        let table = Table::ip(&table);
+        let replies = match nft::dump(socket, table, nft::GETSETELEM, |attrs| _ = attrs.str(2, name)) {
             Err(error) if error.raw_os_error() == Some(libc::ENOENT) => continue,
             result => result?,
         };
@@ -199,6 +213,13 @@ pub(crate) fn host_ports(socket: &Socket, config: &NetworkConfig) -> io::Result<
 }
 
 impl At {
+    /// Whether the two cannot both lead somewhere: some packet is for either.
+    pub(crate) fn clashes(&self, other: &At) -> bool {
+        let addresses = self.address.zip(other.address);
+        (self.protocol, self.port) == (other.protocol, other.port)
+            && addresses.is_none_or(|(one, other)| one == other)
+    }
+
     fn map(&self) -> &'static str {
         if self.address.is_some() { MAP_AT } else { MAP }
     }
@@ -250,7 +271,7 @@ pub(crate) fn entries(ip: Ipv4Addr, ports: &[HostPort]) -> HostPorts {
 /// overrule a drop. Returns whether rules were added.
 pub(crate) fn pass_foreign_firewall(socket: &Socket, config: &NetworkConfig) -> io::Result<bool> {
     withdraw_from_foreign_firewall(socket, config)?;
-    let chains = nft::dump(socket, nft::GETCHAIN, |_| {})?;
+    let chains = nft::all_chains(socket)?;
     let drops = |(table, name, drops): (String, String, bool)| {
         table == FOREIGN_TABLE && name == FOREIGN_CHAIN && drops
     };
@@ -260,7 +281,7 @@ pub(crate) fn pass_foreign_firewall(socket: &Socket, config: &NetworkConfig) -> 
     let bridge = nft::link_name(&config.bridge());
     let pass = |load| {
         let steps = [load, E::Compare(Reg(0), Is::Equal, bridge.clone()), E::Verdict(NF_ACCEPT)];
-        nft::first_rule(FOREIGN_TABLE, FOREIGN_CHAIN, &comment(config), &steps)
+        nft::first_rule(Table::ip(FOREIGN_TABLE), FOREIGN_CHAIN, &comment(config), &steps)
     };
     nft::commit(socket, vec![pass(E::IncomingLink(Reg(0))), pass(E::OutgoingLink(Reg(0)))])?;
     Ok(true)
@@ -268,7 +289,8 @@ pub(crate) fn pass_foreign_firewall(socket: &Socket, config: &NetworkConfig) -> 
 
 /// Takes those rules away again.
 pub(crate) fn withdraw_from_foreign_firewall(socket: &Socket, config: &NetworkConfig) -> io::Result<()> {
-    let dump = nft::dump(socket, nft::GETRULE, |attrs| _ = attrs.str(1, FOREIGN_TABLE).str(2, FOREIGN_CHAIN));
+    let foreign = Table::ip(FOREIGN_TABLE);
+    let dump = nft::dump(socket, foreign, nft::GETRULE, |attrs| _ = attrs.str(2, FOREIGN_CHAIN));
     let rules = match dump {
         Err(error) if error.raw_os_error() == Some(libc::ENOENT) => return Ok(()),
         result => result?,
@@ -278,8 +300,8 @@ pub(crate) fn withdraw_from_foreign_firewall(socket: &Socket, config: &NetworkCo
     for rule in &rules {
         let part = |wanted| nft::body(rule).find(|(kind, _)| *kind == wanted).map(|(_, value)| value);
         if let (Some(handle), true) = (part(3), part(7) == Some(&ours)) {
-            batch.push(nft::message(nft::DELRULE, 0, |attrs| {
-                attrs.str(1, FOREIGN_TABLE).str(2, FOREIGN_CHAIN).bytes(3, handle);
+            batch.push(nft::message(foreign, nft::DELRULE, 0, |attrs| {
+                attrs.str(2, FOREIGN_CHAIN).bytes(3, handle);
             }));
         }
     }

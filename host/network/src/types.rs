@@ -65,15 +65,6 @@ pub struct HostPort {
     pub pod_port: u16,
 }
 
-impl HostPort {
-    /// Whether the two cannot both lead somewhere: some packet is for either.
-    pub(crate) fn clashes(&self, other: &HostPort) -> bool {
-        let addresses = self.address.zip(other.address);
-        (self.protocol, self.host_port) == (other.protocol, other.host_port)
-            && addresses.is_none_or(|(one, other)| one == other)
-    }
-}
-
 /// A pod's network, ready: loopback, link, address and default route are up.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PodNetwork {

@@ -10,9 +10,11 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::addresses::Addresses;
-use crate::host::{Bridge, netlink_error, route_socket};
+use crate::host::{Bridge, netfilter_socket, netlink_error, route_socket};
 use crate::link::{self, Veth};
-use crate::{HostPort, MacAddress, NetworkConfig, NetworkError, PodNetwork, netns};
+use crate::ports::Held;
+use crate::rules::{At, HostPorts};
+use crate::{MacAddress, NetworkConfig, NetworkError, PodNetwork, netns, senders};
 
 /// The pod's end of its link.
 const POD_LINK: &str = "eth0";
@@ -30,7 +32,15 @@ pub(crate) struct Spare {
 #[derive(Debug)]
 pub(crate) struct Pod {
     pub(crate) network: PodNetwork,
-    pub(crate) ports: Vec<HostPort>,
+    /// The kernel's map of them, and what holds them on the machine.
+    pub(crate) ports: HostPorts,
+    pub(crate) held: BTreeMap<At, Held>,
+}
+
+impl Pod {
+    pub(crate) fn new(network: PodNetwork) -> Pod {
+        Pod { network, ports: HostPorts::new(), held: BTreeMap::new() }
+    }
 }
 
 /// What attach, detach and the thread share.
@@ -84,6 +94,9 @@ fn make(config: &NetworkConfig, bridge: Bridge, ip: Ipv4Addr) -> Result<Spare, N
     }
     .and_then(|()| link::set_hairpin(&host, &host_name))
     .map_err(netlink_error(format!("create link {host_name}")))?;
+    // The pod's end is down: nothing has been sent yet.
+    senders::hold(&netfilter_socket()?, config, ip)
+        .map_err(netlink_error(format!("hold link {host_name} to its addresses")))?;
 
     let configure = || -> io::Result<()> {
         let loopback = link::by_name(&made.socket, "lo")?.ok_or(io::ErrorKind::NotFound)?;
@@ -162,6 +175,8 @@ pub(crate) fn add_spare(shared: &Shared, ip: Ipv4Addr) -> Result<(), NetworkErro
 fn delete(shared: &Shared, ip: Ipv4Addr) -> Result<(), NetworkError> {
     let name = shared.config.link(ip);
     link::delete(&route_socket()?, &name).map_err(netlink_error(format!("delete link {name}")))?;
+    senders::release(&netfilter_socket()?, &shared.config, ip)
+        .map_err(netlink_error(format!("delete the rules of link {name}")))?;
     let mut state = shared.lock();
     state.addresses.release(ip)?;
     state.doomed.retain(|doomed| *doomed != ip);

@@ -3,6 +3,7 @@
 use crate::{SOON, busybox, cluster, contains, ready};
 use berth_tests::{Berth, eventually, holds};
 use serde_json::Value;
+use std::net::TcpListener;
 
 /// Waits until the pod's container waits for one of these reasons; its status.
 #[track_caller]
@@ -30,6 +31,33 @@ fn an_image_that_does_not_exist() {
     contains(&described, &["Warning  Failed", "Failed to pull image \"127.0.0.1:1/no/such:image\""]);
     berth.apply(&busybox("good", "sleep infinity", ""));
     ready(&berth, "good");
+}
+
+#[test]
+fn a_host_port_that_somebody_has_is_told_with_who_it_is() {
+    let Some(berth) = cluster("containers::a_host_port_that_somebody_has_is_told_with_who_it_is") else {
+        return;
+    };
+    let listener = TcpListener::bind("0.0.0.0:0").unwrap();
+    let taken = listener.local_addr().unwrap().port().to_string();
+    let address = berth.address();
+    let api = address.rsplit_once(':').unwrap().1;
+    let port = |port: &str| format!("    ports: [{{containerPort: 80, hostPort: {port}}}]\n");
+    berth.apply(&busybox("greedy", "sleep infinity", &port(api)));
+    berth.apply(&busybox("patient", "sleep infinity", &port(&taken)));
+    let told = |pod: &str, expected: &str| {
+        eventually(&format!("{pod} is told"), SOON, || {
+            let selector = format!("involvedObject.name={pod},reason=FailedCreatePodSandBox");
+            let events = berth.kubectl(&["get", "events", "--field-selector", &selector]).ok();
+            holds(events.contains(expected), events)
+        });
+    };
+    told("greedy", &format!("host port {api}/TCP is already in use by this cluster's API server"));
+    told("patient", &format!("host port {taken}/TCP is already in use by"));
+    told("patient", &format!("(process {})", std::process::id()));
+    drop(listener);
+    ready(&berth, "patient");
+    berth.kubectl(&["delete", "pod", "greedy", "patient", "--timeout=60s"]).ok();
 }
 
 #[test]

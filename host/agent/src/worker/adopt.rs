@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use super::Message;
 use crate::clock;
 use crate::container_spec::id;
+use crate::events::Severity;
 use crate::node::Node;
 use crate::observed::{Observed, Part, Phase, Record, Running};
 use crate::pod::{Container, Pod};
@@ -51,6 +52,10 @@ pub(super) fn adopt(
     let is_whole = state.shim == ShimState::Alive && (network.is_some() || pod.spec.host_network);
     if is_whole {
         observed.sandbox = Part::Ready;
+        // A program may have taken a port while berth did not run: the pod runs on without it.
+        if let Err(message) = super::sandbox::publish(node, pod) {
+            node.events.pod(pod, Severity::Warning, "HostPortConflict", message);
+        }
         watch_starting(&handle, &observed, pod, sender);
     } else {
         observed.lose_sandbox(pod, now, |running| termination::lost(&running.id, running.started_at, now));

@@ -53,10 +53,7 @@ fn attach(node: &Node, pod: &Pod) -> Result<Option<Ipv4Addr>, String> {
         None
     } else {
         let network = node.network.attach(pod.uid()).map_err(|error| error.to_string())?;
-        let ports = host_ports(pod)?;
-        if !ports.is_empty() {
-            node.network.set_host_ports(pod.uid(), &ports).map_err(|error| error.to_string())?;
-        }
+        publish(node, pod)?;
         Some(network.ip)
     };
     let files = EtcFiles::of(&node.layout.pod(pod.uid()));
@@ -68,6 +65,16 @@ fn attach(node: &Node, pod: &Pod) -> Result<Option<Ipv4Addr>, String> {
         node.events.pod(pod, Severity::Warning, reason, message);
     }
     Ok(ip)
+}
+
+/// Makes the node's ports that the pod asks for lead to it.
+pub(super) fn publish(node: &Node, pod: &Pod) -> Result<(), String> {
+    let ports = host_ports(pod)?;
+    // A pod in the node's network has them by itself.
+    if ports.is_empty() || pod.spec.host_network {
+        return Ok(());
+    }
+    node.network.set_host_ports(pod.uid(), &ports).map_err(|error| error.to_string())
 }
 
 fn host_ports(pod: &Pod) -> Result<Vec<HostPort>, String> {

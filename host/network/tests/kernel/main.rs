@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used)] // A test's helpers are tests too.
 
 mod common;
+mod ports;
+mod senders;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -177,7 +179,7 @@ const CHILD_DIR: &str = "BERTH_NETWORK_TEST_CHILD_DIR";
 fn a_killed_process_leaves_its_pods_and_nothing_else() {
     if let Some(dir) = std::env::var_os(CHILD_DIR) {
         let (cluster_id, pod_cidr) = ("a213c".parse().unwrap(), "10.213.12.0/24".parse().unwrap());
-        let config = NetworkConfig { cluster_id, pod_cidr, data_dir: dir.into(), spare_count: 3 };
+        let config = NetworkConfig { cluster_id, pod_cidr, api: None, data_dir: dir.into(), spare_count: 3 };
         let network = Network::open(config).unwrap();
         network.attach("kept").unwrap();
         std::thread::park_timeout(PATIENCE); // Until it is killed.

@@ -31,7 +31,7 @@ impl Fixture {
 
     pub(crate) fn config(&self, spare_count: usize) -> NetworkConfig {
         let (cluster_id, data_dir) = (self.id.parse().unwrap(), self.dir.path().to_owned());
-        NetworkConfig { cluster_id, pod_cidr: self.pod_cidr, data_dir, spare_count }
+        NetworkConfig { cluster_id, pod_cidr: self.pod_cidr, api: None, data_dir, spare_count }
     }
 
     pub(crate) fn open(&self, spare_count: usize) -> Network {
