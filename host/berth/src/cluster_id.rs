@@ -24,10 +24,11 @@ pub(crate) fn of(data_dir: &Path) -> anyhow::Result<String> {
 /// The id, when the cluster has been started before.
 pub(crate) fn existing(data_dir: &Path) -> anyhow::Result<Option<String>> {
     let path = data_dir.join("cluster-id");
-    match super::data_dir::read(&path) {
-        Ok(id) if id.len() == 6 && id.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) => Ok(Some(id)),
-        Ok(_) => bail!("{} holds no cluster id; restore it from a backup", path.display()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error).with_context(|| format!("{} cannot be read", path.display())),
+    match super::data_dir::read(&path)? {
+        Some(id) if id.len() == 6 && id.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) => {
+            Ok(Some(id))
+        }
+        Some(_) => bail!("{} holds no cluster id; restore it from a backup", path.display()),
+        None => Ok(None),
     }
 }

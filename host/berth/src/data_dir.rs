@@ -23,31 +23,37 @@ pub(crate) fn open(path: &Path) -> anyhow::Result<PathBuf> {
     let path = path.canonicalize().with_context(|| format!("{} cannot be resolved", path.display()))?;
     make_private(&path)?;
     let format = path.join("format");
-    match read(&format) {
-        Ok(text) => check(&path, &text)?,
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            write_durably(&format, FORMAT.to_string().as_bytes())?
-        }
-        Err(error) => return Err(error).with_context(|| format!("{} cannot be read", format.display())),
+    match read(&format)? {
+        Some(text) => check(&path, &text)?,
+        None => write_durably(&format, FORMAT.to_string().as_bytes())?,
     }
     Ok(path)
 }
 
 /// Opens the data directory of a cluster that must be there already.
 pub(crate) fn existing(path: &Path) -> anyhow::Result<PathBuf> {
-    let format = path.join("format");
-    let text = match read(&format) {
-        Ok(text) => text,
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            bail!("{} holds no cluster; start one with `berth up --data-dir {0}`", path.display())
-        }
+    found(path)?.with_context(|| {
+        format!("{} holds no cluster; start one with `berth up --data-dir {0}`", path.display())
+    })
+}
+
+/// The data directory of a cluster, if there is one. Changes nothing.
+pub(crate) fn found(path: &Path) -> anyhow::Result<Option<PathBuf>> {
+    let Some(format) = read(&path.join("format"))? else { return Ok(None) };
+    check(path, &format)?;
+    path.canonicalize().map(Some).with_context(|| format!("{} cannot be resolved", path.display()))
+}
+
+/// A small text of the data directory, without its end of line and never through a link; `None` when it is not there.
+pub(crate) fn read(path: &Path) -> anyhow::Result<Option<String>> {
+    let file = OpenOptions::new().read(true).custom_flags(O_NOFOLLOW).open(path);
+    match file.and_then(io::read_to_string) {
+        Ok(text) => Ok(Some(text.trim().to_owned())),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => {
-            return Err(error)
-                .with_context(|| format!("{} cannot be read; run berth as root", format.display()));
+            Err(error).with_context(|| format!("{} cannot be read; run berth as root", path.display()))
         }
-    };
-    check(path, &text)?;
-    path.canonicalize().with_context(|| format!("{} cannot be resolved", path.display()))
+    }
 }
 
 /// Keys and everybody's secrets are in there: it must be ours, and closed to others. One that is empty is closed; the mode
@@ -77,11 +83,6 @@ fn make_private(path: &Path) -> anyhow::Result<()> {
     }
     fs::set_permissions(path, fs::Permissions::from_mode(0o700))
         .with_context(|| format!("the mode of {} cannot be changed", path.display()))
-}
-
-/// Reads a small file of the data directory, never through a link.
-pub(crate) fn read(path: &Path) -> io::Result<String> {
-    OpenOptions::new().read(true).custom_flags(O_NOFOLLOW).open(path).and_then(io::read_to_string)
 }
 
 fn check(path: &Path, format: &str) -> anyhow::Result<()> {

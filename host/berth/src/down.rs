@@ -1,12 +1,12 @@
 //! `berth down`: removes everything a cluster made in this machine's kernel; its data directory stays.
 
-use std::io::ErrorKind;
 use std::path::Path;
 
 use anyhow::Context;
 use berth_agent::Agent;
 use berth_network::Ipv4Cidr;
 
+use crate::bond::Bond;
 use crate::cli::DataDir;
 use crate::{cluster_id, data_dir};
 
@@ -17,6 +17,7 @@ pub(crate) fn run(options: &DataDir) -> anyhow::Result<()> {
     if let (Some(id), Some(pods)) = (cluster_id::existing(&data)?, pod_cidr(&data)?) {
         Agent::destroy(&data, &id.parse()?, pods)?;
     }
+    Bond::release(&data)?;
     println!("Everything of the cluster in {} is down; its objects and images are kept.", data.display());
     Ok(())
 }
@@ -24,9 +25,6 @@ pub(crate) fn run(options: &DataDir) -> anyhow::Result<()> {
 /// The range the cluster's agent was started with; `None` when it never was.
 fn pod_cidr(data: &Path) -> anyhow::Result<Option<Ipv4Cidr>> {
     let path = data.join("pod-cidr");
-    match std::fs::read_to_string(&path) {
-        Ok(text) => text.trim().parse().map(Some).with_context(|| format!("{} is damaged", path.display())),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error).with_context(|| format!("{} cannot be read", path.display())),
-    }
+    let text = data_dir::read(&path)?;
+    text.map(|text| text.parse().with_context(|| format!("{} is damaged", path.display()))).transpose()
 }

@@ -1,5 +1,6 @@
 //! The berth binary: flags, wiring, shutdown, the command line.
 
+mod bond;
 mod cli;
 mod cluster_id;
 mod data_dir;

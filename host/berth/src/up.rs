@@ -1,30 +1,33 @@
 //! `berth up`: server, controllers, scheduler, plugins and agent in one process.
 
 mod builtin;
+mod preflight;
 mod simulated;
 
 use std::fs::File;
+use std::io::ErrorKind;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use berth_agent::{Agent, AgentConfig, AgentHandle};
 use berth_api::kinds;
-use berth_api::kinds::names;
 use berth_client::{Client, NodeRegistry};
 use berth_control::Config as ControlConfig;
 use berth_drive::{PluginConfig, run_controllers, run_plugins, start_scheduler, take_lead};
-use berth_image::RegistryConfig;
 use berth_network::Ipv4Cidr;
-use berth_pipeline::{Clock, Cluster, Config, Identity, NodePorts, RoleAuthorizer, ServiceCidr, SystemClock};
+use berth_pipeline::{Clock, Cluster, Config, Identity, NodePorts, RoleAuthorizer, SystemClock};
 use berth_policy::{Cache, Engine, Limits};
 use berth_server::{ComponentCheck, Hooks, Names, Pki, Server, Tls};
+use berth_state::Key;
 use berth_store::SqliteStore;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
+use crate::bond::Bond;
 use crate::cli::UpOptions;
 use crate::{cluster_id, data_dir, logging};
 
@@ -74,28 +77,17 @@ pub(crate) fn run(options: UpOptions) -> anyhow::Result<()> {
 
 async fn start(options: UpOptions) -> anyhow::Result<Running> {
     let begun = std::time::Instant::now();
-    let services = ServiceCidr::parse(&options.service_cidr).context("--service-cidr")?;
-    let pods: Ipv4Cidr = options.pod_cidr.parse().context("--pod-cidr")?;
-    if overlap(&options.pod_cidr, &options.service_cidr) {
-        bail!(
-            "--pod-cidr {} and --service-cidr {} overlap; choose others",
-            options.pod_cidr,
-            options.service_cidr
-        );
-    }
-    let node_name = if options.no_agent { None } else { Some(node_name(options.node_name.as_deref())?) };
-    if !options.no_agent && !nix::unistd::geteuid().is_root() {
-        bail!(
-            "running containers needs root: start berth with sudo, or with --no-agent where it is to run none"
-        );
-    }
+    let plan = preflight::check(&options)?;
+    // First, since whoever has the data directory has the address as well.
+    let lock = plan.existing.as_deref().map(data_dir::lock).transpose()?;
+    let listener = listen(options.listen).await?;
+    let address = listener.local_addr().context("--listen")?;
     let data = data_dir::open(&options.data.data_dir)?;
-    let lock = data_dir::lock(&data)?;
+    let lock = lock.map_or_else(|| data_dir::lock(&data), Ok)?;
+    let services = plan.services;
     let id = cluster_id::of(&data)?;
     let now = SystemClock.now();
     let pki = Arc::new(Pki::open(&data.join("pki"), now)?);
-    let listener = listen(&options).await?;
-    let address = listener.local_addr().context("--listen")?;
     let catalogue = Arc::new(kinds::catalogue());
     let location =
         options.store.clone().unwrap_or_else(|| format!("sqlite:{}", data.join("berth.db").display()));
@@ -111,6 +103,11 @@ async fn start(options: UpOptions) -> anyhow::Result<Running> {
         api_port: address.port(),
     };
     let cluster = Cluster::start(store, config).await?;
+    let objects = objects_id(&cluster);
+    if let Some(node) = &plan.node {
+        plan.bond.check_objects(&objects, &location)?;
+        check_node(&cluster, &node.name, plan.pods)?;
+    }
     let engine = Arc::new(engine(&data)?);
     let nodes = NodeRegistry::default();
     let hooks = Hooks { components: Arc::new(Compiles(engine.clone())) };
@@ -135,9 +132,26 @@ async fn start(options: UpOptions) -> anyhow::Result<Running> {
     if options.simulate_nodes > 0 {
         tokio::spawn(simulated::run(cluster.clone(), options.simulate_nodes));
     }
-    let agent = match node_name {
+    let agent = match plan.node {
         None => None,
-        Some(name) => Some(agent(&server, &nodes, &name, &data, &id, pods).await?),
+        Some(node) => {
+            // Before anything is made: `berth down` needs the range.
+            data_dir::write_durably(&data.join("pod-cidr"), plan.pods.to_string().as_bytes())?;
+            Bond::write(&data, &node.name, &objects)?;
+            let client = node_client(&server, &node.name);
+            let config = AgentConfig {
+                registries: Arc::new(node.registries),
+                api: preflight::ipv4(address),
+                ..AgentConfig::new(&node.name, &data, id.parse()?, plan.pods, client)
+            };
+            let started = Agent::start(config).await;
+            if started.is_err() && plan.bond == Bond::default() {
+                Bond::release(&data)?;
+            }
+            let agent = Arc::new(started?);
+            nodes.insert(node.name, agent.clone());
+            Some(agent)
+        }
     };
     tracing::info!(
         kubeconfig = %kubeconfig.display(),
@@ -158,19 +172,25 @@ async fn stop(running: Running) {
     running.cluster.shutdown().await;
 }
 
-async fn listen(options: &UpOptions) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(options.listen).await.with_context(|| {
-        format!("--listen {}: the address cannot be used; another program may have it", options.listen)
+async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.map_err(|error| {
+        let why = match error.kind() {
+            ErrorKind::AddrInUse => "another program has that port; stop it, or choose another",
+            ErrorKind::AddrNotAvailable => "this machine does not have that address; choose one of its own",
+            ErrorKind::PermissionDenied => "a port below 1024 needs root; choose another",
+            _ => "the address cannot be used; choose another",
+        };
+        anyhow!(error).context(format!("--listen {address}: {why}"))
     })
 }
 
 /// An address that clients on this machine can connect to.
-fn reachable(address: std::net::SocketAddr) -> std::net::SocketAddr {
+fn reachable(address: SocketAddr) -> SocketAddr {
     let mut address = address;
     if address.ip().is_unspecified() {
         address.set_ip(match address {
-            std::net::SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
-            std::net::SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+            SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
         });
     }
     address
@@ -183,24 +203,6 @@ fn engine(data: &Path) -> anyhow::Result<Engine> {
     Engine::new(Some(cache)).context("the engine for plugins cannot be started")
 }
 
-/// The name of this machine's node: the one asked for, else the host's. Checked before anything is started, since a node
-/// whose name no object may have would never appear.
-fn node_name(asked: Option<&str>) -> anyhow::Result<String> {
-    let name = match asked {
-        Some(name) => name.to_owned(),
-        None => host_name()?,
-    };
-    let faults = names::subdomain_1123(&name);
-    match (faults.is_empty(), asked) {
-        (true, _) => Ok(name),
-        (false, Some(_)) => bail!("--node-name \"{name}\" cannot be used: {}", faults.join("; ")),
-        (false, None) => bail!(
-            "the host's name \"{name}\" cannot be a node's; give one with --node-name: {}",
-            faults.join("; ")
-        ),
-    }
-}
-
 /// Every watcher, connection and pod holds a descriptor, and the usual 1024 are few. Containers get their own limit.
 fn raise_descriptor_limit() {
     let raised = getrlimit(Resource::RLIMIT_NOFILE)
@@ -210,74 +212,32 @@ fn raise_descriptor_limit() {
     }
 }
 
-fn host_name() -> anyhow::Result<String> {
-    let name =
-        nix::unistd::gethostname().context("the host's name cannot be read; give one with --node-name")?;
-    Ok(name.to_string_lossy().to_lowercase())
+/// By what the objects of a cluster are known, wherever they are stored.
+fn objects_id(cluster: &Cluster) -> String {
+    let key = Key::new("namespaces", "", "kube-system");
+    cluster.read(|state| state.get(&key).map(|stored| stored.meta().uid.to_string())).unwrap_or_default()
 }
 
-/// Whether two IPv4 ranges have an address in common; both have been parsed by their owners before.
-fn overlap(one: &str, other: &str) -> bool {
-    let range = |text: &str| -> Option<(u32, u32)> {
-        let (base, bits) = text.split_once('/')?;
-        let base = u32::from(base.parse::<std::net::Ipv4Addr>().ok()?);
-        let mask = u32::MAX.checked_shl(32 - bits.parse::<u32>().ok()?).unwrap_or(0);
-        Some((base & mask, base | !mask))
-    };
-    let (Some(one), Some(other)) = (range(one), range(other)) else { return false };
-    one.0 <= other.1 && other.0 <= one.1
+/// Refuses another range for the pods of a node than the one it has: a node's range never changes.
+fn check_node(cluster: &Cluster, name: &str, pods: Ipv4Cidr) -> anyhow::Result<()> {
+    let Some(resource) = cluster.catalogue().named("nodes") else { return Ok(()) };
+    let stored = cluster.read(|state| state.get(&Key::new("nodes", "", name)).cloned());
+    let node = stored.map(|stored| stored.to_value(resource)).unwrap_or_default();
+    match node["spec"]["podCIDR"].as_str() {
+        Some(kept) if !kept.is_empty() && kept != pods.to_string() => bail!(
+            "--pod-cidr {pods}: the node {name} has the range {kept}; start berth with that, or give the node up first: \
+             `berth down`, then `berth up --no-agent` and `kubectl delete node {name}`"
+        ),
+        _ => Ok(()),
+    }
 }
 
-/// Starts this node's agent, which talks to the server over the same interface as an agent elsewhere.
-async fn agent(
-    server: &Server,
-    nodes: &NodeRegistry,
-    name: &str,
-    data: &Path,
-    id: &str,
-    pods: Ipv4Cidr,
-) -> anyhow::Result<Arc<AgentHandle>> {
+/// How a node's agent talks to the server: over the same interface as an agent elsewhere.
+fn node_client(server: &Server, name: &str) -> Client {
     let identity = Identity {
         user: format!("system:node:{name}"),
         uid: String::new(),
         groups: vec!["system:nodes".to_owned(), "system:authenticated".to_owned()],
     };
-    let client = Client::new(Arc::new(server.in_process(Arc::new(identity))), "berth-agent");
-    let registries = Arc::new(RegistryConfig::load(&data.join("registries.yaml"))?);
-    data_dir::write_durably(&data.join("pod-cidr"), pods.to_string().as_bytes())?;
-    let config = AgentConfig { registries, ..AgentConfig::new(name, data, id.parse()?, pods, client) };
-    let agent = Arc::new(Agent::start(config).await?);
-    nodes.insert(name, agent.clone());
-    Ok(agent)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{node_name, overlap};
-
-    #[test]
-    fn ranges_overlap() {
-        for (one, other, expected) in [
-            ("10.42.0.0/16", "10.96.0.0/16", false),
-            ("10.0.0.0/8", "10.96.0.0/16", true),
-            ("10.96.5.0/24", "10.96.0.0/16", true),
-            ("0.0.0.0/0", "192.168.0.0/24", true),
-            ("10.96.0.0/16", "10.97.0.0/16", false),
-        ] {
-            assert_eq!(overlap(one, other), expected, "{one} {other}");
-            assert_eq!(overlap(other, one), expected, "{other} {one}");
-        }
-    }
-
-    #[test]
-    fn names_of_nodes() {
-        assert_eq!(node_name(Some("worker-1.example")).unwrap(), "worker-1.example");
-        for bad in ["", "Worker", "a_b", "-a"] {
-            let text = node_name(Some(bad)).unwrap_err().to_string();
-            assert!(
-                text.starts_with(&format!("--node-name \"{bad}\" cannot be used: a lowercase")),
-                "{text}"
-            );
-        }
-    }
+    Client::new(Arc::new(server.in_process(Arc::new(identity))), "berth-agent")
 }

@@ -8,6 +8,7 @@ mod load;
 mod system;
 mod writer;
 
+use std::net::Ipv4Addr;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -101,6 +102,19 @@ pub enum StartError {
         /// Which object.
         object: String,
     },
+    /// The Services were made with another range.
+    #[error(
+        "--service-cidr {services} does not fit the Service {service}, which has the address {address}: a cluster keeps the \
+         range that it was made with; give that one"
+    )]
+    Services {
+        /// The range asked for.
+        services: ServiceCidr,
+        /// A Service that does not fit.
+        service: String,
+        /// Its address.
+        address: Ipv4Addr,
+    },
     /// An object that every cluster has could not be made.
     #[error("the cluster's own objects could not be made: {0}")]
     System(Status),
@@ -170,6 +184,7 @@ impl Cluster {
     /// When the store cannot be read or written.
     pub async fn start<S: Store>(mut store: S, config: Config) -> Result<Arc<Self>, StartError> {
         let state = load::load(&mut store, &config.catalogue).await?;
+        system::check_services(&state, config.services)?;
         let feed = Feed::starting_at(state.revision());
         let shared = Arc::new(Shared { state: RwLock::new(Arc::new(state)), feed });
         let (queue, jobs) = mpsc::channel(QUEUE_JOBS_MAX);

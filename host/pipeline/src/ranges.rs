@@ -1,5 +1,6 @@
 //! The ranges from which Services get their addresses and ports.
 
+use std::fmt;
 use std::net::Ipv4Addr;
 use std::ops::RangeInclusive;
 
@@ -22,6 +23,12 @@ pub struct NodePorts(pub RangeInclusive<u16>);
 impl Default for NodePorts {
     fn default() -> Self {
         Self(30000..=32767)
+    }
+}
+
+impl fmt::Display for ServiceCidr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.network, self.prefix_length)
     }
 }
 

@@ -105,6 +105,34 @@ async fn the_kubernetes_service_leads_to_where_the_server_listens_now() {
 }
 
 #[tokio::test]
+async fn a_cluster_keeps_the_range_of_its_services() {
+    let disk = MemoryStore::new();
+    let cluster = start(&disk).await;
+    let service = |name: &str, spec: Value| json!({"metadata": {"name": name}, "spec": spec});
+    let ports = json!([{"port": 80}]);
+    let headless = service("headless", json!({"clusterIP": "None", "ports": ports}));
+    let far = service("far", json!({"clusterIP": "10.96.0.200", "ports": ports}));
+    for object in [headless, far] {
+        cluster.apply(create(&cluster, "services", object)).await.unwrap();
+    }
+    cluster.shutdown().await;
+    let with = async |range: &str| {
+        let config = Config { services: ServiceCidr::parse(range).unwrap(), ..config() };
+        match Cluster::start(disk.clone(), config).await {
+            Ok(cluster) => Ok(cluster.shutdown().await),
+            Err(error) => Err(error.to_string()),
+        }
+    };
+    assert_eq!(
+        with("10.97.0.0/16").await.unwrap_err(),
+        "--service-cidr 10.97.0.0/16 does not fit the Service default/far, which has the address 10.96.0.200: a cluster \
+         keeps the range that it was made with; give that one"
+    );
+    assert!(with("10.96.0.0/25").await.unwrap_err().contains("default/far"), "too small");
+    with("10.96.0.0/16").await.unwrap();
+}
+
+#[tokio::test]
 async fn what_is_deleted_of_the_system_objects_comes_back() {
     let cluster = start(&MemoryStore::new()).await;
     tokio::spawn(cluster.clone().keep_system_objects());

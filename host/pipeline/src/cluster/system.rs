@@ -8,6 +8,7 @@ use berth_state::{Key, State};
 
 use super::{Cluster, StartError};
 use crate::bootstrap;
+use crate::ranges::ServiceCidr;
 use crate::request::Request;
 
 /// How long after a failed attempt the next one is made: the period at which the API server of Kubernetes looks after its
@@ -53,6 +54,24 @@ impl Cluster {
         let all = bootstrap::system_objects(&config.catalogue, config.services, config.api_port);
         self.read(|state: &State| all.into_iter().filter_map(|create| write_for(state, create)).collect())
     }
+}
+
+/// Refuses a range in which a Service that is there already has no place.
+pub(super) fn check_services(state: &State, services: ServiceCidr) -> Result<(), StartError> {
+    for stored in state.list("services", "") {
+        // Those without an address of their own fit everywhere.
+        let address = stored.field("spec.clusterIP").and_then(|address| address.parse().ok());
+        let Some(address) = address else { continue };
+        let fits = match (&*stored.key.namespace, &*stored.key.name) {
+            ("default", "kubernetes") => address == services.api_server(),
+            _ => services.offset(address).is_some(),
+        };
+        if !fits {
+            let service = format!("{}/{}", stored.key.namespace, stored.key.name);
+            return Err(StartError::Services { services, service, address });
+        }
+    }
+    Ok(())
 }
 
 /// What is to be done so that the object is as `create` would make it.
