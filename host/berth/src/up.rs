@@ -236,8 +236,8 @@ fn check_node(cluster: &Cluster, name: &str, pods: Ipv4Cidr) -> anyhow::Result<(
 fn node_client(server: &Server, name: &str) -> Client {
     let identity = Identity {
         user: format!("system:node:{name}"),
-        uid: String::new(),
         groups: vec!["system:nodes".to_owned(), "system:authenticated".to_owned()],
+        ..Identity::default()
     };
     Client::new(Arc::new(server.in_process(Arc::new(identity))), "berth-agent")
 }

@@ -12,6 +12,7 @@ use berth_state::State;
 use crate::identity::{Identity, Verb};
 
 pub(crate) use lifecycle::{check_deletion, check_namespace};
+pub(crate) use node_restriction::check_token;
 
 /// What an [`Admission`] is asked about.
 pub struct Review<'a> {
@@ -59,8 +60,8 @@ pub trait Admission: Send + Sync {
 /// The built-in plugins that change or refuse objects, in the order in which the API server has them. `suffix` ends
 /// the name of a pod's token volume.
 pub(crate) fn mutate_built_in(review: &Review<'_>, object: &mut Value, suffix: &str) -> Result<(), Status> {
-    node_restriction::check(review)?;
-    if &*review.resource.id != "pods" {
+    node_restriction::check(review, object)?;
+    if &*review.resource.id != "pods" || !review.subresource.is_empty() {
         return Ok(());
     }
     if review.verb == Verb::Create {

@@ -18,15 +18,19 @@ const SELF_REVIEWS: [(&str, &[&str]); 2] = [
     ("authorization.k8s.io", &["selfsubjectaccessreviews", "selfsubjectrulesreviews"]),
 ];
 
+const SERVICE_ACCOUNTS: &str = "system:serviceaccounts";
+/// How tokens of service accounts are checked; shown to those who have one, as by RBAC's defaults.
+const ISSUER_DOCUMENTS: [&str; 2] = ["/.well-known/openid-configuration", "/openid/v1/jwks"];
+
 const NODE_PREFIX: &str = "system:node:";
 const LEASE_NAMESPACE: &str = "kube-node-lease";
 
 /// The authorizer of the first days, before RBAC: the group decides.
 ///
 /// - `system:masters`: everything.
-/// - `system:nodes` as `system:node:<name>`: its own Node and its Lease; the pods bound to it, with their status; the
-///   secrets, config maps and service accounts (with tokens) those pods use, by name; events to write; pods, services
-///   and nodes to list and watch.
+/// - `system:nodes` as `system:node:<name>`: its own Node and its Lease; the pods bound to it, with their status, which it
+///   finds by the field selector `spec.nodeName`; the secrets, config maps and service accounts (with tokens) those pods
+///   use, by name; events to write; services to list and watch. What it may write there, NodeRestriction says.
 /// - Everybody else, service accounts included: nothing but discovery and reviews of themselves, as under RBAC without
 ///   bindings.
 #[derive(Clone, Copy, Debug, Default)]
@@ -48,7 +52,11 @@ impl Authorizer for RoleAuthorizer {
 
     /// What the server has outside the API it shows to everybody it knows, and a little to nobody in particular.
     fn authorize_path(&self, identity: &Identity, verb: &str, path: &str) -> Decision {
-        let reads = verb == "get" && (identity.in_group(AUTHENTICATED) || is_public(path));
+        let is_shown = match path.trim_end_matches('/') {
+            path if ISSUER_DOCUMENTS.contains(&path) => identity.in_group(SERVICE_ACCOUNTS),
+            path => identity.in_group(AUTHENTICATED) || is_public(path),
+        };
+        let reads = verb == "get" && is_shown;
         decision(identity.in_group(MASTERS) || reads)
     }
 
@@ -105,16 +113,18 @@ fn node_may(state: &State, node: &str, asked: &Attributes<'_>) -> bool {
     // On create the name is in the body: admission looks at it.
     let is_own_or_new = is_own || (asked.verb == Verb::Create && asked.name.is_empty());
     match (&*asked.resource.id, asked.subresource) {
-        ("nodes", "") => reads || (writes && is_own_or_new),
+        ("nodes", "") => (reads && is_own) || (writes && is_own_or_new),
         ("nodes", "status") => writes && is_own,
         ("leases.coordination.k8s.io", "") => {
             asked.namespace == LEASE_NAMESPACE
-                && (is_own_or_new && (reads || writes || asked.verb == Verb::Delete))
+                && is_own_or_new
+                && (writes || matches!(asked.verb, Verb::Get | Verb::Delete))
         }
         ("services", "") => reads,
         ("events", "") => writes,
         ("pods", "") => match asked.verb {
-            Verb::List | Verb::Watch => true,
+            // One that is bound elsewhere meanwhile must drop out: only the selector sees to that.
+            Verb::List | Verb::Watch => asked.fields.is_some_and(|f| f.pinned("spec.nodeName") == Some(node)),
             Verb::Get | Verb::Delete => runs_on(state, node, asked),
             _ => false,
         },
@@ -144,6 +154,24 @@ pub(crate) fn check(
     match authorizer.authorize(state, asked) {
         Decision::Allow => Ok(()),
         Decision::Deny(reason) => Err(forbidden(asked, &reason)),
+    }
+}
+
+/// Asks the authorizer about a path that is none of a resource, and words its refusal as the API server does.
+pub(crate) fn check_path(
+    authorizer: &dyn Authorizer,
+    identity: &Identity,
+    verb: &str,
+    path: &str,
+) -> Result<(), Status> {
+    match authorizer.authorize_path(identity, verb, path) {
+        Decision::Allow => Ok(()),
+        Decision::Deny(reason) => {
+            let colon = if reason.is_empty() { "" } else { ": " };
+            let message =
+                format!("forbidden: User \"{}\" cannot {verb} path \"{path}\"{colon}{reason}", identity.user);
+            Err(Status { details: Some(Box::default()), ..Status::new(Reason::Forbidden, message) })
+        }
     }
 }
 

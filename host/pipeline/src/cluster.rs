@@ -21,7 +21,7 @@ use tokio::task::JoinHandle;
 
 use crate::admission::Admission;
 use crate::authorizer;
-use crate::identity::{Attributes, Authorizer};
+use crate::identity::{Attributes, Authorizer, Identity};
 use crate::ids::RandomIds;
 use crate::plan::{Env, Plan, plan};
 use crate::ranges::{NodePorts, ServiceCidr};
@@ -283,6 +283,14 @@ impl Cluster {
     /// 403 as the Kubernetes API server words it.
     pub fn authorize(&self, asked: &Attributes<'_>) -> Result<(), Status> {
         self.read(|state| authorizer::check(self.config.authorizer.as_ref(), state, asked))
+    }
+
+    /// Whether a path that is none of a resource may be asked for.
+    ///
+    /// # Errors
+    /// 403 as the Kubernetes API server words it.
+    pub fn authorize_path(&self, identity: &Identity, verb: &str, path: &str) -> Result<(), Status> {
+        authorizer::check_path(self.config.authorizer.as_ref(), identity, verb, path)
     }
 
     /// The changes of a resource after `after` that `wanted` picks, oldest first, at most `limit` of them.

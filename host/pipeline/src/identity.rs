@@ -1,9 +1,24 @@
 //! Who asks, and whether they may.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use berth_api::Resource;
+use berth_api::{FieldSelector, Resource};
 use berth_state::State;
+
+/// What is said of an identity besides user, uid and groups: the keys that Kubernetes gives to callers it knows.
+pub mod extra {
+    /// Which token or certificate the caller showed: `JTI=<id>` or `X509SHA256=<digest>`.
+    pub const CREDENTIAL_ID: &str = "authentication.kubernetes.io/credential-id";
+    /// The pod that a token is bound to.
+    pub const POD_NAME: &str = "authentication.kubernetes.io/pod-name";
+    /// Its uid.
+    pub const POD_UID: &str = "authentication.kubernetes.io/pod-uid";
+    /// The node of that pod, or the one that a token is bound to itself.
+    pub const NODE_NAME: &str = "authentication.kubernetes.io/node-name";
+    /// Its uid.
+    pub const NODE_UID: &str = "authentication.kubernetes.io/node-uid";
+}
 
 /// An authenticated user, node, service account or component.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -14,6 +29,8 @@ pub struct Identity {
     pub uid: String,
     /// `system:masters`, `system:nodes`, `system:authenticated`, …
     pub groups: Vec<String>,
+    /// What else is known of the caller, by keys as in [`extra`].
+    pub extra: BTreeMap<String, Vec<String>>,
 }
 
 impl Identity {
@@ -21,8 +38,8 @@ impl Identity {
     pub fn component(name: &str) -> Arc<Self> {
         Arc::new(Self {
             user: format!("system:{name}"),
-            uid: String::new(),
             groups: vec!["system:masters".to_owned(), "system:authenticated".to_owned()],
+            ..Self::default()
         })
     }
 
@@ -92,6 +109,8 @@ pub struct Attributes<'a> {
     pub namespace: &'a str,
     /// Which object; empty for list, watch, create and deletecollection.
     pub name: &'a str,
+    /// Which objects of a list or watch, by their fields.
+    pub fields: Option<&'a FieldSelector>,
 }
 
 /// An authorizer's word.

@@ -201,6 +201,18 @@ fn tokens() {
     let bound = json!({"kind": "Pod", "apiVersion": "v1", "name": "p"});
     let token = world.ok(request(&world, "default", json!({"boundObjectRef": bound})));
     assert!(token["status"]["token"].as_str().unwrap().contains("pod: Some((\"p\""), "{token}");
+    world.ok(world.create("nodes", "", json!({"metadata": {"name": "n"}})));
+    let bound = json!({"kind": "Node", "apiVersion": "v1", "name": "n"});
+    let token = world.ok(request(&world, "default", json!({"boundObjectRef": bound})));
+    assert!(token["status"]["token"].as_str().unwrap().contains("node: Some((\"n\""), "{token}");
+    let id = |token: &Value| token["status"]["token"].as_str().unwrap().split('"').nth(1).unwrap().to_owned();
+    let ids = [0, 1].map(|_| id(&world.ok(request(&world, "default", json!({})))));
+    assert!(ids[0] != ids[1] && ids[0].len() == 36, "each has an id of its own: {ids:?}");
+    let century = request(&world, "default", json!({"expirationSeconds": 4_294_967_296_i64}));
+    let answer = world.apply(century).unwrap();
+    assert_eq!(answer.object()["status"]["expirationTimestamp"], "2027-11-21T10:00:00Z");
+    let shortened = "requested expiration of 4294967296 seconds shortened to 31536000 seconds";
+    assert_eq!(answer.warnings, [shortened]);
 
     let cases = [
         ("absent", json!({}), 404, "serviceaccounts \"absent\" not found"),

@@ -16,6 +16,7 @@ fn known(user: &str, group: &str) -> Arc<Identity> {
         user: user.to_owned(),
         uid: "u".to_owned(),
         groups: vec![group.to_owned(), "system:authenticated".to_owned()],
+        extra: [("scopes".to_owned(), vec!["a".to_owned(), "b".to_owned()])].into(),
     })
 }
 
@@ -95,7 +96,7 @@ fn who_asks_is_told_who_he_is_and_all_that_he_may_do() {
     let mut world = World::new();
     world.identity = known("jane", "g");
     let answer = world.ok(world.create("selfsubjectreviews.authentication.k8s.io", "", json!({})));
-    let user = json!({"username": "jane", "uid": "u", "groups": ["g", "system:authenticated"]});
+    let user = json!({"username": "jane", "uid": "u", "groups": ["g", "system:authenticated"], "extra": {"scopes": ["a", "b"]}});
     assert_eq!(answer["status"], json!({"userInfo": user}));
 
     let rules = "selfsubjectrulesreviews.authorization.k8s.io";

@@ -6,6 +6,7 @@ mod common;
 use std::sync::Arc;
 
 use Verb::{Create, Delete, Get, List, Patch, Update, Watch};
+use berth_api::FieldSelector;
 use berth_json::json;
 use berth_pipeline::{Attributes, Authorizer, Body, Decision, Identity, RoleAuthorizer, Verb};
 use common::{World, at, config_map, node, pod};
@@ -30,9 +31,22 @@ fn world() -> World {
 }
 
 fn may(world: &World, who: &Identity, verb: Verb, what: &str, namespace: &str, name: &str) -> bool {
+    may_select(world, who, verb, what, (namespace, name), "")
+}
+
+fn may_select(
+    world: &World,
+    who: &Identity,
+    verb: Verb,
+    what: &str,
+    (namespace, name): (&str, &str),
+    selector: &str,
+) -> bool {
+    let fields = FieldSelector::parse(selector).unwrap();
+    let fields = (!selector.is_empty()).then_some(&fields);
     let (resource, subresource) = what.split_once('/').unwrap_or((what, ""));
     let resource = world.catalogue.named(resource).unwrap();
-    let asked = Attributes { identity: who, verb, resource, subresource, namespace, name };
+    let asked = Attributes { identity: who, verb, resource, subresource, namespace, name, fields };
     RoleAuthorizer.authorize(&world.state, &asked) == Decision::Allow
 }
 
@@ -45,9 +59,10 @@ fn a_node_may_do_its_own_work_and_no_more() {
         (Create, "nodes", "", ""),
         (Update, "nodes", "", "n1"),
         (Patch, "nodes/status", "", "n1"),
-        (Get, "nodes", "", "n2"),
+        (Get, "nodes", "", "n1"),
+        (Watch, "nodes", "", "n1"),
         (Update, lease, "kube-node-lease", "n1"),
-        (Watch, "pods", "", ""),
+        (Get, lease, "kube-node-lease", "n1"),
         (Get, "pods", "ns", "mine"),
         (Delete, "pods", "ns", "mine"),
         (Delete, "pods", "ns", "gone-already"),
@@ -65,6 +80,14 @@ fn a_node_may_do_its_own_work_and_no_more() {
     let refused = [
         (Delete, "nodes", "", "n1"),
         (Update, "nodes", "", "n2"),
+        (Get, "nodes", "", "n2"),
+        (List, "nodes", "", ""),
+        (Watch, "pods", "", ""),
+        (List, "pods", "ns", ""),
+        (List, "pods", "ns", "mine"),
+        (List, lease, "kube-node-lease", ""),
+        (Get, lease, "kube-node-lease", "n2"),
+        (Delete, lease, "kube-node-lease", "n2"),
         (Patch, "nodes/status", "", "n2"),
         (Update, lease, "kube-node-lease", "n2"),
         (Update, lease, "kube-system", "n1"),
@@ -84,6 +107,26 @@ fn a_node_may_do_its_own_work_and_no_more() {
     ];
     for (verb, what, namespace, name) in refused {
         assert!(!may(&world, &n1, verb, what, namespace, name), "{verb:?} {what} {name} is allowed");
+    }
+}
+
+#[test]
+fn a_node_finds_its_pods_by_its_name_alone() {
+    let world = world();
+    let n1 = node("n1");
+    for (selector, expected) in [
+        ("spec.nodeName=n1", true),
+        ("status.phase!=Failed,spec.nodeName==n1", true),
+        ("spec.nodeName=n2", false),
+        ("spec.nodeName!=n1", false),
+        ("spec.nodeName=", false),
+        ("metadata.name=mine", false),
+    ] {
+        for (verb, namespace) in [(List, ""), (Watch, ""), (List, "ns")] {
+            let allowed = may_select(&world, &n1, verb, "pods", (namespace, ""), selector);
+            assert_eq!(allowed, expected, "{verb:?} {selector}");
+        }
+        assert!(!may_select(&world, &n1, Verb::DeleteCollection, "pods", ("ns", ""), selector));
     }
 }
 
@@ -114,8 +157,8 @@ fn refusals_are_worded_as_users_know_them() {
     let mut world = world();
     world.identity = Arc::new(Identity {
         user: "system:serviceaccount:ns:default".to_owned(),
-        uid: String::new(),
         groups: vec!["system:serviceaccounts".to_owned()],
+        ..Identity::default()
     });
     let refused = world.refused(world.create("configmaps", "ns", config_map("m", "1")));
     let message = "configmaps is forbidden: User \"system:serviceaccount:ns:default\" cannot create resource \

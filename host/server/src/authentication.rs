@@ -6,6 +6,7 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use berth_api::{Reason, Status};
+use berth_pipeline::identity::extra;
 use berth_pipeline::{Cluster, Identity};
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
@@ -36,7 +37,10 @@ pub(crate) fn of_certificate(certificate: &CertificateDer<'_>) -> Option<Arc<Ide
     let organizations = subject.iter_organization().filter_map(|name| name.as_str().ok());
     let mut groups: Vec<String> = organizations.map(str::to_owned).collect();
     groups.push(AUTHENTICATED.to_owned());
-    Some(Arc::new(Identity { user, uid: String::new(), groups }))
+    let digest = ring::digest::digest(&ring::digest::SHA256, certificate);
+    let id: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    let extra = [(extra::CREDENTIAL_ID.to_owned(), vec![format!("X509SHA256={id}")])].into();
+    Some(Arc::new(Identity { user, groups, extra, ..Identity::default() }))
 }
 
 /// The identity behind a request; `None` for nobody.
@@ -74,11 +78,12 @@ fn bearer(headers: &HeaderMap) -> Option<Cow<'_, str>> {
 }
 
 fn of_token(cluster: &Cluster, tokens: &TokenKey, token: &str) -> Result<Arc<Identity>, Status> {
-    let claims = tokens.check(token, &[ISSUER], cluster.now()).map_err(|error| {
+    let now = cluster.now();
+    let claims = tokens.check(token, &[ISSUER], now).map_err(|error| {
         tracing::debug!(%error, "a bearer token was refused");
         unauthorized()
     })?;
-    if !cluster.read(|state| claims.still_hold(state)) {
+    if !cluster.read(|state| claims.still_hold(state, now)) {
         tracing::debug!(account = claims.service_account, "a token outlived what it is bound to");
         return Err(unauthorized());
     }

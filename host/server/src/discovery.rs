@@ -68,6 +68,7 @@ pub(crate) fn version(parts: &Parts) -> Handled {
 /// What `GET /` lists: where there is something to read that is no object.
 fn paths(catalogue: &Catalogue) -> BTreeSet<String> {
     let fixed = [
+        "/.well-known/openid-configuration",
         "/api",
         "/apis",
         "/healthz",
@@ -75,6 +76,7 @@ fn paths(catalogue: &Catalogue) -> BTreeSet<String> {
         "/metrics",
         "/openapi/v2",
         "/openapi/v3",
+        "/openid/v1/jwks",
         "/readyz",
         "/version",
     ];

@@ -57,6 +57,14 @@ impl TokenKey {
         Ok(Self { id: URL_SAFE_NO_PAD.encode(digest).into(), pair: Arc::new(pair) })
     }
 
+    /// The public key as a JSON Web Key (RFC 7518 §6.2), under the id that tokens name.
+    pub(crate) fn public_jwk(&self) -> Value {
+        let point = self.pair.public_key().as_ref();
+        // An uncompressed point of P-256: a byte of its form, and two coordinates of 32 bytes.
+        let [x, y] = [&point[1..33], &point[33..65]].map(|coordinate| URL_SAFE_NO_PAD.encode(coordinate));
+        json!({ "use": "sig", "kty": "EC", "kid": &*self.id, "crv": "P-256", "alg": "ES256", "x": x, "y": y })
+    }
+
     fn sign(&self, claims: &Value) -> Result<String, Status> {
         let header = json!({ "alg": "ES256", "kid": &*self.id });
         let mut token = URL_SAFE_NO_PAD.encode(header.to_string());
@@ -148,6 +156,7 @@ fn write_claims(claims: &TokenClaims) -> Value {
         "iat": claims.issued.seconds(),
         "nbf": claims.issued.seconds(),
         "exp": claims.expires.seconds(),
+        "jti": claims.id,
         "kubernetes.io": bound,
     })
 }
@@ -161,6 +170,7 @@ fn read_claims(value: &Value) -> Option<TokenClaims> {
     let object = |kind: &str| Some((text(&bound[kind]["name"])?, text(&bound[kind]["uid"])?));
     let account = &bound["serviceaccount"];
     Some(TokenClaims {
+        id: text(&value["jti"]).unwrap_or_default(),
         namespace: text(&bound["namespace"])?,
         service_account: text(&account["name"])?,
         service_account_uid: text(&account["uid"])?,
@@ -187,6 +197,7 @@ pub(crate) mod tests {
 
     pub(crate) fn claims() -> TokenClaims {
         TokenClaims {
+            id: "t1".to_owned(),
             namespace: "a".to_owned(),
             service_account: "default".to_owned(),
             service_account_uid: "u1".to_owned(),

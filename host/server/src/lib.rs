@@ -10,6 +10,7 @@ mod discovery;
 mod health;
 mod hooks;
 mod impersonation;
+mod issuer;
 mod jwt;
 mod list;
 mod listen;

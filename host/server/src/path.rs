@@ -14,6 +14,10 @@ pub(crate) enum Route {
         /// The one check that is asked for; empty for all.
         check: String,
     },
+    /// `/.well-known/openid-configuration`.
+    IssuerConfiguration,
+    /// `/openid/v1/jwks`.
+    IssuerKeys,
     /// `/`.
     Paths,
     /// `/metrics`.
@@ -77,6 +81,8 @@ pub(crate) fn route(path: &str) -> Route {
     match segments.as_slice() {
         ["version"] => Route::Version,
         ["metrics"] => Route::Metrics,
+        [".well-known", "openid-configuration"] => Route::IssuerConfiguration,
+        ["openid", "v1", "jwks"] => Route::IssuerKeys,
         ["healthz", rest @ ..] => health("healthz", rest),
         ["livez", rest @ ..] => health("livez", rest),
         ["readyz", rest @ ..] => health("readyz", rest),

@@ -61,6 +61,7 @@ pub(crate) fn authorize(server: &Inner, target: &Target, call: &Call, verb: Verb
         subresource: target.subresource,
         namespace: &target.path.namespace,
         name,
+        fields: Some(&fields),
     })
 }
 

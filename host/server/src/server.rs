@@ -20,7 +20,7 @@ use crate::metrics::Metrics;
 use crate::negotiate::{self, Encoding};
 use crate::path::{self, Route};
 use crate::query::Query;
-use crate::{discovery, health, impersonation, pretty, respond, rest};
+use crate::{discovery, health, impersonation, issuer, pretty, respond, rest};
 
 /// The API of one cluster. Clones share it.
 #[derive(Clone)]
@@ -116,6 +116,8 @@ impl Inner {
             _ if call.parts.method != Method::GET => Err(method_not_allowed()),
             Route::Version | Route::Health { .. } => Ok(respond::text(404, "404 page not found\n")),
             Route::Metrics => Ok(self.metrics.answer(&self.cluster)),
+            Route::IssuerConfiguration => issuer::configuration(&self, &call.identity),
+            Route::IssuerKeys => issuer::keys(&self, &call.identity),
             Route::Paths
             | Route::CoreVersions
             | Route::Groups

@@ -60,8 +60,8 @@ impl World {
         let admin = Client::new(Arc::new(server.in_process(Identity::component("test"))), "test/1");
         let node = Identity {
             user: format!("system:node:{NODE}"),
-            uid: String::new(),
             groups: vec!["system:nodes".to_owned(), "system:authenticated".to_owned()],
+            ..Identity::default()
         };
         let client = Client::new(Arc::new(server.in_process(Arc::new(node))), "berth-agent/1");
         let cluster_id = format!("{:x}", 0xa0_0000 + (std::process::id() & 0xfff) * 16 + u32::from(number))

@@ -63,7 +63,7 @@ impl<'a> Context<'a, '_> {
     /// Asks the authorizer about this request as if it had another verb: a PUT that creates must be allowed both.
     pub(super) fn authorize_as(&self, verb: Verb) -> Result<(), Status> {
         let Request { identity, resource, subresource, namespace, name, .. } = self.request;
-        let asked = Attributes { identity, verb, resource, subresource, namespace, name };
+        let asked = Attributes { identity, verb, resource, subresource, namespace, name, fields: None };
         authorizer::check(self.env.authorizer, self.state, &asked)
     }
 

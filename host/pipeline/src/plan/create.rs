@@ -87,23 +87,19 @@ impl Context<'_, '_> {
         warnings: &mut Vec<String>,
     ) -> Result<(), Status> {
         let name = str_at(object, "metadata.name").to_owned();
-        if self.request.subresource.is_empty() {
-            let suffix = match (verb, &*self.request.resource.id) {
-                (Verb::Create, "pods") => self.env.ids.suffix(),
-                _ => String::new(),
-            };
-            let review = self.review(verb, &name, old);
-            admission::mutate_built_in(&review, object, &suffix)?;
-        }
-        if self.env.admission.is_empty() {
-            return Ok(());
-        }
+        let suffix = match (verb, &*self.request.resource.id) {
+            (Verb::Create, "pods") => self.env.ids.suffix(),
+            _ => String::new(),
+        };
+        admission::mutate_built_in(&self.review(verb, &name, old), object, &suffix)?;
         let review = self.review(verb, &name, old);
         for plugin in self.env.admission {
             warnings.extend(plugin.mutate(&review, object)?);
         }
-        // A plugin's object is a client's object: it may lack defaults.
-        (self.request.resource.behaviour.default)(object);
+        if !self.env.admission.is_empty() {
+            // A plugin's object is a client's object: it may lack defaults.
+            (self.request.resource.behaviour.default)(object);
+        }
         for plugin in self.env.admission {
             warnings.extend(plugin.validate(&review, object)?);
         }

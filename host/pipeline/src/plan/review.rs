@@ -1,9 +1,12 @@
 //! Reviews: who somebody is and what he may do, answered from the authorizer and never stored.
 
+use std::collections::BTreeMap;
+
 use berth_api::decode::{Expected, complete};
 use berth_api::kinds::view::{at, list_at, str_at};
+use berth_api::select::{FieldOperator, FieldRequirement};
 use berth_api::status::Details;
-use berth_api::{Problems, Reason, Resource, Status};
+use berth_api::{FieldSelector, Problems, Reason, Resource, Status};
 use berth_json::{Map, Value, json};
 
 use super::Plan;
@@ -33,7 +36,11 @@ pub(super) fn plan(context: &mut Context<'_, '_>) -> Result<Plan, Status> {
 }
 
 fn user_info(identity: &Identity) -> Value {
-    json!({ "username": identity.user, "uid": identity.uid, "groups": identity.groups })
+    let mut info = json!({ "username": identity.user, "uid": identity.uid, "groups": identity.groups });
+    if !identity.extra.is_empty() {
+        info["extra"] = identity.extra.iter().map(|(key, values)| (key.clone(), json!(values))).collect();
+    }
+    info
 }
 
 fn token(context: &Context<'_, '_>, review: &Value) -> Result<Value, Status> {
@@ -44,7 +51,7 @@ fn token(context: &Context<'_, '_>, review: &Value) -> Result<Value, Status> {
     let audiences = texts(review, "spec.audiences");
     let verified = context.env.tokens.verify(token, &audiences, context.env.now);
     Ok(match verified {
-        Ok(claims) if claims.still_hold(context.state) => json!({
+        Ok(claims) if claims.still_hold(context.state, context.env.now) => json!({
             "authenticated": true, "user": user_info(&claims.identity()), "audiences": claims.audiences,
         }),
         Ok(_) => json!({ "error": "the token outlived what it is bound to" }),
@@ -89,6 +96,7 @@ fn access(context: &Context<'_, '_>, kind: &str, review: &Value) -> Result<Value
             user: str_at(review, "spec.user").to_owned(),
             uid: str_at(review, "spec.uid").to_owned(),
             groups: texts(review, "spec.groups"),
+            extra: extra(review),
         };
         &other
     };
@@ -141,7 +149,9 @@ fn decide(context: &Context<'_, '_>, identity: &Identity, spec: &Value) -> Decis
         return authorizer.authorize_unserved(identity);
     };
     let [subresource, namespace, name] = ["subresource", "namespace", "name"].map(|key| text(asked, key));
-    let asked = Attributes { identity, verb, resource, subresource, namespace, name };
+    let fields = field_selector(asked.get("fieldSelector").unwrap_or(&Value::Null));
+    let fields = fields.as_ref();
+    let asked = Attributes { identity, verb, resource, subresource, namespace, name, fields };
     authorizer.authorize(context.state, &asked)
 }
 
@@ -152,8 +162,36 @@ fn served<'c>(context: &'c Context<'_, '_>, asked: &Map) -> Option<(Verb, &'c Re
     Some((Verb::parse(text(asked, "verb"))?, found))
 }
 
+/// The field selector of a list that a review asks about. Requirements that are no simple equality are left out: they only
+/// ask for less.
+fn field_selector(asked: &Value) -> Option<FieldSelector> {
+    let raw = str_at(asked, "rawSelector");
+    if !raw.is_empty() {
+        return FieldSelector::parse(raw).ok();
+    }
+    let equality =
+        |requirement: &Value| match (str_at(requirement, "operator"), list_at(requirement, "values")) {
+            ("In", [Value::String(value)]) => Some(FieldRequirement {
+                field: str_at(requirement, "key").to_owned(),
+                operator: FieldOperator::Equals,
+                value: value.to_string(),
+            }),
+            _ => None,
+        };
+    let requirements: Vec<_> = list_at(asked, "requirements").iter().filter_map(equality).collect();
+    (!requirements.is_empty()).then_some(FieldSelector { requirements })
+}
+
 fn text<'v>(fields: &'v Map, key: &str) -> &'v str {
     fields.get(key).and_then(Value::as_str).unwrap_or_default()
+}
+
+fn extra(review: &Value) -> BTreeMap<String, Vec<String>> {
+    let given = at(review, "spec.extra").and_then(Value::as_object).into_iter().flatten();
+    let values = |list: &Value| {
+        list.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+    };
+    given.map(|(key, list)| (key.to_string(), values(list))).collect()
 }
 
 fn texts(object: &Value, path: &str) -> Vec<String> {

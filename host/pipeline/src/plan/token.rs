@@ -1,4 +1,4 @@
-//! `serviceaccounts/<name>/token`: a token for a service account, bound to a pod if the client says so.
+//! `serviceaccounts/<name>/token`: a token for a service account, bound to a pod, a secret or a node if the client says so.
 
 use std::sync::Arc;
 
@@ -10,21 +10,33 @@ use berth_state::{Key, Stored};
 
 use super::Plan;
 use super::context::Context;
+use crate::admission;
+use crate::request::Request;
 use crate::token::TokenClaims;
 
 const DEFAULT_SECONDS: i64 = 3600;
 const MIN_SECONDS: i64 = 600;
 const MAX_SECONDS: i64 = 1 << 32;
+/// How long a token lives at most, whatever is asked for: nothing but the end of its account takes one back, so a leaked one
+/// is to be good for a year and not for a century. The API server has an upper bound too, set by its administrator.
+const LIFETIME_SECONDS_MAX: i64 = 365 * 86_400;
 
 /// Plans a TokenRequest: nothing is written, the answer is the token.
 pub(super) fn plan(context: &mut Context<'_, '_>) -> Result<Plan, Status> {
     context.authorize()?;
     let expected = context.expected_at_subresource("authentication.v1.TokenRequest");
-    let (mut request, warnings) = context.decode_object(expected)?;
+    let (mut request, mut warnings) = context.decode_object(expected)?;
     let account = context.found()?;
-    let seconds = int_at(&request, "spec.expirationSeconds").unwrap_or(DEFAULT_SECONDS);
-    check_lifetime(seconds)?;
+    let asked = int_at(&request, "spec.expirationSeconds").unwrap_or(DEFAULT_SECONDS);
+    check_lifetime(asked)?;
+    let Request { identity, resource, namespace, name, .. } = context.request;
+    let longest = admission::check_token(context.state, identity, (resource, namespace, name), &request)?;
+    let seconds = asked.min(longest.unwrap_or(LIFETIME_SECONDS_MAX)).min(LIFETIME_SECONDS_MAX);
+    if seconds < asked {
+        warnings.push(format!("requested expiration of {asked} seconds shortened to {seconds} seconds"));
+    }
     let mut claims = TokenClaims {
+        id: context.env.ids.uid(),
         namespace: context.request.namespace.clone(),
         service_account: context.request.name.clone(),
         service_account_uid: account.meta().uid.to_string(),
@@ -85,6 +97,7 @@ fn bind(context: &Context<'_, '_>, request: &Value, claims: &mut TokenClaims) ->
     let resource = match (api_version, kind) {
         ("v1", "Pod") => "pods",
         ("v1", "Secret") => "secrets",
+        ("v1", "Node") => "nodes",
         _ => {
             let slash = if api_version.contains('/') { "" } else { "/" };
             let message = format!("cannot bind token to object of type {slash}{api_version}, Kind={kind}");
@@ -93,13 +106,24 @@ fn bind(context: &Context<'_, '_>, request: &Value, claims: &mut TokenClaims) ->
     };
     let object = find_bound(context, resource, reference)?;
     let named = Some((object.key.name.to_string(), object.meta().uid.to_string()));
-    if resource == "secrets" {
-        claims.secret = named;
-        return Ok(());
+    match resource {
+        "secrets" => claims.secret = named,
+        "nodes" => claims.node = named,
+        _ => return bind_to_pod(context, object, named, claims),
     }
-    check_pod_account(context, object)?;
+    Ok(())
+}
+
+/// Binds the token to a pod, and says on which node that is.
+fn bind_to_pod(
+    context: &Context<'_, '_>,
+    pod: &Stored,
+    named: Option<(String, String)>,
+    claims: &mut TokenClaims,
+) -> Result<(), Status> {
+    check_pod_account(context, pod)?;
     claims.pod = named;
-    let node = object.field("spec.nodeName").filter(|node| !node.is_empty());
+    let node = pod.field("spec.nodeName").filter(|node| !node.is_empty());
     claims.node = node.map(|node| {
         let stored = context.state.get(&Key::new("nodes", "", node));
         (node.to_owned(), stored.map_or_else(String::new, |node| node.meta().uid.to_string()))
@@ -113,7 +137,8 @@ fn find_bound<'a>(
     reference: &Value,
 ) -> Result<&'a Arc<Stored>, Status> {
     let name = str_at(reference, "name");
-    let key = Key::new(resource, context.request.namespace.as_str(), name);
+    let namespace = if resource == "nodes" { "" } else { context.request.namespace.as_str() };
+    let key = Key::new(resource, namespace, name);
     let details = |kind: &str| Details { name: name.to_owned(), kind: kind.to_owned(), ..Details::default() };
     let object = context.state.get(&key).ok_or_else(|| {
         let status = Status::new(Reason::NotFound, format!("{resource} \"{name}\" not found"));

@@ -23,6 +23,7 @@ impl TokenIssuer for PlainTokens {
         let parts: Vec<&str> = token.split(' ').collect();
         let [namespace, account, uid] = parts[..] else { return Err("it is no token".to_owned()) };
         Ok(TokenClaims {
+            id: "token-1".to_owned(),
             namespace: namespace.to_owned(),
             service_account: account.to_owned(),
             service_account_uid: uid.to_owned(),
@@ -56,8 +57,8 @@ pub fn admin() -> Arc<Identity> {
 pub fn node(name: &str) -> Arc<Identity> {
     Arc::new(Identity {
         user: format!("system:node:{name}"),
-        uid: String::new(),
         groups: vec!["system:nodes".to_owned()],
+        ..Identity::default()
     })
 }
 

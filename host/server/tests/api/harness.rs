@@ -7,13 +7,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use berth_api::kinds;
 use berth_client::{
     AttachRequest, ByteStream, Client, Config as ClientConfig, Credentials, ExecRequest, ExitStatus,
-    HttpsTransport, LogRequest, NodeApi, NodeError, NodeRegistry, Streams,
+    HttpsTransport, LogRequest, NodeApi, NodeError, NodeRegistry, Streams, Transport,
 };
 use berth_pipeline::{Clock, Cluster, Config, Identity, NodePorts, RoleAuthorizer, ServiceCidr, SystemClock};
 use berth_server::{ComponentCheck, Hooks, Names, Pki, Server, Tls};
 use berth_state::MemoryStore;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use http::Request;
+use http::response::Parts;
+use http_body_util::BodyExt;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -82,6 +85,14 @@ impl Harness {
     pub(crate) fn client_as(&self, credentials: Credentials) -> Client {
         let config = ClientConfig { credentials, ..self.config.clone() };
         Client::new(Arc::new(HttpsTransport::new(&config).unwrap()), "test/1")
+    }
+
+    /// Sends any request over HTTPS; the head of the answer and its body.
+    pub(crate) async fn send(&self, credentials: &Credentials, request: Request<Bytes>) -> (Parts, Bytes) {
+        let config = ClientConfig { credentials: credentials.clone(), ..self.config.clone() };
+        let response = HttpsTransport::new(&config).unwrap().send(request).await.unwrap();
+        let (head, body) = response.into_parts();
+        (head, body.collect().await.unwrap().to_bytes())
     }
 
     /// A client that calls the server directly, as a component.
