@@ -367,4 +367,3 @@ pub(crate) async fn what_is_added_to_the_nodes_capacity_can_be_allocated() {
     patch_capacity(&world, Value::Null).await;
     wait_allocatable(&world, Value::Null).await;
 }
-

@@ -63,13 +63,13 @@ fn all() -> Vec<Test> {
         images::unused_images_go_when_the_disk_fills_up,
         latency::starting_a_pod_takes_milliseconds,
         lifecycle::the_node_registers_and_renews_its_lease,
+        lifecycle::what_is_added_to_the_nodes_capacity_can_be_allocated,
     ]
     .to_vec()
 }
 
 fn main() -> ExitCode {
     berth_runtime::shim_main_if_asked();
-        lifecycle::what_is_added_to_the_nodes_capacity_can_be_allocated,
     let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn".into());
     tracing_subscriber::fmt().with_env_filter(filter).with_test_writer().init();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
