@@ -12,7 +12,7 @@ use berth_api::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::micros;
-use crate::observed::{Observed, Phase, PodFailure, Record, Termination};
+use crate::observed::{Deletion, Observed, Phase, PodFailure, Record, Termination};
 use crate::pod::Pod;
 
 /// The format's number; a file of another one is not read.
@@ -26,6 +26,9 @@ struct Checkpoint {
     initialized: bool,
     ip: Option<Ipv4Addr>,
     failure: Option<PodFailure>,
+    /// A grace that has begun is neither cut nor given anew.
+    #[serde(default)]
+    deletion: Option<Deletion>,
     containers: BTreeMap<String, Container>,
 }
 
@@ -60,6 +63,7 @@ pub(crate) fn save(pod_directory: &Path, observed: &Observed, now: Timestamp) ->
         initialized: observed.initialized,
         ip: observed.ip,
         failure: observed.failure.clone(),
+        deletion: observed.deletion,
         containers: observed
             .containers
             .iter()
@@ -90,6 +94,7 @@ pub(crate) fn load(pod_directory: &Path, pod: &Pod) -> Option<(Observed, Vec<Str
     observed.initialized = checkpoint.initialized;
     observed.ip = checkpoint.ip;
     observed.failure = checkpoint.failure;
+    observed.deletion = checkpoint.deletion;
     let mut active = Vec::new();
     for (name, saved) in checkpoint.containers {
         if saved.active {

@@ -10,6 +10,7 @@ use berth_image::RegistryConfig;
 use berth_network::{ClusterId, Ipv4Cidr, NetworkConfig, SPARE_COUNT_DEFAULT};
 use berth_runtime::{RuntimeConfig, ShimExecutable};
 
+use crate::admission::SysctlPattern;
 use crate::backoff::Pauses;
 use crate::image_gc::ImageGcPolicy;
 
@@ -34,6 +35,10 @@ pub struct AgentConfig {
     pub labels: BTreeMap<String, String>,
     /// Resources besides the machine's own, such as `example.com/gpu`, by name.
     pub extended_resources: BTreeMap<String, u64>,
+    /// Kernel parameters that pods may set besides the safe ones.
+    pub allowed_unsafe_sysctls: Vec<SysctlPattern>,
+    /// Processes and threads that a pod may have at a time; `None`: as many as the machine takes.
+    pub pod_pids_max: Option<u64>,
     /// Mirrors, trust and credentials of registries.
     pub registries: Arc<RegistryConfig>,
     /// What a shim executes.
@@ -49,6 +54,10 @@ pub struct AgentConfig {
 }
 
 impl AgentConfig {
+    /// A fork bomb must not take the process numbers of the whole machine, of which there may be as few as 32,768. A pod with
+    /// more threads than this is rare; OpenShift has the same limit.
+    pub const POD_PIDS_MAX: u64 = 4096;
+
     /// A configuration with nothing but what has no default.
     pub fn new(
         node_name: impl Into<String>,
@@ -67,6 +76,8 @@ impl AgentConfig {
             node_ip: None,
             labels: BTreeMap::new(),
             extended_resources: BTreeMap::new(),
+            allowed_unsafe_sysctls: Vec::new(),
+            pod_pids_max: Some(AgentConfig::POD_PIDS_MAX),
             registries: Arc::default(),
             shim_executable: ShimExecutable::Current,
             crash_pauses: Pauses::KUBELET,

@@ -1,6 +1,7 @@
 //! From a pod's container and its image to what the runtime starts. Pure, but for the paths it names.
 
-use std::path::{Path, PathBuf};
+use std::collections::BTreeSet;
+use std::path::{Component, Path, PathBuf};
 
 use berth_image::Image;
 use berth_runtime::{
@@ -37,6 +38,11 @@ impl ContainerPaths {
 
     pub(crate) fn termination_log(&self) -> PathBuf {
         self.directory.join("termination-log")
+    }
+
+    /// The volumes that its image declares.
+    pub(crate) fn volumes(&self) -> PathBuf {
+        self.directory.join("volumes")
     }
 }
 
@@ -134,6 +140,22 @@ fn user(inputs: &Inputs<'_>) -> User {
     }
 }
 
+/// What there is to say of a container that must not be root and whose image names its user by name: here the name is looked
+/// up in the image, elsewhere it is not.
+pub(crate) fn non_root_by_name(pod: &Pod, container: &Container, image_user: &str) -> Option<String> {
+    let (own, pod) = (&container.security_context, &pod.spec.security_context);
+    let must_not_be_root = own.run_as_non_root.or(pod.run_as_non_root).unwrap_or(false);
+    let name = image_user.split(':').next().unwrap_or_default();
+    let is_number = name.is_empty() || name.parse::<u32>().is_ok();
+    if !must_not_be_root || own.run_as_user.or(pod.run_as_user).is_some() || is_number {
+        return None;
+    }
+    Some(format!(
+        "container has runAsNonRoot and image has non-numeric user ({name}): this node has found in the image that it is not \
+         root, others cannot verify it and do not start the container; set runAsUser to the user's number"
+    ))
+}
+
 fn seccomp(inputs: &Inputs<'_>) -> Result<Seccomp, String> {
     let own = inputs.container.security_context.seccomp_profile.as_ref();
     let profile = own.or(inputs.pod.spec.security_context.seccomp_profile.as_ref());
@@ -165,8 +187,55 @@ fn mounts(inputs: &Inputs<'_>) -> Result<Vec<Mount>, String> {
         mounts.push(mount);
     }
     // What is mounted inside another mount comes after it.
-    mounts.sort_by_key(|mount| mount.destination.components().count());
-    Ok(mounts)
+    let depth = |mount: &Mount| mount.destination.components().count();
+    mounts.sort_by_key(depth);
+    let mut all = image_volumes(inputs, &mounts)?;
+    all.sort_by_key(depth);
+    // Where only a link of the image shows that one of the pod's mounts is at or above such a volume, it covers it.
+    all.append(&mut mounts);
+    Ok(all)
+}
+
+/// Volumes that an image may declare: real ones have a handful, and each costs a directory, a mount, and a descriptor
+/// of the starting process.
+const IMAGE_VOLUMES_MAX: usize = 512;
+
+/// The volumes that the image declares (`VOLUME` in a Dockerfile), but where the pod has mounts of its own.
+fn image_volumes(inputs: &Inputs<'_>, own: &[Mount]) -> Result<Vec<Mount>, String> {
+    let declared = &inputs.image.config.volumes;
+    let image = &inputs.container.image;
+    if declared.len() > IMAGE_VOLUMES_MAX {
+        return Err(format!(
+            "image {image:?} declares {} volumes; this node mounts {IMAGE_VOLUMES_MAX} at most",
+            declared.len()
+        ));
+    }
+    let places: BTreeSet<PathBuf> = declared.iter().map(|path| normal(path.as_ref())).collect();
+    let is_own = |place: &Path| own.iter().any(|mount| place.starts_with(normal(&mount.destination)));
+    if let Some(place) = places.iter().find(|place| *place == Path::new("/") || place.starts_with("/proc")) {
+        return Err(format!(
+            "image {image:?} declares a volume at {}: none can be mounted there",
+            place.display()
+        ));
+    }
+    let places = places.into_iter().filter(|place| !is_own(place)).enumerate();
+    let volume = |(number, place): (usize, PathBuf)| {
+        let path = inputs.paths.volumes().join(number.to_string());
+        Mount { source: MountSource::ImageVolume { path }, ..bind(place, PathBuf::new(), None) }
+    };
+    Ok(places.map(volume).collect())
+}
+
+/// An absolute path without `.` and `..`, as if there were no links.
+fn normal(path: &Path) -> PathBuf {
+    path.components().fold(PathBuf::from("/"), |mut normal, part| {
+        match part {
+            Component::Normal(name) => normal.push(name),
+            Component::ParentDir => drop(normal.pop()),
+            Component::Prefix(_) | Component::RootDir | Component::CurDir => {}
+        }
+        normal
+    })
 }
 
 fn standard_mounts(inputs: &Inputs<'_>) -> Vec<Mount> {
@@ -201,11 +270,7 @@ fn volume_mount(inputs: &Inputs<'_>, mount: &VolumeMount) -> Result<Mount, Strin
     let directory = directory.ok_or_else(|| {
         format!("container {:?} mounts unknown volume {:?}", inputs.container.name, mount.name)
     })?;
-    let sub_path = match (mount.sub_path.as_str(), mount.sub_path_expr.as_str()) {
-        ("", "") => None,
-        ("", expression) => Some(PathBuf::from(expand_all(expression, inputs.variables)?)),
-        (path, _) => Some(PathBuf::from(path)),
-    };
+    let sub_path = sub_path(inputs, mount)?;
     let propagation = match mount.mount_propagation.as_str() {
         "HostToContainer" => Propagation::HostToContainer,
         "Bidirectional" => Propagation::Bidirectional,
@@ -218,18 +283,39 @@ fn volume_mount(inputs: &Inputs<'_>, mount: &VolumeMount) -> Result<Mount, Strin
     Ok(Mount { read_only, propagation, ..bind(destination, directory.clone(), sub_path) })
 }
 
-/// A path with a reference that leads nowhere would be somebody else's path.
+/// Which part of its volume a mount shows. What an expression comes to is known only here, so it is checked here.
+fn sub_path(inputs: &Inputs<'_>, mount: &VolumeMount) -> Result<Option<PathBuf>, String> {
+    let path = match (mount.sub_path.as_str(), mount.sub_path_expr.as_str()) {
+        ("", "") => return Ok(None),
+        ("", expression) => expand_all(expression, inputs.variables).map_err(|why| {
+            format!("failed to expand the subPathExpr {expression:?} of volumeMount {:?}: {why}", mount.name)
+        })?,
+        (path, _) => path.to_owned(),
+    };
+    let refused = |why: &str| Err(format!("the subPath {path:?} of volumeMount {:?} {why}", mount.name));
+    match Path::new(&path) {
+        path if path.is_absolute() => refused("must not be an absolute path"),
+        path if path.components().any(|part| part == Component::ParentDir) => {
+            refused("must not contain '..'")
+        }
+        path => Ok(Some(path.to_owned())),
+    }
+}
+
+/// A path with a reference that leads nowhere, or to nothing, would be somebody else's path.
 fn expand_all(expression: &str, variables: &Variables) -> Result<String, String> {
-    let missing = std::cell::Cell::new(false);
+    let missing = std::cell::RefCell::new(Vec::new());
     let path = expand(expression, |name| {
-        let value = variables.get(name);
-        missing.set(missing.get() || value.is_none());
+        let value = variables.get(name).filter(|value| !value.is_empty());
+        if value.is_none() {
+            missing.borrow_mut().push(name.to_owned());
+        }
         value
     });
-    if missing.get() {
-        return Err(format!("failed to expand subPathExpr {expression:?}: a variable is not defined"));
+    match missing.into_inner() {
+        none if none.is_empty() => Ok(path),
+        missing => Err(format!("missing value for {}", missing.join(", "))),
     }
-    Ok(path)
 }
 
 /// The number of the signal that tells a container to end: the pod's, the image's, or SIGTERM.
@@ -264,6 +350,14 @@ mod tests {
     use serde_json::{Value, json};
 
     fn check(container: Value, image: ImageConfig) -> Result<ContainerSpec, String> {
+        check_with(container, image, &Variables::default())
+    }
+
+    fn check_with(
+        container: Value,
+        image: ImageConfig,
+        variables: &Variables,
+    ) -> Result<ContainerSpec, String> {
         let pod = Pod::from_value(json!({ "metadata": { "name": "p", "uid": "u" },
             "spec": { "securityContext": { "runAsUser": 7, "fsGroup": 9 }, "containers": [container],
                 "volumes": [{ "name": "v", "emptyDir": {} }, { "name": "f", "configMap": { "name": "m" } }] } }))
@@ -283,7 +377,7 @@ mod tests {
             container: &pod.spec.containers[0],
             attempt: 2,
             image: &image,
-            variables: &Variables::default(),
+            variables,
             hostname: "p",
             directories: &["v", "f"].map(|name| (name.to_owned(), Path::new("/d").join(name))).into(),
             etc: &EtcFiles::of(Path::new("/d")),
@@ -330,6 +424,98 @@ mod tests {
     }
 
     #[test]
+    fn volumes_of_the_image_are_mounted_where_the_pod_mounts_nothing() {
+        let of = |declared: &[&str], own: &[&str]| {
+            let own: Vec<Value> = own.iter().map(|path| json!({ "name": "v", "mountPath": path })).collect();
+            let volumes = declared.iter().map(ToString::to_string).collect();
+            let container = json!({ "name": "c", "image": "i", "command": ["x"], "volumeMounts": own });
+            let spec = check(container, ImageConfig { volumes, ..ImageConfig::default() })?;
+            let of_image = spec.mounts.iter().enumerate().filter_map(|(order, mount)| match &mount.source {
+                MountSource::ImageVolume { path } => Some((order, mount.destination.display(), path)),
+                _ => None,
+            });
+            Ok(of_image
+                .map(|(order, at, path)| format!("{order} {at} {}", path.display()))
+                .collect::<Vec<_>>())
+        };
+        let refused = |why: &str| Err::<Vec<String>, String>(why.to_owned());
+        let mounted = |mounts: &[&str]| Ok(mounts.iter().map(ToString::to_string).collect::<Vec<_>>());
+        for (declared, own, expected) in [
+            (&["/vol"][..], &[][..], mounted(&["0 /vol /d/c/volumes/0"])),
+            (
+                &["/a/b/c", "/a", "/b/c"],
+                &[],
+                mounted(&["0 /a /d/c/volumes/0", "1 /b/c /d/c/volumes/2", "2 /a/b/c /d/c/volumes/1"]),
+            ),
+            (&["vol/", "/./vol", "/../x/../vol"], &[], mounted(&["0 /vol /d/c/volumes/0"])),
+            (&["/vol", "/data"], &["/vol"], mounted(&["0 /data /d/c/volumes/0"])),
+            (&["/vol/deep"], &["/vol/"], mounted(&[])),
+            (&["/vol"], &["/vol/deep", "/volume"], mounted(&["0 /vol /d/c/volumes/0"])),
+            (&["/etc/hosts"], &[], mounted(&[])),
+            (&["/x/.."], &[], refused("image \"i\" declares a volume at /: none can be mounted there")),
+            (
+                &["/proc/sys"],
+                &[],
+                refused("image \"i\" declares a volume at /proc/sys: none can be mounted there"),
+            ),
+        ] {
+            assert_eq!(of(declared, own), expected, "{declared:?} {own:?}");
+        }
+        let many: Vec<String> = (0..=IMAGE_VOLUMES_MAX).map(|number| format!("/v{number}")).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        assert_eq!(of(&many[1..], &[]).unwrap().len(), IMAGE_VOLUMES_MAX);
+        assert!(of(&many, &[]).unwrap_err().ends_with("this node mounts 512 at most"));
+    }
+
+    #[test]
+    fn a_sub_path_stays_in_its_volume_whatever_it_is_made_of() {
+        let sub_path = |mount: Value| {
+            let mut container = json!({ "name": "c", "command": ["x"], "volumeMounts": [mount] });
+            container["volumeMounts"][0]["name"] = json!("v");
+            container["volumeMounts"][0]["mountPath"] = json!("/v");
+            let variables = [("UP", ".."), ("ROOT", "/tmp"), ("OWN", "a"), ("EMPTY", "")];
+            let spec = check_with(container, ImageConfig::default(), &variables.into())?;
+            let mount = spec.mounts.into_iter().find(|mount| mount.destination == Path::new("/v")).unwrap();
+            let MountSource::Bind { sub_path, .. } = mount.source else { panic!() };
+            Ok(sub_path.map(|path| path.display().to_string()).unwrap_or_default())
+        };
+        let refused = |why: &str| Err(why.to_owned());
+        for (mount, expected) in [
+            (json!({}), Ok(String::new())),
+            (json!({ "subPath": "a/b" }), Ok("a/b".to_owned())),
+            (json!({ "subPathExpr": "$(OWN)/x..y" }), Ok("a/x..y".to_owned())),
+            (
+                json!({ "subPathExpr": "$(UP)" }),
+                refused("the subPath \"..\" of volumeMount \"v\" must not contain '..'"),
+            ),
+            (
+                json!({ "subPathExpr": "a/$(UP)/b" }),
+                refused("the subPath \"a/../b\" of volumeMount \"v\" must not contain '..'"),
+            ),
+            (
+                json!({ "subPathExpr": "$(ROOT)" }),
+                refused("the subPath \"/tmp\" of volumeMount \"v\" must not be an absolute path"),
+            ),
+            (
+                json!({ "subPathExpr": "$(NONE)/$(EMPTY)" }),
+                refused(
+                    "failed to expand the subPathExpr \"$(NONE)/$(EMPTY)\" of volumeMount \"v\": missing value for NONE, EMPTY",
+                ),
+            ),
+            (
+                json!({ "subPath": "/etc" }),
+                refused("the subPath \"/etc\" of volumeMount \"v\" must not be an absolute path"),
+            ),
+            (
+                json!({ "subPath": "a/.." }),
+                refused("the subPath \"a/..\" of volumeMount \"v\" must not contain '..'"),
+            ),
+        ] {
+            assert_eq!(sub_path(mount.clone()), expected, "{mount}");
+        }
+    }
+
+    #[test]
     fn what_the_node_writes_is_read_only_for_containers() {
         let mounts = json!([{ "name": "v", "mountPath": "/v" }, { "name": "f", "mountPath": "/f" }]);
         let spec =
@@ -353,6 +539,26 @@ mod tests {
             ImageConfig::default(),
         );
         assert!(error.unwrap_err().contains("Localhost"));
+    }
+
+    #[test]
+    fn a_user_by_name_is_told_where_it_must_not_be_root() {
+        let check = |container: Value, image_user: &str| {
+            let pod =
+                json!({ "spec": { "securityContext": { "runAsNonRoot": true }, "containers": [container] } });
+            let pod = Pod::from_value(pod).unwrap();
+            non_root_by_name(&pod, &pod.spec.containers[0], image_user).is_some()
+        };
+        for (security, user, expected) in [
+            (json!({}), "clerk", true),
+            (json!({}), "clerk:100", true),
+            (json!({}), "4100:staff", false),
+            (json!({}), "", false),
+            (json!({ "runAsUser": 7 }), "clerk", false),
+            (json!({ "runAsNonRoot": false }), "clerk", false),
+        ] {
+            assert_eq!(check(json!({ "securityContext": security }), user), expected, "{security} {user}");
+        }
     }
 
     #[test]

@@ -8,7 +8,8 @@ mod tests;
 use berth_api::time::Timestamp;
 
 use crate::backoff::Pauses;
-use crate::observed::{ImageState, Observed, Part, Phase, PodFailure, Record, Stop};
+use crate::clock::{Moment, Now};
+use crate::observed::{ImageState, Observed, Part, Phase, PodFailure, Record, Refusal, Stop};
 use crate::pod::{Container, Pod};
 
 /// What a pod's worker is to do.
@@ -59,30 +60,47 @@ impl Plan {
         }
         at <= now
     }
+
+    /// The same by the other clock.
+    fn over(&mut self, at: Moment, now: Now) -> bool {
+        let left_ms = at.after(now.steady).as_micros().div_ceil(1000);
+        if at > now.steady {
+            self.wake(now.wall.plus_millis(i64::try_from(left_ms).unwrap_or(i64::MAX)));
+        }
+        at <= now.steady
+    }
 }
 
 /// Decides what to do for a pod at `now`. `crash` are the pauses between restarts of its containers.
-pub(crate) fn converge(pod: &Pod, observed: &Observed, crash: Pauses, now: Timestamp) -> Plan {
+pub(crate) fn converge(pod: &Pod, observed: &Observed, crash: Pauses, now: Now) -> Plan {
     let mut plan = Plan::default();
-    match end::reason(pod, observed, now) {
+    match end::reason(pod, observed, now.steady) {
         Some(end) => end::end(&mut plan, pod, observed, end, now),
         None => run(&mut plan, pod, observed, crash, now),
     }
     plan
 }
 
-fn run(plan: &mut Plan, pod: &Pod, observed: &Observed, crash: Pauses, now: Timestamp) {
-    if let Some(deadline) = end::active_deadline(pod, observed)
-        && plan.due(deadline, now)
+fn run(plan: &mut Plan, pod: &Pod, observed: &Observed, crash: Pauses, now: Now) {
+    // What runs already is not ended because the node has other rules by now.
+    if observed.sandbox == Part::Absent
+        && let Some(Refusal { reason, message }) = &observed.refusal
     {
-        plan.ops.push(Op::Fail(end::deadline_exceeded(now)));
+        let failure = PodFailure { reason: *reason, message: message.clone(), deadline: now.steady };
+        plan.ops.push(Op::Fail(failure));
         return;
     }
-    let sandbox = part(plan, &observed.sandbox, Op::MakeSandbox, Op::RemoveSandbox, now);
-    let volumes = part(plan, &observed.volumes, Op::MakeVolumes, Op::MakeVolumes, now);
-    for (container, at) in due_containers(pod, observed, crash, now) {
-        if plan.due(at, now) {
-            start(plan, observed.record(&container.name), &container.name, sandbox && volumes, now);
+    if let Some(deadline) = end::active_deadline(pod, observed)
+        && plan.due(deadline, now.wall)
+    {
+        plan.ops.push(Op::Fail(end::deadline_exceeded(pod, now.steady)));
+        return;
+    }
+    let sandbox = part(plan, &observed.sandbox, Op::MakeSandbox, Op::RemoveSandbox, now.wall);
+    let volumes = part(plan, &observed.volumes, Op::MakeVolumes, Op::MakeVolumes, now.wall);
+    for (container, at) in due_containers(pod, observed, crash, now.wall) {
+        if plan.due(at, now.wall) {
+            start(plan, observed.record(&container.name), &container.name, sandbox && volumes, now.wall);
         }
     }
     for container in pod.containers() {
@@ -184,7 +202,7 @@ pub(crate) fn backs_off(
     now: Timestamp,
 ) -> bool {
     let record = observed.record(container);
-    let ends = end::reason(pod, observed, now).is_some();
+    let ends = end::is_ending(pod, observed);
     let at = pod.container(container).and_then(|spec| restart_at(pod, spec, record, crash, now));
     !ends && record.exited().is_some() && at.is_some_and(|at| at > now)
 }

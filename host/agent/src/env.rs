@@ -136,6 +136,13 @@ fn is_visible(pod: &Pod, service: &ServiceAddress) -> bool {
 #[derive(Default)]
 pub(crate) struct Variables(Vec<(String, String)>);
 
+#[cfg(test)]
+impl<const COUNT: usize> From<[(&str, &str); COUNT]> for Variables {
+    fn from(pairs: [(&str, &str); COUNT]) -> Variables {
+        Variables(pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).into())
+    }
+}
+
 impl Variables {
     fn set(&mut self, name: &str, value: String) {
         match self.0.iter_mut().find(|(known, _)| known == name) {

@@ -5,12 +5,13 @@
 //! [`AgentHandle`] serves logs, exec and attach. Stopping the agent, or its death, leaves all containers running.
 //!
 //! ```text
-//! <data>/pods/<uid>/    checkpoint, volumes, etc/, containers/<id>/{upper,work}
+//! <data>/pods/<uid>/    checkpoint, volumes, etc/, containers/<id>/{upper,work,volumes}
 //! <data>/memory/<uid>/  volumes that must not reach a disk (a tmpfs)
 //! <data>/logs/          <namespace>_<name>_<uid>/<container>/<attempt>.log
 //! <data>/images, run, netns, network: of the image, runtime and network crates
 //! ```
 
+mod admission;
 mod agent;
 mod backoff;
 mod checkpoint;
@@ -47,6 +48,7 @@ mod volumes;
 mod worker;
 mod workers;
 
+pub use admission::SysctlPattern;
 pub use agent::{Agent, AgentHandle};
 pub use backoff::Pauses;
 pub use config::AgentConfig;

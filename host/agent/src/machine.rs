@@ -19,6 +19,7 @@ pub(crate) struct Machine {
     pub(crate) boot_id: String,
     pub(crate) system_uuid: String,
     pub(crate) ip: IpAddr,
+    pub(crate) has_app_armor: bool,
 }
 
 impl Machine {
@@ -34,6 +35,7 @@ impl Machine {
             machine_id: line("/etc/machine-id"),
             boot_id: line("/proc/sys/kernel/random/boot_id"),
             system_uuid: line("/sys/class/dmi/id/product_uuid"),
+            has_app_armor: line("/sys/module/apparmor/parameters/enabled") == "Y",
             ip: ip.or_else(default_address).unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)),
         }
     }

@@ -7,7 +7,7 @@ use berth_api::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::backoff::Backoff;
-use crate::clock::micros;
+use crate::clock::{Moment, micros};
 use crate::pod::{Container, Pod, RestartPolicy};
 
 /// A pod's present state on this node.
@@ -25,10 +25,14 @@ pub(crate) struct Observed {
     pub(crate) initialized: bool,
     /// When this node first took care of the pod.
     pub(crate) started_at: Option<Timestamp>,
+    /// Why this node would not begin with it.
+    pub(crate) refusal: Option<Refusal>,
     /// The node ends the pod for a reason of its own.
     pub(crate) failure: Option<PodFailure>,
+    /// Somebody has deleted it, and it waits for this node.
+    pub(crate) deletion: Option<Deletion>,
     /// The API object is gone without having waited for this node.
-    pub(crate) vanished: Option<Timestamp>,
+    pub(crate) vanished: Option<Moment>,
     /// Directories and logs.
     pub(crate) remains: Remains,
 }
@@ -36,15 +40,60 @@ pub(crate) struct Observed {
 /// Why the node ends a pod.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct PodFailure {
-    /// `DeadlineExceeded`, `Evicted`, …
-    pub(crate) reason: String,
+    pub(crate) reason: FailureReason,
     /// One sentence.
     pub(crate) message: String,
-    /// Instead of the pod's grace period, in seconds.
+    /// By then its containers have ended.
     #[serde(default)]
-    pub(crate) grace_seconds: Option<i64>,
-    #[serde(with = "micros")]
-    pub(crate) since: Timestamp,
+    pub(crate) deadline: Moment,
+}
+
+/// Why a node does not run a pod at all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    pub(crate) reason: FailureReason,
+    /// One sentence.
+    pub(crate) message: String,
+}
+
+/// Why a node ends a pod, or does not begin with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum FailureReason {
+    /// It was active for as long as it may be.
+    DeadlineExceeded,
+    /// It has written more than it may.
+    Evicted,
+    /// It asks for a kernel parameter that is not for pods.
+    SysctlForbidden,
+    /// It asks for a profile that nobody would enforce.
+    AppArmor,
+}
+
+impl FailureReason {
+    /// As status and events have it.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            FailureReason::DeadlineExceeded => "DeadlineExceeded",
+            FailureReason::Evicted => "Evicted",
+            FailureReason::SysctlForbidden => "SysctlForbidden",
+            FailureReason::AppArmor => "AppArmor",
+        }
+    }
+
+    /// Whether nothing of the pod was ever begun.
+    pub(crate) fn is_refusal(self) -> bool {
+        matches!(self, FailureReason::SysctlForbidden | FailureReason::AppArmor)
+    }
+}
+
+/// The deletion of a pod, as this node has learned of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Deletion {
+    /// What its containers were given, in seconds.
+    pub(crate) grace_seconds: i64,
+    /// By then they have ended. Counted here since it was learned: the API's own time stamp is of the server's clock, and
+    /// cut to whole seconds.
+    pub(crate) deadline: Moment,
 }
 
 /// Something the pod needs as a whole.
@@ -160,9 +209,9 @@ pub(crate) struct Unhealthy {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Stop {
     /// When it was told.
-    pub(crate) begun_at: Timestamp,
+    pub(crate) begun_at: Moment,
     /// When it is killed; once it has been, when it is killed again.
-    pub(crate) kill_at: Timestamp,
+    pub(crate) kill_at: Moment,
     pub(crate) stage: StopStage,
 }
 
@@ -224,6 +273,19 @@ impl Observed {
         let containers =
             pod.containers().map(|container| (container.name.clone(), Record::default())).collect();
         Observed { containers, started_at: Some(now), ..Observed::default() }
+    }
+
+    /// Takes note that the pod was deleted, or again with less grace; whether that was news.
+    pub(crate) fn note_deletion(&mut self, pod: &Pod, now: Moment) -> bool {
+        let Some(grace_seconds) = pod.deletion_grace_seconds() else { return false };
+        let deadline = now.plus_seconds(grace_seconds);
+        let deadline = match self.deletion {
+            Some(known) if known.grace_seconds <= grace_seconds => return false,
+            Some(known) => deadline.min(known.deadline),
+            None => deadline,
+        };
+        self.deletion = Some(Deletion { grace_seconds, deadline });
+        true
     }
 
     pub(crate) fn record(&self, container: &str) -> &Record {

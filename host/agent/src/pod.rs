@@ -9,7 +9,6 @@ mod volume;
 
 use std::collections::BTreeMap;
 
-use berth_api::time::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -19,7 +18,7 @@ pub(crate) use container::{
     Container, EnvSource, EnvVar, FieldRef, GrpcAction, Handler, HttpGet, KeyRef, Port, Probe, Requirements,
     ResourceFieldRef, TcpSocket, VolumeMount,
 };
-pub(crate) use security::{ContainerSecurity, PodSecurity};
+pub(crate) use security::{AppArmorProfile, ContainerSecurity, PodSecurity};
 pub(crate) use volume::{DownwardItem, EmptyDir, KeyToPath, Projection, Volume};
 
 /// Grace period of a pod that names none, in seconds.
@@ -43,6 +42,7 @@ pub(crate) struct Metadata {
     pub(crate) labels: BTreeMap<String, String>,
     pub(crate) annotations: BTreeMap<String, String>,
     pub(crate) deletion_timestamp: Option<String>,
+    pub(crate) deletion_grace_period_seconds: Option<i64>,
     pub(crate) generation: Option<i64>,
 }
 
@@ -189,9 +189,15 @@ impl Pod {
         }
     }
 
-    /// When its containers must be gone, if somebody has deleted it.
-    pub(crate) fn deletion(&self) -> Option<Timestamp> {
-        self.metadata.deletion_timestamp.as_deref().and_then(Timestamp::parse)
+    /// Whether somebody has deleted it.
+    pub(crate) fn is_deleted(&self) -> bool {
+        self.metadata.deletion_timestamp.is_some()
+    }
+
+    /// How long its containers have to end, in seconds, if somebody has deleted it.
+    pub(crate) fn deletion_grace_seconds(&self) -> Option<i64> {
+        let given = self.metadata.deletion_grace_period_seconds.unwrap_or(self.grace_seconds());
+        self.is_deleted().then_some(given.max(0))
     }
 
     /// The policy by which this container is restarted.

@@ -69,8 +69,8 @@ pub(crate) fn of_container(container: &Container) -> Resources {
     }
 }
 
-/// The pod's limits as a whole: the sum of its containers', where each of them has one.
-pub(crate) fn of_pod(pod: &Pod) -> Resources {
+/// The pod's limits as a whole: the sum of its containers', where each of them has one, and the node's.
+pub(crate) fn of_pod(pod: &Pod, pids_max: Option<u64>) -> Resources {
     let running = || pod.sidecars().chain(&pod.spec.containers);
     let cpu_request = running()
         .filter_map(|c| c.resources.request("cpu"))
@@ -94,7 +94,7 @@ pub(crate) fn of_pod(pod: &Pod) -> Resources {
         cpu_quota_us: greatest(cpu_limits, cpu_init).map(quota),
         cpu_period_us: Some(PERIOD_US),
         memory_limit_bytes: greatest(memory_limits, memory_init),
-        pids_max: None,
+        pids_max,
     }
 }
 
@@ -145,14 +145,15 @@ mod tests {
         let own = of_container(&pod.spec.containers[0]);
         assert_eq!((own.cpu_shares, own.cpu_quota_us), (Some(102), Some(20_000)));
         assert_eq!(own.memory_limit_bytes, Some(256 << 20));
-        let whole = of_pod(&pod);
+        let whole = of_pod(&pod, Some(4096));
         assert_eq!((whole.cpu_shares, whole.cpu_quota_us, whole.memory_limit_bytes), (Some(102), None, None));
+        assert_eq!((whole.pids_max, own.pids_max), (Some(4096), None), "its containers share it");
     }
 
     #[test]
     fn sums_of_absurd_limits_do_not_overflow() {
         let absurd = json!({ "requests": { "cpu": "8E" }, "limits": { "cpu": "8E", "memory": "8E" } });
-        let whole = of_pod(&pod(&[absurd.clone(), absurd]));
+        let whole = of_pod(&pod(&[absurd.clone(), absurd]), None);
         assert_eq!(whole.memory_limit_bytes, u64::try_from(i64::MAX).ok());
         assert_eq!(whole.cpu_shares, Some(262_144));
     }

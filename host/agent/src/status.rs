@@ -63,8 +63,9 @@ pub(crate) fn status(
     let mut put = |name: &str, value: Value| drop(fields.insert(name.to_owned(), value));
     put("phase", json!(phase));
     if let Some(failure) = &observed.failure {
-        put("reason", json!(failure.reason));
-        put("message", json!(failure.message));
+        let prefix = if failure.reason.is_refusal() { "Pod was rejected: " } else { "" };
+        put("reason", json!(failure.reason.word()));
+        put("message", json!(format!("{prefix}{}", failure.message)));
     }
     put("hostIP", json!(facts.host_ip));
     put("hostIPs", json!([{ "ip": facts.host_ip }]));
@@ -81,10 +82,13 @@ pub(crate) fn status(
     let list = |containers: &[Container]| -> Value {
         containers.iter().map(|spec| container::status(pod, spec, observed, facts.crash, now)).collect()
     };
-    if !pod.spec.init_containers.is_empty() {
-        put("initContainerStatuses", list(&pod.spec.init_containers));
+    // Of a pod that is refused there are none, and nobody is to wait for them.
+    if !observed.failure.as_ref().is_some_and(|failure| failure.reason.is_refusal()) {
+        if !pod.spec.init_containers.is_empty() {
+            put("initContainerStatuses", list(&pod.spec.init_containers));
+        }
+        put("containerStatuses", list(&pod.spec.containers));
     }
-    put("containerStatuses", list(&pod.spec.containers));
     put("conditions", conditions::conditions(pod, observed, phase, before, now));
     fields
 }
@@ -163,7 +167,7 @@ pub(crate) fn phase(pod: &Pod, observed: &Observed) -> &'static str {
     if !records().all(ended) {
         return "Running";
     }
-    let is_ending = pod.deletion().is_some() || observed.vanished.is_some();
+    let is_ending = pod.is_deleted() || observed.vanished.is_some();
     let succeeded = records().all(Record::succeeded);
     match pod.spec.restart_policy {
         RestartPolicy::Always if !is_ending => "Running",

@@ -18,7 +18,7 @@ const RESOURCE: &str = "ephemeral-storage";
 pub(crate) struct Used {
     /// By the name of an `emptyDir` volume.
     pub(crate) volumes: BTreeMap<String, u64>,
-    /// By the name of a container: its writable layer and its log.
+    /// By the name of a container: its writable layer, the volumes that its image declares, and its log.
     pub(crate) containers: BTreeMap<String, u64>,
 }
 

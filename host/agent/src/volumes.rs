@@ -16,6 +16,7 @@ use tokio::sync::Mutex;
 
 use crate::fields::Surroundings;
 use crate::pod::{Pod, Volume};
+use crate::resources;
 use crate::sources::{Objects, PodSources, SourceName, Sources};
 pub(crate) use empty_dir::{is_mount_point, unmount};
 pub(crate) use tokens::Tokens;
@@ -88,7 +89,7 @@ impl Volumes {
     ) -> Result<Job, String> {
         let on_disk = || self.directory.join("volumes").join(&volume.name);
         if let Some(empty) = &volume.empty_dir {
-            let medium = empty_dir::Medium::of(empty)?;
+            let medium = empty_dir::Medium::of(empty, room(round))?;
             return Ok(Job::EmptyDir { directory: on_disk(), medium });
         }
         if let Some(host) = &volume.host_path {
@@ -103,6 +104,11 @@ impl Volumes {
         let directory = self.memory_directory.join("volumes").join(&volume.name);
         Ok(Job::Files { directory, files })
     }
+}
+
+fn room(round: &Round<'_>) -> empty_dir::Room {
+    let of_node = u64::try_from(round.around.allocatable.memory_bytes).unwrap_or(0);
+    empty_dir::Room { of_pod: resources::of_pod(round.pod, None).memory_limit_bytes, of_node }
 }
 
 fn unknown(volume: &Volume) -> String {

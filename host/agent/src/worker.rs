@@ -24,8 +24,9 @@ use berth_runtime::{ContainerPhase, ExitStatus, PodHandle, PodState, Started};
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 
+use crate::admission;
 use crate::backoff::Backoff;
-use crate::clock;
+use crate::clock::{self, Moment, Now};
 use crate::converge::{self, converge};
 use crate::fields::Surroundings;
 use crate::images::{ImageFailure, Resolved};
@@ -197,7 +198,9 @@ impl Worker {
             sources: Arc::new(crate::sources::PodSources::new(&pod.metadata.namespace)),
             tokens: tokio::sync::Mutex::default(),
         });
-        let adopted = adopt::adopt(node, &pod, recovered, &sender);
+        let mut adopted = adopt::adopt(node, &pod, recovered, &sender);
+        let allowed = &node.config.allowed_unsafe_sysctls;
+        adopted.observed.refusal = admission::refusal(&pod, allowed, node.machine.has_app_armor);
         let report = report::Report::new(crate::status::own(&desired.status), adopted.settled);
         let view = View {
             pod: Arc::clone(&pod),
@@ -243,8 +246,7 @@ impl Worker {
 
     /// A pod that had ended before this node knew it is only waited with.
     async fn wait_for_deletion(&mut self) {
-        let deleted =
-            |desired: &Desired| desired.vanished || desired.pod.metadata.deletion_timestamp.is_some();
+        let deleted = |desired: &Desired| desired.vanished || desired.pod.is_deleted();
         // Fails when the dispatcher is gone; then run() ends as well.
         drop(self.desired.wait_for(deleted).await.map(drop));
         self.adopt_desired();
@@ -253,8 +255,7 @@ impl Worker {
     async fn run(mut self) {
         let mut changes = self.volumes.sources.changes();
         loop {
-            let now = clock::now();
-            let wake_at = self.step(now);
+            let wake_at = self.step(Now::read());
             if self.observed.remains == Remains::Done {
                 return;
             }
@@ -286,7 +287,10 @@ impl Worker {
     }
 
     /// Decides, acts, reports; when to come back at the latest.
-    fn step(&mut self, now: Timestamp) -> Option<Timestamp> {
+    fn step(&mut self, now: Now) -> Option<Timestamp> {
+        if self.observed.note_deletion(&self.pod, now.steady) && self.observed.remains == Remains::Present {
+            self.save(now.wall);
+        }
         if !self.observed.initialized && converge::has_initialized(&self.pod, &self.observed) {
             self.observed.initialized = true;
         }
@@ -301,8 +305,8 @@ impl Worker {
             }
             plan = converge(&self.pod, &self.observed, self.node.config.crash_pauses, now);
         }
-        let refresh_at = self.refresh_due(now);
-        let report_at = self.report(now);
+        let refresh_at = self.refresh_due(now.wall);
+        let report_at = self.report(now.wall);
         [plan.wake_at, refresh_at, report_at].into_iter().flatten().min()
     }
 
@@ -320,7 +324,7 @@ impl Worker {
     fn adopt_desired(&mut self) {
         let desired = self.desired.borrow_and_update().clone();
         if desired.vanished && self.observed.vanished.is_none() {
-            self.observed.vanished = Some(clock::now());
+            self.observed.vanished = Some(Moment::now());
         }
         let downward_changed = self.pod.metadata.labels != desired.pod.metadata.labels
             || self.pod.metadata.annotations != desired.pod.metadata.annotations;

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use berth_agent::{AgentConfig, SysctlPattern};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
@@ -87,9 +88,22 @@ pub(crate) struct UpOptions {
     /// Run no containers on this machine
     #[arg(long)]
     pub(crate) no_agent: bool,
+    /// Kernel parameters that pods may set besides the safe ones: names, or beginnings with a * after them
+    #[arg(long, value_name = "PATTERN,…", value_delimiter = ',')]
+    pub(crate) allowed_unsafe_sysctls: Vec<SysctlPattern>,
+    /// Processes and threads that a pod may have at a time; -1 for no limit
+    #[arg(long, value_name = "N", default_value_t = AgentConfig::POD_PIDS_MAX as i64, allow_negative_numbers = true, value_parser = pids)]
+    pub(crate) pod_max_pids: i64,
     /// Add nodes that exist only in the API and report every pod as running
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=SIMULATED_MAX))]
     pub(crate) simulate_nodes: u32,
+}
+
+fn pids(text: &str) -> Result<i64, String> {
+    match text.parse() {
+        Ok(number @ (-1 | 1..)) => Ok(number),
+        _ => Err("it is a number of processes, or -1 for no limit".to_owned()),
+    }
 }
 
 /// Simulated nodes at most: Kubernetes' own limit is 5,000 nodes; a researcher may want some more.

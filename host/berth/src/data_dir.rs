@@ -119,7 +119,7 @@ pub(crate) fn lock(path: &Path) -> anyhow::Result<File> {
 /// Writes a small file so that after a crash it is either not there or whole.
 pub(crate) fn write_durably(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     let temporary = path.with_extension("new");
-    let write = || -> std::io::Result<()> {
+    let write = || -> io::Result<()> {
         let mut options = OpenOptions::new();
         options.create(true).truncate(true).write(true).mode(0o600).custom_flags(O_NOFOLLOW);
         let mut file = options.open(&temporary)?;

@@ -142,6 +142,9 @@ async fn start(options: UpOptions) -> anyhow::Result<Running> {
             let config = AgentConfig {
                 registries: Arc::new(node.registries),
                 api: preflight::ipv4(address),
+                allowed_unsafe_sysctls: options.allowed_unsafe_sysctls.clone(),
+                // Less than none is no limit.
+                pod_pids_max: u64::try_from(options.pod_max_pids).ok(),
                 ..AgentConfig::new(&node.name, &data, id.parse()?, plan.pods, client)
             };
             let started = Agent::start(config).await;

@@ -4,37 +4,39 @@ use berth_api::time::Timestamp;
 use berth_image::Reference;
 
 use super::{Op, Plan};
-use crate::clock::plus_seconds;
-use crate::observed::{Observed, Part, PodFailure, Record, Remains, Stop, StopStage};
+use crate::clock::{Moment, Now, plus_seconds};
+use crate::observed::{FailureReason, Observed, Part, PodFailure, Record, Remains, Stop, StopStage};
 use crate::pod::{Container, Pod};
 
 /// A pod's containers are to end.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct End {
     /// By then.
-    deadline: Timestamp,
+    deadline: Moment,
     /// Whether nothing of the pod is to stay on the node.
     cleared: bool,
 }
 
 /// Why the pod is to end, if it is.
-pub(super) fn reason(pod: &Pod, observed: &Observed, now: Timestamp) -> Option<End> {
-    let by_itself = || plus_seconds(now, pod.grace_seconds());
+pub(super) fn reason(pod: &Pod, observed: &Observed, now: Moment) -> Option<End> {
+    let by_itself = || now.plus_seconds(pod.grace_seconds());
     if let Some(at) = observed.vanished {
         return Some(End { deadline: at, cleared: true });
     }
-    if let Some(deadline) = pod.deletion() {
-        return Some(End { deadline, cleared: true });
+    if let Some(deletion) = &observed.deletion {
+        return Some(End { deadline: deletion.deadline, cleared: true });
     }
     if let Some(failure) = &observed.failure {
-        let grace_seconds = failure.grace_seconds.unwrap_or(pod.grace_seconds());
-        let deadline = plus_seconds(failure.since, grace_seconds);
-        return Some(End { deadline, cleared: false });
+        return Some(End { deadline: failure.deadline, cleared: false });
     }
     observed.is_finished(pod).then(|| End { deadline: by_itself(), cleared: false })
 }
 
-pub(super) fn end(plan: &mut Plan, pod: &Pod, observed: &Observed, end: End, now: Timestamp) {
+pub(super) fn is_ending(pod: &Pod, observed: &Observed) -> bool {
+    reason(pod, observed, Moment::default()).is_some()
+}
+
+pub(super) fn end(plan: &mut Plan, pod: &Pod, observed: &Observed, end: End, now: Now) {
     for container in stoppable(pod, observed) {
         stop(plan, container, observed.record(&container.name), end.deadline, now);
     }
@@ -44,7 +46,7 @@ pub(super) fn end(plan: &mut Plan, pod: &Pod, observed: &Observed, end: End, now
     match &observed.sandbox {
         Part::Ready => plan.ops.push(Op::RemoveSandbox),
         Part::Broken { retry_at } => {
-            if plan.due(*retry_at, now) {
+            if plan.due(*retry_at, now.wall) {
                 plan.ops.push(Op::RemoveSandbox);
             }
         }
@@ -52,10 +54,10 @@ pub(super) fn end(plan: &mut Plan, pod: &Pod, observed: &Observed, end: End, now
         Part::Absent | Part::Failed { .. }
             if end.cleared && !matches!(observed.volumes, Part::Making | Part::Removing) =>
         {
-            clear(plan, observed, now);
+            clear(plan, observed, now.wall);
         }
         Part::Absent | Part::Failed { .. } if end.cleared => {}
-        Part::Absent | Part::Failed { .. } => remove_volumes(plan, &observed.volumes, now),
+        Part::Absent | Part::Failed { .. } => remove_volumes(plan, &observed.volumes, now.wall),
     }
 }
 
@@ -82,7 +84,7 @@ fn stoppable<'a>(pod: &'a Pod, observed: &Observed) -> Vec<&'a Container> {
     pod.sidecars().rev().find(is_active).into_iter().collect()
 }
 
-fn stop(plan: &mut Plan, container: &Container, record: &Record, deadline: Timestamp, now: Timestamp) {
+fn stop(plan: &mut Plan, container: &Container, record: &Record, deadline: Moment, now: Now) {
     let Some(running) = record.running() else { return };
     match running.stop {
         Some(stop @ Stop { stage: StopStage::Overdue | StopStage::Killed, .. }) => {
@@ -95,32 +97,26 @@ fn stop(plan: &mut Plan, container: &Container, record: &Record, deadline: Times
         }
         None => {
             let why = Some(format!("Stopping container {}", container.name));
-            plan.ops.push(begin(container, kill_at(deadline, now), why, now));
+            plan.ops.push(begin(container, deadline, why, now.steady));
         }
     }
 }
 
 /// Kills a container that a probe or hook has condemned, or that runs another image than the pod says by now, and goes
 /// on with one that is ending.
-pub(super) fn stop_unhealthy(
-    plan: &mut Plan,
-    pod: &Pod,
-    container: &Container,
-    record: &Record,
-    now: Timestamp,
-) {
+pub(super) fn stop_unhealthy(plan: &mut Plan, pod: &Pod, container: &Container, record: &Record, now: Now) {
     let Some(running) = record.running() else { return };
     match (running.stop, &running.unhealthy) {
         (Some(stop), _) => progress(plan, container, stop, now),
         (None, Some(unhealthy)) => {
             let grace = unhealthy.grace_seconds.unwrap_or(pod.grace_seconds());
-            let kill_at = kill_at(plus_seconds(now, grace), now);
-            plan.ops.push(begin(container, kill_at, Some(unhealthy.message.clone()), now));
+            let deadline = now.steady.plus_seconds(grace);
+            plan.ops.push(begin(container, deadline, Some(unhealthy.message.clone()), now.steady));
         }
         (None, None) if is_of_another_image(container, record) => {
-            let kill_at = kill_at(plus_seconds(now, pod.grace_seconds()), now);
+            let deadline = now.steady.plus_seconds(pod.grace_seconds());
             let why = format!("Container {} definition changed, will be restarted", container.name);
-            plan.ops.push(begin(container, kill_at, Some(why), now));
+            plan.ops.push(begin(container, deadline, Some(why), now.steady));
         }
         (None, None) => {}
     }
@@ -133,21 +129,22 @@ fn is_of_another_image(container: &Container, record: &Record) -> bool {
     !record.image_ref.is_empty() && wanted.is_ok_and(|wanted| wanted != record.image_ref)
 }
 
-fn begin(container: &Container, kill_at: Timestamp, why: Option<String>, now: Timestamp) -> Op {
+fn begin(container: &Container, deadline: Moment, why: Option<String>, now: Moment) -> Op {
     let stage = if container.lifecycle.pre_stop.is_some() { StopStage::Hook } else { StopStage::Due };
-    Op::Stop { container: container.name.clone(), stop: Stop { begun_at: now, kill_at, stage }, why }
+    let stop = Stop { begun_at: now, kill_at: kill_at(deadline, now), stage };
+    Op::Stop { container: container.name.clone(), stop, why }
 }
 
 /// When a container that is told to end by `deadline` must be killed: it always gets a moment.
-fn kill_at(deadline: Timestamp, now: Timestamp) -> Timestamp {
+fn kill_at(deadline: Moment, now: Moment) -> Moment {
     /// Time for a container to notice its signal however late the node learns of the deletion, in seconds.
     const GRACE_SECONDS_MIN: i64 = 1;
-    deadline.max(plus_seconds(now, GRACE_SECONDS_MIN))
+    deadline.max(now.plus_seconds(GRACE_SECONDS_MIN))
 }
 
-fn progress(plan: &mut Plan, container: &Container, stop: Stop, now: Timestamp) {
+fn progress(plan: &mut Plan, container: &Container, stop: Stop, now: Now) {
     let container = container.name.clone();
-    let is_over = plan.due(stop.kill_at, now);
+    let is_over = plan.over(stop.kill_at, now);
     match stop.stage {
         StopStage::Due => plan.ops.push(Op::Signal { container }),
         StopStage::Hook if is_over => plan.ops.push(Op::Signal { container }),
@@ -159,20 +156,20 @@ fn progress(plan: &mut Plan, container: &Container, stop: Stop, now: Timestamp) 
 }
 
 /// What becomes of a container's end when it is given its signal.
-pub(crate) fn signalled(stop: Stop, now: Timestamp) -> Stop {
+pub(crate) fn signalled(stop: Stop, now: Moment) -> Stop {
     /// What a container has left when its hook has taken all of its time, in seconds: the kubelet's figure.
     const OVERDUE_SECONDS: i64 = 2;
     if stop.kill_at > now {
         return Stop { stage: StopStage::Signalled, ..stop };
     }
-    Stop { stage: StopStage::Overdue, kill_at: plus_seconds(now, OVERDUE_SECONDS), ..stop }
+    Stop { stage: StopStage::Overdue, kill_at: now.plus_seconds(OVERDUE_SECONDS), ..stop }
 }
 
 /// What becomes of it when it is killed.
-pub(crate) fn killed(stop: Stop, now: Timestamp) -> Stop {
+pub(crate) fn killed(stop: Stop, now: Moment) -> Stop {
     /// When a container that is still there is killed again, in seconds: its shim may not have heard.
     const AGAIN_SECONDS: i64 = 10;
-    Stop { stage: StopStage::Killed, kill_at: plus_seconds(now, AGAIN_SECONDS), ..stop }
+    Stop { stage: StopStage::Killed, kill_at: now.plus_seconds(AGAIN_SECONDS), ..stop }
 }
 
 fn clear(plan: &mut Plan, observed: &Observed, now: Timestamp) {
@@ -199,11 +196,10 @@ pub(super) fn active_deadline(pod: &Pod, observed: &Observed) -> Option<Timestam
     Some(plus_seconds(observed.started_at?, seconds))
 }
 
-pub(super) fn deadline_exceeded(now: Timestamp) -> PodFailure {
+pub(super) fn deadline_exceeded(pod: &Pod, now: Moment) -> PodFailure {
     PodFailure {
-        reason: "DeadlineExceeded".to_owned(),
+        reason: FailureReason::DeadlineExceeded,
         message: "Pod was active on the node longer than the specified deadline".to_owned(),
-        grace_seconds: None,
-        since: now,
+        deadline: now.plus_seconds(pod.grace_seconds()),
     }
 }

@@ -247,6 +247,8 @@ impl Watch {
 mod tests {
     use std::io::Write;
 
+    use berth_runtime::LOG_FILES_MAX;
+
     use super::*;
 
     /// A log as a shim writes it.

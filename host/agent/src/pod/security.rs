@@ -12,6 +12,7 @@ pub(crate) struct PodSecurity {
     pub(crate) fs_group: Option<u32>,
     pub(crate) sysctls: Vec<Sysctl>,
     pub(crate) seccomp_profile: Option<SeccompProfile>,
+    pub(crate) app_armor_profile: Option<AppArmorProfile>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -30,6 +31,13 @@ pub(crate) struct SeccompProfile {
 
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
+pub(crate) struct AppArmorProfile {
+    #[serde(rename = "type")]
+    pub(crate) kind: String,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 pub(crate) struct ContainerSecurity {
     pub(crate) run_as_user: Option<u32>,
     pub(crate) run_as_group: Option<u32>,
@@ -39,6 +47,7 @@ pub(crate) struct ContainerSecurity {
     pub(crate) read_only_root_filesystem: bool,
     pub(crate) allow_privilege_escalation: Option<bool>,
     pub(crate) seccomp_profile: Option<SeccompProfile>,
+    pub(crate) app_armor_profile: Option<AppArmorProfile>,
     pub(crate) proc_mount: String,
 }
 

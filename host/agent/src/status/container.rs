@@ -79,7 +79,7 @@ fn states<'a>(
         }
         Phase::Exited(end) => {
             let again = end.is_restarted(pod.restart_policy_of(spec))
-                && pod.deletion().is_none()
+                && !pod.is_deleted()
                 && observed.failure.is_none()
                 && !observed.is_finished(pod);
             match image_problem(record) {

@@ -13,21 +13,40 @@ use crate::pod::EmptyDir;
 pub(super) enum Medium {
     /// On the node's disk.
     Disk,
-    /// In memory, up to this size; half of the machine's memory without one.
-    Memory { size_bytes: Option<u64> },
+    /// In memory, up to this size. Whatever is in it counts as its writers' memory.
+    Memory { size_bytes: u64 },
 }
 
 impl Medium {
-    pub(super) fn of(empty: &EmptyDir) -> Result<Medium, String> {
+    pub(super) fn of(empty: &EmptyDir, room: Room) -> Result<Medium, String> {
         match empty.medium.as_str() {
             "" => Ok(Medium::Disk),
             "Memory" => {
-                let size = empty.size_limit.as_ref().map(|size| size.0.value());
-                Ok(Medium::Memory {
-                    size_bytes: size.and_then(|size| u64::try_from(size).ok()).filter(|size| *size > 0),
-                })
+                let limit = empty.size_limit.as_ref().map(|size| size.0.value());
+                let limit = limit.and_then(|size| u64::try_from(size).ok()).filter(|size| *size > 0);
+                Ok(Medium::Memory { size_bytes: room.size_bytes(limit) })
             }
             other => Err(format!("the medium {other} of emptyDir is not supported on this node")),
+        }
+    }
+}
+
+/// The memory there is for a file system in it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Room {
+    /// What the pod's containers may use together, if each of them has a limit.
+    pub(super) of_pod: Option<u64>,
+    /// What the node's pods may use.
+    pub(super) of_node: u64,
+}
+
+impl Room {
+    /// How large one with this limit becomes: never so large that the pod cannot fill it.
+    fn size_bytes(self, limit: Option<u64>) -> u64 {
+        match (limit, self.of_pod) {
+            // Half of it, as the kernel has it: what is in such a file system is not given back when its writers are killed.
+            (None, None) => self.of_node / 2,
+            (limit, of_pod) => [limit, of_pod].into_iter().flatten().fold(self.of_node, u64::min),
         }
     }
 }
@@ -45,8 +64,7 @@ pub(super) fn make(directory: &Path, medium: &Medium, fs_group: Option<u32>) -> 
             if is_mount_point(directory).map_err(failed)? {
                 return Ok(());
             }
-            let mut options = format!("mode={mode:o}");
-            options.extend(size_bytes.map(|size| format!(",size={size}")));
+            let mut options = format!("mode={mode:o},size={size_bytes}");
             options.extend(fs_group.map(|gid| format!(",gid={gid}")));
             let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
             mount(Some("tmpfs"), directory, Some("tmpfs"), flags, Some(options.as_str()))
@@ -90,4 +108,25 @@ pub(crate) fn unmount(below: &Path) -> io::Result<()> {
 /// Undoes mountinfo's octal escapes.
 fn unescape(field: &str) -> String {
     field.replace("\\040", " ").replace("\\011", "\t").replace("\\012", "\n").replace("\\134", "\\")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_bounded_by_the_volume_the_pod_and_the_node() {
+        let of_node = 1000;
+        for (limit, of_pod, expected) in [
+            (None, None, 500),
+            (Some(900), None, 900),
+            (Some(2000), None, 1000),
+            (None, Some(300), 300),
+            (Some(200), Some(300), 200),
+            (Some(400), Some(300), 300),
+            (None, Some(5000), 1000),
+        ] {
+            assert_eq!(Room { of_pod, of_node }.size_bytes(limit), expected, "{limit:?} {of_pod:?}");
+        }
+    }
 }

@@ -9,7 +9,7 @@ use berth_runtime::{ContainerPhase, ExitStatus, Started};
 use super::{Message, StartFailure, Worker};
 use crate::backoff::{Backoff, Pauses};
 use crate::clock;
-use crate::container_spec::id;
+use crate::container_spec::{id, non_root_by_name};
 use crate::converge;
 use crate::events::Severity;
 use crate::images::{ImageFailure, Resolved};
@@ -220,6 +220,10 @@ impl Worker {
         );
         for warning in &started.warnings {
             events.container(&self.pod, container, Severity::Warning, "Clamped", warning.clone());
+        }
+        let image_user = self.images.get(container).map_or("", |image| image.config.user.as_str());
+        if let Some(text) = non_root_by_name(&self.pod, &spec, image_user) {
+            events.container(&self.pod, container, Severity::Warning, "NonRootByName", text);
         }
         let Some(record) = self.observed.containers.get_mut(container) else { return };
         let container_id = id(self.pod.uid(), container, record.attempt);

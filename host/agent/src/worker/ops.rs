@@ -9,18 +9,18 @@ use berth_client::{ApiResource, DeleteOptions};
 use serde_json::Value;
 
 use super::{Message, Worker, sandbox, start};
-use crate::clock;
+use crate::clock::{self, Moment, Now};
 use crate::container_spec::stop_signal;
 use crate::converge::{Op, end};
 use crate::events::Severity;
-use crate::observed::{ImageState, Part, Phase, Remains, Stop, StopStage};
+use crate::observed::{FailureReason, ImageState, Part, Phase, Remains, Stop, StopStage};
 use crate::pod::{Container, Handler};
 use crate::probes;
 use crate::sources::{SourceKind, SourceName};
 use crate::volumes::Round;
 
 impl Worker {
-    pub(super) fn begin(&mut self, op: Op, now: Timestamp) {
+    pub(super) fn begin(&mut self, op: Op, now: Now) {
         match op {
             Op::MakeSandbox => self.make_sandbox(),
             Op::MakeVolumes => {
@@ -28,19 +28,16 @@ impl Worker {
                 self.make_volumes();
             }
             Op::ResolveImage { container } => self.resolve_image(container),
-            Op::Start { container } => self.start(&container, now),
-            Op::Stop { container, stop, why } => self.stop(&container, stop, why, now),
-            Op::Signal { container } => self.signal(&container, now),
-            Op::Kill { container } => self.kill(&container, now),
+            Op::Start { container } => self.start(&container, now.wall),
+            Op::Stop { container, stop, why } => self.stop(&container, stop, why, now.steady),
+            Op::Signal { container } => self.signal(&container, now.steady),
+            Op::Kill { container } => self.kill(&container, now.steady),
             Op::Fail(failure) => {
-                self.node.events.pod(
-                    &self.pod,
-                    Severity::Normal,
-                    "DeadlineExceeded",
-                    failure.message.clone(),
-                );
+                let is_wanted = failure.reason == FailureReason::DeadlineExceeded;
+                let severity = if is_wanted { Severity::Normal } else { Severity::Warning };
+                self.node.events.pod(&self.pod, severity, failure.reason.word(), failure.message.clone());
                 self.observed.failure = Some(failure);
-                self.save(now);
+                self.save(now.wall);
             }
             Op::RemoveSandbox => self.remove_sandbox(),
             Op::RemoveVolumes => self.remove_volumes(),
@@ -176,7 +173,7 @@ impl Worker {
         self.background(async move { Message::Started { container, result: start::start(job).await } });
     }
 
-    fn stop(&mut self, container: &str, stop: Stop, why: Option<String>, now: Timestamp) {
+    fn stop(&mut self, container: &str, stop: Stop, why: Option<String>, now: Moment) {
         let Some(spec) = self.pod.container(container).cloned() else { return };
         let Some(record) = self.observed.containers.get_mut(container) else { return };
         let Phase::Running(running) = &mut record.phase else { return };
@@ -189,20 +186,20 @@ impl Worker {
         }
         match (stop.stage, spec.lifecycle.pre_stop.clone()) {
             (StopStage::Hook, Some(hook)) => {
-                self.run_pre_stop(&spec, container_id, hook, clock::until(stop.kill_at, now))
+                self.run_pre_stop(&spec, container_id, hook, stop.kill_at.after(now))
             }
             _ => self.signal(container, now),
         }
     }
 
-    fn signal(&mut self, container: &str, now: Timestamp) {
+    fn signal(&mut self, container: &str, now: Moment) {
         let Some(spec) = self.pod.container(container) else { return };
         let image_signal = self.images.get(container).map_or("", |image| image.config.stop_signal.as_str());
         let number = stop_signal(spec, image_signal);
         self.send_signal(container, number, |stop| end::signalled(stop, now));
     }
 
-    fn kill(&mut self, container: &str, now: Timestamp) {
+    fn kill(&mut self, container: &str, now: Moment) {
         self.send_signal(container, nix::libc::SIGKILL, |stop| end::killed(stop, now));
     }
 

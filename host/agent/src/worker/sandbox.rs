@@ -9,6 +9,7 @@ use std::sync::Arc;
 use berth_network::{HostPort, Protocol};
 use berth_runtime::{IpcNamespace, NetworkNamespace, PidNamespace, PodHandle, PodSandboxSpec};
 
+use crate::admission::dotted;
 use crate::config::Layout;
 use crate::etc::{self, EtcFiles, Notice};
 use crate::events::Severity;
@@ -29,7 +30,7 @@ pub(super) async fn make(node: &Arc<Node>, pod: &Arc<Pod>) -> Made {
     };
     let shim = {
         let (node, pod) = (Arc::clone(node), Arc::clone(pod));
-        blocking(move || node.runtime.create_pod(&spec(&node.layout, &pod)))
+        blocking(move || node.runtime.create_pod(&spec(&node, &pod)))
     };
     let (network, shim) = tokio::join!(network, shim);
     let network = network.map_err(|error| error.to_string()).and_then(|attached| attached);
@@ -104,10 +105,10 @@ fn host_port(port: &Port) -> Result<HostPort, String> {
     })
 }
 
-fn spec(layout: &Layout, pod: &Pod) -> PodSandboxSpec {
+fn spec(node: &Node, pod: &Pod) -> PodSandboxSpec {
     let network = match pod.spec.host_network {
         true => NetworkNamespace::Host,
-        false => NetworkNamespace::Path(layout.netns(pod.uid())),
+        false => NetworkNamespace::Path(node.layout.netns(pod.uid())),
     };
     let mut spec = PodSandboxSpec::new(pod.uid(), network);
     spec.hostname = etc::hostname(pod);
@@ -118,8 +119,8 @@ fn spec(layout: &Layout, pod: &Pod) -> PodSandboxSpec {
     };
     spec.ipc = if pod.spec.host_ipc { IpcNamespace::Host } else { IpcNamespace::Pod };
     let sysctls = &pod.spec.security_context.sysctls;
-    spec.sysctls = sysctls.iter().map(|sysctl| (sysctl.name.clone(), sysctl.value.clone())).collect();
-    spec.resources = resources::of_pod(pod);
+    spec.sysctls = sysctls.iter().map(|sysctl| (dotted(&sysctl.name), sysctl.value.clone())).collect();
+    spec.resources = resources::of_pod(pod, node.config.pod_pids_max);
     spec
 }
 

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use berth_image::Image;
-use berth_runtime::{ContainerPhase, ContainerSpec, Error, PodHandle, StartErrorKind, Started};
+use berth_runtime::{ContainerPhase, ContainerSpec, Error, MountSource, PodHandle, StartErrorKind, Started};
 
 use super::StartFailure;
 use crate::container_spec::{self, ContainerPaths, Inputs};
@@ -40,7 +40,7 @@ pub(super) async fn start(job: Job) -> Result<Started, StartFailure> {
     let paths = job.node.paths(&job.pod, &job.container, job.attempt);
     let spec = spec(&job, &container, &paths).await.map_err(StartFailure::Config)?;
     let (pod, name, handle) = (Arc::clone(&job.pod), job.container.clone(), job.handle.clone());
-    let attempt = job.attempt;
+    let (attempt, image) = (job.attempt, container.image.clone());
     let previous = attempt.checked_sub(1);
     let previous = previous.map(|previous| job.node.paths(&job.pod, &job.container, previous).directory);
     let started = blocking(move || {
@@ -57,6 +57,9 @@ pub(super) async fn start(job: Job) -> Result<Started, StartFailure> {
         }
         prepare(&paths, attempt).map_err(|error| {
             StartFailure::Create(format!("cannot prepare {}: {error}", paths.directory.display()))
+        })?;
+        make_volumes(&spec).map_err(|error| {
+            StartFailure::Create(format!("cannot make the volumes of image {image:?}: {error}"))
         })?;
         let started = handle.start_container(&spec);
         started.map_err(|error| failure(&pod, &name, &error))
@@ -127,6 +130,18 @@ fn prepare(paths: &ContainerPaths, attempt: u32) -> io::Result<()> {
         Some(old) => remove_logs(paths, old),
         None => Ok(()),
     }
+}
+
+/// Directories for the volumes that the image declares; they are filled when the container starts.
+fn make_volumes(spec: &ContainerSpec) -> io::Result<()> {
+    spec.mounts.iter().try_for_each(|mount| match &mount.source {
+        MountSource::ImageVolume { path } => {
+            fs::create_dir_all(path)?;
+            // Of one that the image does not have; otherwise it becomes as it is there.
+            fs::set_permissions(path, fs::Permissions::from_mode(0o755))
+        }
+        MountSource::Bind { .. } | MountSource::Tmpfs { .. } => Ok(()),
+    })
 }
 
 fn remove_logs(paths: &ContainerPaths, attempt: u32) -> io::Result<()> {

@@ -7,9 +7,10 @@ use berth_api::time::Timestamp;
 use tokio::task::AbortHandle;
 
 use super::{Message, View, Worker};
+use crate::clock::Moment;
 use crate::events::Severity;
 use crate::node::Node;
-use crate::observed::PodFailure;
+use crate::observed::{FailureReason, PodFailure};
 use crate::process::blocking;
 use crate::storage::{self, Places};
 
@@ -38,13 +39,14 @@ impl Worker {
 
     /// The pod has written more than it may.
     pub(super) fn evict(&mut self, message: String, now: Timestamp) {
-        let is_ending = self.observed.vanished.is_some() || self.pod.deletion().is_some();
+        let is_ending = self.observed.vanished.is_some() || self.pod.is_deleted();
         if is_ending || self.observed.failure.is_some() || self.observed.is_finished(&self.pod) {
             return;
         }
         self.node.events.pod(&self.pod, Severity::Warning, "Evicted", message.clone());
-        self.observed.failure =
-            Some(PodFailure { reason: "Evicted".to_owned(), message, grace_seconds: Some(0), since: now });
+        // At once.
+        let deadline = Moment::now();
+        self.observed.failure = Some(PodFailure { reason: FailureReason::Evicted, message, deadline });
         self.save(now);
     }
 }
@@ -55,7 +57,7 @@ fn places(node: &Node, seen: &View) -> Places {
     let of_container = |name: &str| {
         let paths = node.paths(pod, name, seen.observed.record(name).attempt);
         let logs = paths.log.parent().map(std::path::Path::to_owned);
-        [Some(paths.upper()), logs].into_iter().flatten().collect()
+        [Some(paths.upper()), Some(paths.volumes()), logs].into_iter().flatten().collect()
     };
     Places {
         volumes: storage::on_disk(pod).map(|(name, _)| (name.to_owned(), volumes.join(name))).collect(),

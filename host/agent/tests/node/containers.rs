@@ -215,6 +215,43 @@ pub(crate) async fn hosts_dns_and_name() {
     pod.delete().await;
 }
 
+pub(crate) async fn a_pod_has_so_many_processes_and_no_more() {
+    let world = World::with(|config| config.pod_pids_max = Some(30)).await;
+    let pod = world
+        .run("bomb", json!({ "containers": [shell("c", "sleep 1000"), shell("d", "sleep 1000")] }))
+        .await;
+    pod.wait_ready().await;
+    let own = "cat /sys/fs/cgroup/pids/pids.max /sys/fs/cgroup/pids.max 2>/dev/null";
+    assert_eq!(pod.exec("d", &["sh", "-c", own]).await.1, "max\n", "the limit is the pod's");
+    let many = "i=0; while [ $i -lt 60 ]; do sleep 1000 >/dev/null 2>&1 & i=$((i+1)); done";
+    let (code, said) = pod.exec("c", &["sh", "-c", many]).await;
+    assert!(code != 0 && said.contains("can't fork"), "{code} {said}");
+    pod.delete().await;
+}
+
+pub(crate) async fn a_user_by_name_is_not_root_and_is_told() {
+    let world = World::new().await;
+    let passwd = "root:x:0:0::/:/bin/sh\nclerk:x:4100:4100::/:/bin/sh\n";
+    let layer = crate::archive::layer(&[("etc/passwd", 0o644, 0, passwd)]);
+    world.import_on_busybox("clerk:1", &json!({ "User": "clerk" }), &layer);
+    world.import_on_busybox("root-by-name:1", &json!({ "User": "root" }), &layer);
+    let of = |image: &str| {
+        let mut container = shell("c", "sleep 1000");
+        container["image"] = json!(image);
+        json!({ "securityContext": { "runAsNonRoot": true }, "containers": [container] })
+    };
+    let pod = world.run("clerk", of("clerk:1")).await;
+    pod.wait_ready().await;
+    assert_eq!(pod.exec("c", &["id", "-u"]).await.1, "4100\n");
+    pod.wait_event("Warning spec.containers{c} NonRootByName: container has runAsNonRoot and image has non-numeric user (clerk)").await;
+    let pod = world.run("root", of("root-by-name:1")).await;
+    pod.wait("is refused", |status| {
+        status["containerStatuses"][0]["state"]["waiting"]["reason"] == "CreateContainerConfigError"
+    })
+    .await;
+    pod.delete().await;
+}
+
 pub(crate) async fn exec_with_input_and_exit_codes() {
     let world = World::new().await;
     let pod = world.run("exec", json!({ "containers": [shell("c", "sleep 1000")] })).await;

@@ -1,6 +1,6 @@
 //! Containers that do not run, or not for long.
 
-use berth_client::ApiResource;
+use berth_client::{ApiResource, PatchKind};
 use serde_json::{Value, json};
 
 use crate::containers::shell;
@@ -79,6 +79,82 @@ pub(crate) async fn what_cannot_start_says_why() {
     world.create(ApiResource::CONFIG_MAPS, "later", json!({ "data": { "k": "v" } })).await;
     pod.wait_ready().await;
     assert_eq!(pod.exec("c", &["sh", "-c", "echo $X"]).await.1, "v\n");
+}
+
+pub(crate) async fn a_sub_path_waits_until_it_stays_in_its_volume() {
+    let world = World::new().await;
+    let run = async |name: &str, mount: Value| {
+        let mut container = shell("c", "echo x >/v/file; sleep 1000");
+        container["env"] = json!([
+            { "name": "PART", "valueFrom": { "fieldRef": { "fieldPath": "metadata.annotations['part']" } } },
+            { "name": "UP", "value": ".." },
+        ]);
+        container["volumeMounts"] = json!([mount]);
+        container["volumeMounts"][0]["name"] = json!("v");
+        container["volumeMounts"][0]["mountPath"] = json!("/v");
+        let mut links = shell("links", "ln -s /etc /all/out");
+        links["volumeMounts"] = json!([{ "name": "v", "mountPath": "/all" }]);
+        let volumes = json!([{ "name": "v", "emptyDir": {} }]);
+        world
+            .run(name, json!({ "volumes": volumes, "initContainers": [links], "containers": [container] }))
+            .await
+    };
+    for (name, mount, message) in [
+        (
+            "up",
+            json!({ "subPathExpr": "$(UP)" }),
+            "the subPath \"..\" of volumeMount \"v\" must not contain '..'",
+        ),
+        (
+            "link",
+            json!({ "subPath": "out" }),
+            "failed to prepare the volumeMounts of container \"c\": the subPath \"out\" of the mount on /v leads out of its volume",
+        ),
+    ] {
+        let pod = run(name, mount).await;
+        let status =
+            pod.wait("waits", |status| waiting(status)["reason"] == "CreateContainerConfigError").await;
+        assert_eq!(waiting(&status)["message"], message);
+        pod.wait_event(&format!("Warning spec.containers{{c}} Failed: Error: {message}")).await;
+        pod.delete().await;
+    }
+    let pod = run("later", json!({ "subPathExpr": "$(PART)" })).await;
+    let status = pod.wait("waits", |status| waiting(status)["reason"] == "CreateContainerConfigError").await;
+    let message = "failed to expand the subPathExpr \"$(PART)\" of volumeMount \"v\": missing value for PART";
+    assert_eq!(waiting(&status)["message"], message);
+    let change = json!({ "metadata": { "annotations": { "part": "mine" } } });
+    world.admin.patch(ApiResource::PODS, "default", "later", "", PatchKind::Merge, &change).await.unwrap();
+    pod.wait_ready().await;
+    let file = world.data().join("pods").join(&pod.uid).join("volumes/v/mine/file");
+    until("it writes there", async || std::fs::read(&file).map_err(|error| error.to_string())).await;
+    pod.delete().await;
+}
+
+pub(crate) async fn what_a_pod_may_not_have_fails_it() {
+    let world =
+        World::with(|config| config.allowed_unsafe_sysctls = vec!["kernel.msg*".parse().unwrap()]).await;
+    let with = |sysctl: &str, value: &str| {
+        json!({
+            "securityContext": { "sysctls": [{ "name": sysctl, "value": value }] },
+            "containers": [shell("c", "sleep 1000")],
+        })
+    };
+    let pod = world.run("unsafe", with("net.ipv4.ip_forward", "1")).await;
+    let status = pod.wait_phase("Failed").await;
+    assert_eq!(status["reason"], "SysctlForbidden");
+    let message =
+        "forbidden sysctl: \"net.ipv4.ip_forward\" not allowlisted; see berth up --allowed-unsafe-sysctls";
+    assert_eq!(status["message"], format!("Pod was rejected: {message}"));
+    assert!(status["containerStatuses"].is_null(), "nothing waits: {status}");
+    pod.wait_event(&format!("Warning - SysctlForbidden: {message}")).await;
+    pod.delete().await;
+
+    let pod = world.run("allowed", with("kernel.msgmax", "1234")).await;
+    pod.wait_ready().await;
+    assert_eq!(pod.exec("c", &["cat", "/proc/sys/kernel/msgmax"]).await.1, "1234\n");
+    let pod = world.run("safe", with("net/ipv4/ip_unprivileged_port_start", "7")).await;
+    pod.wait_ready().await;
+    assert_eq!(pod.exec("c", &["cat", "/proc/sys/net/ipv4/ip_unprivileged_port_start"]).await.1, "7\n");
 }
 
 pub(crate) async fn crashes_are_restarted_with_growing_pauses() {

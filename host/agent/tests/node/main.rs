@@ -5,10 +5,10 @@
 // A failed step of a test is a failed test.
 #![allow(clippy::unwrap_used)]
 
+mod archive;
 mod containers;
 mod failures;
 mod images;
-mod latency;
 mod lifecycle;
 mod network;
 mod volumes;
@@ -38,20 +38,27 @@ fn all() -> Vec<Test> {
         containers::limits_are_the_cgroups,
         containers::security_contexts_are_enforced,
         containers::hosts_dns_and_name,
+        containers::a_pod_has_so_many_processes_and_no_more,
+        containers::a_user_by_name_is_not_root_and_is_told,
         containers::exec_with_input_and_exit_codes,
         volumes::config_secret_and_token_files_follow_their_sources,
         volumes::an_empty_dir_is_its_containers_once_it_is_made,
         volumes::empty_dirs_and_host_paths,
+        volumes::volumes_of_the_image_are_the_containers_own_and_go_with_it,
         volumes::a_volume_waits_for_its_source_and_says_so,
         volumes::a_volume_that_is_never_found_is_looked_for_less_and_less_often,
         volumes::a_pod_that_writes_more_than_it_may_is_evicted,
         failures::what_cannot_start_says_why,
+        failures::a_sub_path_waits_until_it_stays_in_its_volume,
+        failures::what_a_pod_may_not_have_fails_it,
         failures::crashes_are_restarted_with_growing_pauses,
         failures::pods_that_end_are_counted_as_they_ended,
         failures::memory_limits_kill,
         lifecycle::probes_decide_over_readiness_and_restarts,
         lifecycle::http_probes_follow_what_the_server_says,
         lifecycle::hooks_and_grace,
+        lifecycle::a_grace_has_its_full_length_whenever_it_begins,
+        lifecycle::a_restarted_agent_neither_cuts_nor_renews_a_grace,
         lifecycle::hooks_that_fail_are_told,
         lifecycle::sidecars_end_after_the_containers_they_serve,
         lifecycle::a_restarted_agent_adopts_everything,
@@ -61,7 +68,6 @@ fn all() -> Vec<Test> {
         network::host_ports_lead_to_the_pod_as_long_as_it_is_there,
         network::a_pod_may_use_the_nodes_network,
         images::unused_images_go_when_the_disk_fills_up,
-        latency::starting_a_pod_takes_milliseconds,
         lifecycle::the_node_registers_and_renews_its_lease,
         lifecycle::what_is_added_to_the_nodes_capacity_can_be_allocated,
     ]

@@ -104,14 +104,17 @@ pub(crate) async fn empty_dirs_and_host_paths() {
     let mut container = shell("c", "sleep 1000");
     container["volumeMounts"] = json!([
         { "name": "memory", "mountPath": "/memory" },
+        { "name": "unlimited", "mountPath": "/unlimited" },
         { "name": "host", "mountPath": "/host", "subPath": "a/b" },
     ]);
+    container["resources"] = json!({ "limits": { "memory": "48Mi" } });
     let pod = world
         .run(
             "dirs",
             json!({
                 "volumes": [
                     { "name": "memory", "emptyDir": { "medium": "Memory", "sizeLimit": "1Mi" } },
+                    { "name": "unlimited", "emptyDir": { "medium": "Memory" } },
                     { "name": "host", "hostPath": { "path": host, "type": "DirectoryOrCreate" } },
                 ],
                 "containers": [container],
@@ -121,6 +124,8 @@ pub(crate) async fn empty_dirs_and_host_paths() {
     pod.wait_ready().await;
     let (code, _) = pod.exec("c", &["dd", "if=/dev/zero", "of=/memory/x", "bs=1M", "count=2"]).await;
     assert_ne!(code, 0, "it is full after one MiB");
+    let (_, sizes) = pod.exec("c", &["df", "-k", "/unlimited"]).await;
+    assert_eq!(sizes.split_whitespace().nth_back(4), Some("49152"), "as much as the pod may use: {sizes}");
     assert_eq!(pod.exec("c", &["sh", "-c", "echo x >/host/y"]).await.0, 0);
     assert_eq!(std::fs::read_to_string(host.join("a/b/y")).unwrap(), "x\n");
     pod.delete().await;
@@ -130,6 +135,58 @@ pub(crate) async fn empty_dirs_and_host_paths() {
     let pod = world.run("wrong", json!({ "volumes": wrong, "containers": [shell("c", "true")] })).await;
     pod.wait_event("FailedMount: MountVolume.SetUp failed for volume \"v\" : hostPath type check failed")
         .await;
+    pod.delete().await;
+}
+
+pub(crate) async fn volumes_of_the_image_are_the_containers_own_and_go_with_it() {
+    let world = World::new().await;
+    let layer = crate::archive::layer(&[
+        ("data/", 0o750, 33, ""),
+        ("data/seed", 0o640, 33, "seed\n"),
+        ("own/", 0o755, 0, ""),
+        ("own/seed", 0o644, 0, "hidden\n"),
+    ]);
+    let config = json!({ "Volumes": { "/data": {}, "/own/below": {}, "made": {} } });
+    world.import_on_busybox("with-volumes:1", &config, &layer);
+    let mut container = shell(
+        "c",
+        "cat /data/seed; ls /own; touch /data/new /made/new; grep -c ' /data \\| /made ' /proc/self/mounts; sleep 1000",
+    );
+    container["image"] = json!("with-volumes:1");
+    container["securityContext"] = json!({ "readOnlyRootFilesystem": true });
+    container["volumeMounts"] = json!([{ "name": "own", "mountPath": "/own" }]);
+    let spec = json!({ "volumes": [{ "name": "own", "emptyDir": {} }], "containers": [container] });
+    let pod = world.run("volumes", spec).await;
+    pod.wait_ready().await;
+    pod.wait_log("c", "seed\n2\n").await;
+    assert_eq!(
+        pod.exec("c", &["stat", "-c", "%a %u", "/data", "/data/seed", "/made"]).await.1,
+        "750 33\n640 33\n755 0\n"
+    );
+    let volumes = || {
+        let containers =
+            std::fs::read_dir(world.data().join("pods").join(&pod.uid).join("containers")).unwrap();
+        containers
+            .map(|container| container.unwrap().path().join("volumes"))
+            .filter(|path| path.exists())
+            .collect::<Vec<_>>()
+    };
+    let before = volumes();
+    assert_eq!(before.len(), 1);
+    // As any other instance, the next one begins with what the image has.
+    assert_eq!(pod.exec("c", &["rm", "/data/seed"]).await.0, 0);
+    let shim = nix::unistd::Pid::from_raw(world.shim_pid(&pod));
+    nix::sys::signal::kill(shim, nix::sys::signal::Signal::SIGKILL).unwrap();
+    pod.wait("runs anew", |status| {
+        let container = &status["containerStatuses"][0];
+        container["ready"] == true && container["restartCount"].as_u64() >= Some(1)
+    })
+    .await;
+    assert_eq!(pod.exec("c", &["cat", "/data/seed"]).await.1, "seed\n");
+    until("the volumes of the instance before are gone", async || {
+        if before[0].exists() { Err(format!("{before:?}")) } else { Ok(()) }
+    })
+    .await;
     pod.delete().await;
 }
 

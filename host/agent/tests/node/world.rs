@@ -82,13 +82,18 @@ impl World {
     }
 
     fn import(&self) {
-        let images = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../target/images");
         let store = ImageStore::open(self.config.data_dir.join("images")).unwrap();
         for name in ["my-app-v1.tar", "busybox.tar"] {
-            let archive = images.join(name);
-            assert!(archive.exists(), "{} is missing: make it with `make setup`", archive.display());
-            store.import_archive(&archive).unwrap();
+            store.import_archive(&image(name)).unwrap();
         }
+    }
+
+    /// Brings in an image that is busybox with this configuration, and with this layer on top.
+    pub(crate) fn import_on_busybox(&self, name: &str, config: &Value, layer: &[u8]) {
+        let archive = self.directory.path().join("image.tar");
+        std::fs::write(&archive, crate::archive::on_busybox(&image("busybox.tar"), name, config, layer))
+            .unwrap();
+        ImageStore::open(self.config.data_dir.join("images")).unwrap().import_archive(&archive).unwrap();
     }
 
     /// What the namespace controller makes in a real cluster.
@@ -174,6 +179,13 @@ impl Drop for World {
     }
 }
 
+/// An archive that the set-up makes.
+fn image(name: &str) -> PathBuf {
+    let archive = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../target/images").join(name);
+    assert!(archive.exists(), "{} is missing: make it with `make setup`", archive.display());
+    archive
+}
+
 fn cluster_config(pki: &Pki) -> Config {
     Config {
         catalogue: Arc::new(kinds::catalogue()),
@@ -244,8 +256,12 @@ impl Pod<'_> {
     }
 
     pub(crate) async fn delete(&self) {
-        self.world.admin.delete(ApiResource::PODS, "default", &self.name, &Default::default()).await.unwrap();
+        self.begin_deletion().await;
         self.wait_gone().await;
+    }
+
+    pub(crate) async fn begin_deletion(&self) {
+        self.world.admin.delete(ApiResource::PODS, "default", &self.name, &Default::default()).await.unwrap();
     }
 
     pub(crate) async fn wait_gone(&self) {
