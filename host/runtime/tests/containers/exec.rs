@@ -45,6 +45,7 @@ fn exec_has_input_user_and_environment_of_its_own() {
                 user: Some(User { image_user: "web".into(), ..User::default() }),
                 cwd: Some("/etc".into()),
                 stdio: Stdio::Pipes { stdin: Stdin::Once },
+                hang_up: false,
             },
         )
         .unwrap();
