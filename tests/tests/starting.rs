@@ -128,5 +128,6 @@ fn what_a_cluster_was_made_with_stays() {
         }
         contains(&refused(&data, &flags), &expected);
     }
+    assert!(!Path::new(other).exists(), "no other store was made");
     berth.up();
 }

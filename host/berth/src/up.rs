@@ -91,6 +91,9 @@ async fn start(options: UpOptions) -> anyhow::Result<Running> {
     let catalogue = Arc::new(kinds::catalogue());
     let location =
         options.store.clone().unwrap_or_else(|| format!("sqlite:{}", data.join("berth.db").display()));
+    if plan.node.is_some() && !SqliteStore::exists(&location).context("--store")? {
+        plan.bond.check_objects("", &location)?;
+    }
     let store = SqliteStore::open(&location).await.context("--store")?;
     let config = Config {
         catalogue: catalogue.clone(),

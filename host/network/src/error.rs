@@ -74,7 +74,7 @@ pub enum NetworkError {
     },
     /// A host port is taken by a program of the machine.
     #[error(
-        "host port {port}/{protocol} is already in use by {owner}; choose another hostPort, or stop that"
+        "host port {port}/{protocol} is already in use by {owner}; choose another hostPort, or free that one"
     )]
     HostPortTaken {
         /// The port.

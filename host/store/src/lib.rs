@@ -73,6 +73,14 @@ impl SqliteStore {
         Ok(Self { path, connection, transform, commits_since_vacuum: 0, _lock: lock })
     }
 
+    /// Whether there is a database at `location`. Makes nothing.
+    ///
+    /// # Errors
+    /// When the location is none.
+    pub fn exists(location: &str) -> Result<bool, StoreError> {
+        Ok(location::path_of(location)?.exists())
+    }
+
     /// The database file.
     pub fn path(&self) -> &Path {
         &self.path

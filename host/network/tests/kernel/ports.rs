@@ -107,7 +107,7 @@ fn no_rule_takes_the_api_servers_port() {
     let everywhere = port(Protocol::Tcp, api);
     let refused = network.set_host_ports("pod", &[everywhere]).unwrap_err().to_string();
     let expected = format!(
-        "host port {api}/TCP is already in use by this cluster's API server; choose another hostPort, or stop that"
+        "host port {api}/TCP is already in use by this cluster's API server; choose another hostPort, or free that one"
     );
     assert_eq!(refused, expected);
     // What somebody writes into the map by hand changes nothing either.
