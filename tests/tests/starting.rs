@@ -55,7 +55,7 @@ fn a_start_that_is_refused_leaves_nothing_behind() {
         (&["--node-name", "A_b"], "--node-name \"A_b\" cannot be used"),
         (&["--listen", &address], "another program has that port; stop it, or choose another"),
         (&["--listen", "192.0.2.1:7443"], "this machine does not have that address; choose one of its own"),
-        (&["--simulate-nodes", "-1"], "--simulate-nodes"),
+        (&["--simulate-nodes", "20001"], "--simulate-nodes"),
     ];
     for (flags, expected) in cases {
         contains(&refused(&data, flags), expected);

@@ -56,7 +56,7 @@ fn a_client_that_is_killed_takes_its_process_along() {
         ("sleep 7001", "exec sleep 7001", zeroes()),
         ("sleep 7002", "exec sleep 7002", Stdio::piped()),
         ("sleep 7003", "sleep 7003; true", zeroes()),
-        ("yes 7004", "exec yes 7004", zeroes()),
+        ("sh -c while :; do echo 7004; done", "while :; do echo 7004; done", zeroes()),
     ] {
         let mut command = berth.kubectl_command(&["exec", "-i", "shell", "--", "sh", "-c", script]);
         let mut client = command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
