@@ -29,15 +29,21 @@ pub fn system_objects(catalogue: &Catalogue, services: ServiceCidr, api_port: u1
     namespaces.into_iter().chain([kubernetes]).filter_map(create).collect()
 }
 
-/// The write that points the Service `default/kubernetes` to `api_port`, given what `create`, one of [`system_objects`],
-/// would make, and what is there; `None` when it points there already.
+/// The write that makes the Service `default/kubernetes` lead to `api_port` again, given what `create`, one of
+/// [`system_objects`], would make, and what is there; `None` when it does. Somebody may have changed its ports, or the port
+/// is another one since this start.
 pub(crate) fn port_correction(create: &Request, present: &Value) -> Option<Request> {
     let Body::Object(wanted) = &create.body else { return None };
-    let target = |service: &Value| service["spec"]["ports"][0]["targetPort"].as_i64();
-    if &*create.resource.id != "services" || target(wanted) == target(present) {
+    // A node port, where somebody wants one, does not change where it leads.
+    let leads = |service: &Value| -> Vec<Value> {
+        let ports = service["spec"]["ports"].as_array().into_iter().flatten();
+        ports.map(|port| json!([port["name"], port["protocol"], port["port"], port["targetPort"]])).collect()
+    };
+    let is_right = leads(wanted) == leads(present) && present["spec"]["selector"].is_null();
+    if &*create.resource.id != "services" || is_right {
         return None;
     }
-    let patch = json!({"spec": {"ports": wanted["spec"]["ports"]}});
+    let patch = json!({"spec": {"ports": wanted["spec"]["ports"], "selector": null}});
     let body = Body::Patch(PatchKind::Merge, patch.to_string().into());
     Some(Request { verb: Verb::Patch, name: name_of(create).to_owned(), body, ..create.clone() })
 }

@@ -152,6 +152,31 @@ async fn what_is_deleted_of_the_system_objects_comes_back() {
     assert_eq!(address.as_deref(), Some("10.96.0.1"));
 }
 
+#[tokio::test]
+async fn the_kubernetes_service_is_put_right_when_it_was_changed() {
+    let cluster = start(&MemoryStore::new()).await;
+    let key = Key::new("services", "default", "kubernetes");
+    let services = cluster.catalogue().named("services").unwrap().clone();
+    let spec = || cluster.read(|state| state.get(&key).unwrap().to_value(&services)["spec"].take());
+    let original = spec();
+    tokio::spawn(cluster.clone().keep_system_objects());
+    for patch in [
+        json!({"ports": [{"name": "https", "port": 444, "protocol": "TCP", "targetPort": 6443}]}),
+        json!({"ports": [{"name": "other", "port": 443, "protocol": "TCP", "targetPort": 6443}]}),
+        json!({"selector": {"app": "mine"}}),
+    ] {
+        let mut woken = cluster.subscribe_to("services");
+        let body = Body::Patch(PatchKind::Merge, json!({"spec": patch}).to_string().into());
+        cluster.apply(request(&cluster, Verb::Patch, "services", "kubernetes", body)).await.unwrap();
+        let put_right = async {
+            while spec() != original {
+                woken.changed().await.unwrap();
+            }
+        };
+        tokio::time::timeout(DEADLINE, put_right).await.unwrap();
+    }
+}
+
 /// Follows a resource until `until` says so, and returns the changes in the order in which they were seen.
 async fn follow(
     cluster: Arc<Cluster>,
