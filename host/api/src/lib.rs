@@ -10,6 +10,7 @@ pub mod kinds;
 pub mod managed_fields;
 pub mod openapi;
 pub mod patch;
+pub mod pod_security;
 pub mod quantity;
 pub mod resource;
 pub mod schema;

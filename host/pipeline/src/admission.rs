@@ -3,6 +3,7 @@
 mod lifecycle;
 mod node_restriction;
 mod pod;
+mod pod_security;
 mod service_account;
 
 use berth_api::{Resource, Status, Timestamp};
@@ -70,4 +71,9 @@ pub(crate) fn mutate_built_in(review: &Review<'_>, object: &mut Value, suffix: &
     }
     pod::add_default_tolerations(object);
     Ok(())
+}
+
+/// The built-in plugins that only look, after everybody has changed what he wants. Returns warnings for the client.
+pub(crate) fn validate_built_in(review: &Review<'_>, object: &Value) -> Result<Vec<String>, Status> {
+    pod_security::validate(review, object)
 }

@@ -100,6 +100,7 @@ impl Context<'_, '_> {
             // A plugin's object is a client's object: it may lack defaults.
             (self.request.resource.behaviour.default)(object);
         }
+        warnings.extend(admission::validate_built_in(&review, object)?);
         for plugin in self.env.admission {
             warnings.extend(plugin.validate(&review, object)?);
         }
