@@ -219,7 +219,7 @@ fn what_somebody_outside_a_circle_owns_too_stays() {
     let kept = world.state().get(&outside).unwrap().meta().uid.to_string();
     assert_eq!(owners(world.state()), [kept]);
     world.delete(&outside, "Background").unwrap();
-    world.wait_until("it goes with its last owner", 20_000, gone(&[b.clone()]));
+    world.wait_until("it goes with its last owner", 20_000, gone(std::slice::from_ref(&b)));
     world.settle();
 }
 
@@ -318,9 +318,9 @@ fn the_authority_s_certificate_is_put_right_however_it_was_changed() {
         json!({"data": {"ca.crt": "forged"}, "immutable": true}),
     ] {
         assert!(!is_as_made(&world.write(writer.merge(&key, "", &edit)).unwrap()), "{edit}");
-        world.wait_until(&format!("it is put right after {edit}"), 5_000, &as_made);
+        world.wait_until(&format!("it is put right after {edit}"), 5_000, as_made);
     }
     world.delete(&key, "Background").unwrap();
-    world.wait_until("it is made anew", 5_000, &as_made);
+    world.wait_until("it is made anew", 5_000, as_made);
     world.settle();
 }
