@@ -210,9 +210,18 @@ impl Berth {
     /// Runs another command of berth's on this cluster, such as `plugin ls`.
     #[track_caller]
     pub fn berth(&self, args: &[&str]) -> Output {
+        run(&mut self.berth_command(args), "", COMMAND_DEADLINE)
+    }
+
+    /// Starts such a command beside the test.
+    pub fn berth_beside(&self, args: &[&str]) -> Background {
+        Background::start(&mut self.berth_command(args))
+    }
+
+    fn berth_command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(program());
         command.args(args).arg("--data-dir").arg(self.data()).env("NO_COLOR", "1");
-        run(&mut command, "", COMMAND_DEADLINE)
+        command
     }
 }
 

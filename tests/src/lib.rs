@@ -12,7 +12,7 @@ mod wait;
 pub use cluster::{Agent, Berth, Options};
 pub use command::{Background, Output, run};
 pub use registry::Registry;
-pub use skip::skip;
+pub use skip::{skip, skip_unprepared};
 pub use wait::{eventually, holds};
 
 use std::path::{Path, PathBuf};

@@ -124,6 +124,7 @@ fn each_case(file: &str, run: impl Fn(&Resource, &Value) -> Vec<String>) {
         std::fs::write(&path, written).unwrap();
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(!written.is_empty(), "{file} has no case");
 }
 
 /// The object as the pipeline has it before it asks the kind.

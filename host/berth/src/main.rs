@@ -22,8 +22,9 @@ use cli::{Cli, Command};
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
-    // A shim is this program once more; it must be single-threaded, so this comes before anything else.
+    // A shim and a compiler are this program once more; a shim must be single-threaded, so this comes before anything else.
     berth_runtime::shim_main_if_asked();
+    berth_policy::compile_main_if_asked();
     // Keys and secrets are in its memory: a container that sees the machine's processes must not look at it, nor at a
     // picture of it after a crash.
     if let Err(error) = nix::sys::prctl::set_dumpable(false) {

@@ -54,16 +54,29 @@ async fn list(client: &Client) -> anyhow::Result<()> {
         let name = text(&plugin["metadata"]["name"]);
         let serves =
             bindings.items.iter().filter(|b| b["status"]["activePlugin"] == plugin["metadata"]["name"]);
-        let serves: Vec<&str> = serves.map(|b| text(&b["spec"]["profile"])).collect();
-        let digest = text(&plugin["spec"]["digest"]);
+        let serves: Vec<String> = serves.map(|binding| served(plugin, binding)).collect();
+        let digest = short(text(&plugin["spec"]["digest"]));
         let (phase, role) = (text(&plugin["status"]["phase"]), text(&plugin["status"]["role"]));
-        let digest = digest.get(..19).unwrap_or(digest);
         println!("{name:<24} {phase:<8} {role:<10} {digest:<20} {}", serves.join(","));
         if let Some(message) = plugin["status"]["message"].as_str().filter(|message| !message.is_empty()) {
             println!("  {message}");
         }
     }
     Ok(())
+}
+
+/// The profile that a plugin serves, and the component that does, where the plugin has another one by now.
+fn served(plugin: &Value, binding: &Value) -> String {
+    let profile = text(&binding["spec"]["profile"]);
+    match &binding["status"]["activeDigest"] {
+        digest if *digest == plugin["spec"]["digest"] => profile.to_owned(),
+        digest => format!("{profile} (still {})", short(text(digest))),
+    }
+}
+
+/// As much of a digest as tells it from others in a table.
+fn short(digest: &str) -> &str {
+    digest.get(..19).unwrap_or(digest)
 }
 
 fn text(value: &Value) -> &str {
@@ -79,8 +92,12 @@ async fn swap(client: &Client, plugin: &str, profile: &str, config: Option<&str>
     let binding = match found {
         Some(binding) => {
             let name = text(&binding["metadata"]["name"]);
-            let patch = json!({"spec": {"plugin": plugin, "config": config}});
-            client.patch(BINDINGS, "", name, "", PatchKind::Merge, &patch).await?
+            // Not merged: a key of the configuration before would become one of this plugin's.
+            let patch = json!([
+                {"op": "add", "path": "/spec/plugin", "value": plugin},
+                {"op": "add", "path": "/spec/config", "value": config},
+            ]);
+            client.patch(BINDINGS, "", name, "", PatchKind::Json, &patch).await?
         }
         None => {
             let spec = json!({"role": "scheduler", "profile": profile, "plugin": plugin, "config": config});
@@ -91,7 +108,7 @@ async fn swap(client: &Client, plugin: &str, profile: &str, config: Option<&str>
             client.create(BINDINGS, "", &binding).await?
         }
     };
-    match outcome(client, binding).await? {
+    match outcome(client, plugin, binding).await? {
         Swap::Serves => println!("profile {profile} is served by plugin {plugin}"),
         Swap::Pending => println!(
             "profile {profile} will be served by plugin {plugin} when it is ready; see `berth plugin ls`"
@@ -124,38 +141,44 @@ enum Swap {
 
 /// Waits until the binding's status tells what came of its last change, but not for ever: compiling a large component
 /// takes its time, and goes on without anybody waiting.
-async fn outcome(client: &Client, mut binding: Value) -> anyhow::Result<Swap> {
+async fn outcome(client: &Client, plugin: &str, binding: Value) -> anyhow::Result<Swap> {
     let name = text(&binding["metadata"]["name"]).to_owned();
     let end = Instant::now() + SWAP_WAIT_MAX;
+    let mut before = Swap::Pending;
     loop {
-        let swap = read(&binding);
-        if swap != Swap::Pending || Instant::now() > end {
+        let plugin = client.get(PLUGINS, "", plugin).await?;
+        let swap = read(&plugin, &client.get(BINDINGS, "", &name).await?);
+        // The two are written one after the other: what is told twice was not read in between.
+        if (swap != Swap::Pending && swap == before) || Instant::now() > end {
             return Ok(swap);
         }
+        before = swap;
         tokio::time::sleep(SWAP_POLL).await;
-        binding = client.get(BINDINGS, "", &name).await?;
     }
 }
 
-fn read(binding: &Value) -> Swap {
-    let (generation, status) = (&binding["metadata"]["generation"], &binding["status"]);
-    if status["observedGeneration"] != *generation {
+/// What has come of a swap, as far as the statuses are about the present plugin and binding.
+fn read(plugin: &Value, binding: &Value) -> Swap {
+    let (digest, status) = (&plugin["spec"]["digest"], &binding["status"]);
+    let is_old = |object: &Value| object["status"]["observedGeneration"] != object["metadata"]["generation"];
+    if is_old(binding) || (digest.is_string() && plugin["status"]["digest"] != *digest) {
         return Swap::Pending;
     }
     let conditions = status["conditions"].as_array().map(Vec::as_slice).unwrap_or_default();
     match conditions.iter().find(|condition| condition["type"] == "Active") {
-        Some(active) if active["status"] == "True" => Swap::Serves,
-        Some(active) => Swap::Refused {
+        Some(active) if active["status"] == "True" && status["activeDigest"] == *digest => Swap::Serves,
+        Some(active) if active["status"] == "False" => Swap::Refused {
             why: text(&active["message"]).to_owned(),
             serving: status["activePlugin"].as_str().map(str::to_owned),
         },
-        None => Swap::Pending,
+        _ => Swap::Pending,
     }
 }
 
 async fn remove(client: &Client, plugin: &str) -> anyhow::Result<()> {
     let bindings = client.list(BINDINGS, "", &ListOptions::default()).await?;
-    if let Some(binding) = bindings.items.iter().find(|b| b["spec"]["plugin"] == plugin) {
+    let is_used = |b: &&Value| b["spec"]["plugin"] == plugin || b["status"]["activePlugin"] == plugin;
+    if let Some(binding) = bindings.items.iter().find(is_used) {
         let (name, profile) = (text(&binding["metadata"]["name"]), text(&binding["spec"]["profile"]));
         bail!(
             "plugin {plugin} serves profile {profile} (pluginbinding/{name}); swap that profile to another plugin first"
@@ -174,14 +197,32 @@ mod tests {
     fn what_came_of_a_swap() {
         let binding = |observed: u32, active: &str, message: &str| {
             json!({"metadata": {"generation": 2}, "status": {
-                "observedGeneration": observed, "activePlugin": "old",
+                "observedGeneration": observed, "activePlugin": "old", "activeDigest": "sha256:1",
                 "conditions": [{"type": "Active", "status": active, "message": message}],
             }})
         };
-        assert_eq!(read(&json!({"metadata": {"generation": 1}})), Swap::Pending);
-        assert_eq!(read(&binding(1, "True", "")), Swap::Pending, "of the spec before");
-        assert_eq!(read(&binding(2, "True", "")), Swap::Serves);
+        let plugin =
+            |digest: &str, loaded: &str| json!({"spec": {"digest": digest}, "status": {"digest": loaded}});
+        let same = plugin("sha256:1", "sha256:1");
+        assert_eq!(read(&same, &json!({"metadata": {"generation": 1}})), Swap::Pending);
+        assert_eq!(read(&same, &binding(1, "True", "")), Swap::Pending, "of the spec before");
+        assert_eq!(read(&same, &binding(2, "True", "")), Swap::Serves);
+        assert_eq!(read(&same, &binding(2, "Unknown", "it is being loaded")), Swap::Pending);
         let refused = Swap::Refused { why: "it traps".to_owned(), serving: Some("old".to_owned()) };
-        assert_eq!(read(&binding(2, "False", "it traps")), refused);
+        assert_eq!(read(&same, &binding(2, "False", "it traps")), refused);
+        for active in ["True", "False"] {
+            let swap = read(&plugin("sha256:2", "sha256:1"), &binding(2, active, "it traps"));
+            assert_eq!(swap, Swap::Pending, "of the component before");
+        }
+        let swap = read(&plugin("sha256:2", "sha256:2"), &binding(2, "True", ""));
+        assert_eq!(swap, Swap::Pending, "the component before serves");
+    }
+
+    #[test]
+    fn the_component_that_serves_is_named_where_it_is_another() {
+        let plugin = json!({"spec": {"digest": "sha256:0123456789abcdef"}});
+        let binding = |digest: &str| json!({"spec": {"profile": "p"}, "status": {"activeDigest": digest}});
+        assert_eq!(served(&plugin, &binding("sha256:0123456789abcdef")), "p");
+        assert_eq!(served(&plugin, &binding("sha256:fedcba9876543210")), "p (still sha256:fedcba987654)");
     }
 }

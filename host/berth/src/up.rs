@@ -15,31 +15,34 @@ use berth_agent::{Agent, AgentConfig, AgentHandle};
 use berth_api::kinds;
 use berth_client::{Client, NodeRegistry};
 use berth_control::Config as ControlConfig;
-use berth_drive::{PluginConfig, run_controllers, run_plugins, start_scheduler, take_lead};
+use berth_drive::{
+    Compiler, FailureReports, PluginConfig, first_failovers, run_controllers, run_plugins, start_scheduler,
+    take_lead,
+};
 use berth_network::Ipv4Cidr;
 use berth_pipeline::{Clock, Cluster, Config, Identity, NodePorts, RoleAuthorizer, SystemClock};
 use berth_policy::{Cache, Engine, Limits};
 use berth_server::{ComponentCheck, Hooks, Names, Pki, Server, Tls};
 use berth_state::Key;
 use berth_store::SqliteStore;
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
 use crate::bond::Bond;
 use crate::cli::UpOptions;
 use crate::{cluster_id, data_dir, logging};
 
-/// Reports of failed policies that wait for the plugin manager; a profile's failures repeat, so that few are enough.
-const POLICY_FAILURES_MAX: usize = 64;
-
 /// Compiles an uploaded component before it is stored.
-struct Compiles(Arc<Engine>);
+struct Compiles(Arc<Compiler>);
 
 impl ComponentCheck for Compiles {
-    fn check(&self, component: &[u8]) -> Result<(), String> {
-        self.0.load(component, Limits::default()).map(drop).map_err(|error| error.to_string())
+    fn check(&self, component: Bytes) -> BoxFuture<'_, Result<(), String>> {
+        let loaded = self.0.load(component, Limits::default());
+        Box::pin(async { loaded.await.map(drop).map_err(|error| error.to_string()) })
     }
 }
 
@@ -111,9 +114,9 @@ async fn start(options: UpOptions) -> anyhow::Result<Running> {
         plan.bond.check_objects(&objects, &location)?;
         check_node(&cluster, &node.name, plan.pods)?;
     }
-    let engine = Arc::new(engine(&data)?);
+    let compiler = Arc::new(Compiler::new(Arc::new(engine(&data)?)));
     let nodes = NodeRegistry::default();
-    let hooks = Hooks { components: Arc::new(Compiles(engine.clone())) };
+    let hooks = Hooks { components: Arc::new(Compiles(compiler.clone())) };
     let server = Server::new(cluster.clone(), nodes.clone(), pki.tokens().clone(), hooks);
     let tls = Tls::new(&pki, Names { listen: address, service: services.api_server().into() }, now)?;
     let kubeconfig = data.join("kubeconfig");
@@ -126,12 +129,13 @@ async fn start(options: UpOptions) -> anyhow::Result<Running> {
     let fence = take_lead(&cluster, "berth-controllers", &holder).await?;
     tokio::spawn(run_controllers(cluster.clone(), ControlConfig { catalogue, ca_certificate }, fence));
     let fence = take_lead(&cluster, "berth-scheduler", &holder).await?;
-    let (report, failures) = mpsc::channel(POLICY_FAILURES_MAX);
-    let scheduler = start_scheduler(cluster.clone(), now.micros() as u64, fence, report)
-        .context("the scheduler's thread cannot be started")?;
     builtin::install(&cluster).await?;
+    let failures = FailureReports::default();
+    let failovers = first_failovers(&cluster);
+    let scheduler = start_scheduler(cluster.clone(), now.micros() as u64, fence, failovers, failures.clone())
+        .context("the scheduler's thread cannot be started")?;
     tokio::spawn(cluster.clone().keep_system_objects());
-    tokio::spawn(run_plugins(cluster.clone(), PluginConfig { engine, scheduler, failures }));
+    tokio::spawn(run_plugins(cluster.clone(), PluginConfig { compiler, scheduler, failures }));
     if options.simulate_nodes > 0 {
         tokio::spawn(simulated::run(cluster.clone(), options.simulate_nodes));
     }

@@ -8,12 +8,13 @@ use berth_json::json;
 use berth_pipeline::binding::Binding;
 use berth_pipeline::cluster::{Atomicity, Cluster};
 use berth_scheduler::policy::{Feed, Manifest, Policy};
-use berth_scheduler::{Decisions, Failover, Mirror, Placement, PolicyFailure, Scheduler, Unplaced};
+use berth_scheduler::{Decisions, Failover, Mirror, Placement, Scheduler, Unplaced};
 use berth_state::{Fence, Key, Stored};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::control::until;
 use crate::events::EventSink;
+use crate::failures::FailureReports;
 use crate::feed::{Follower, News};
 
 /// Pods decided about before the changes are looked at again.
@@ -34,11 +35,12 @@ enum Message {
     Prepare(Manifest, oneshot::Sender<(Mirror, Feed)>),
     Install {
         profile: String,
+        installation: u64,
         policy: Box<dyn Policy>,
         mirror: Box<Mirror>,
-        done: oneshot::Sender<u128>,
+        done: oneshot::Sender<u64>,
     },
-    Uninstall(String),
+    Uninstall(String, u64),
     Failover(String, Failover),
     /// Pods (with their uids) whose bindings were not committed.
     Refused(Vec<(Key, Box<str>)>),
@@ -61,28 +63,31 @@ impl ScheduleHandle {
         answer.await.map_err(|_| SchedulerStopped)
     }
 
-    /// Exchanges a profile's policy between two decisions; returns how many microseconds no decision was made.
+    /// Exchanges a profile's policy between two decisions; returns how many microseconds no decision was made. The new one's
+    /// failures are reported under the number `installation`.
     ///
     /// # Errors
     /// When the scheduler has stopped.
     pub async fn install(
         &self,
         profile: &str,
+        installation: u64,
         policy: Box<dyn Policy>,
         mirror: Mirror,
-    ) -> Result<u128, SchedulerStopped> {
+    ) -> Result<u64, SchedulerStopped> {
         let (done, answer) = oneshot::channel();
         let mirror = Box::new(mirror);
-        self.send(Message::Install { profile: profile.to_owned(), policy, mirror, done }).await?;
+        let profile = profile.to_owned();
+        self.send(Message::Install { profile, installation, policy, mirror, done }).await?;
         answer.await.map_err(|_| SchedulerStopped)
     }
 
-    /// Leaves a profile to its failover.
+    /// Leaves a profile to its failover, if it still has the policy of that installation.
     ///
     /// # Errors
     /// When the scheduler has stopped.
-    pub async fn uninstall(&self, profile: &str) -> Result<(), SchedulerStopped> {
-        self.send(Message::Uninstall(profile.to_owned())).await
+    pub async fn uninstall(&self, profile: &str, installation: u64) -> Result<(), SchedulerStopped> {
+        self.send(Message::Uninstall(profile.to_owned(), installation)).await
     }
 
     /// Says what serves a profile without a working policy.
@@ -98,7 +103,8 @@ impl ScheduleHandle {
     }
 }
 
-/// Starts the scheduler, which binds pods only while `fence` holds. Failures of policies are reported to `failures`.
+/// Starts the scheduler, which binds pods only while `fence` holds. `failovers` say what serves each profile before it has a
+/// policy; failures of policies are reported to `failures`.
 ///
 /// # Errors
 /// When the thread cannot be started.
@@ -106,7 +112,8 @@ pub fn start_scheduler(
     cluster: Arc<Cluster>,
     seed: u64,
     fence: Fence,
-    failures: mpsc::Sender<PolicyFailure>,
+    failovers: Vec<(String, Failover)>,
+    failures: FailureReports,
 ) -> std::io::Result<ScheduleHandle> {
     let (mailbox, messages) = mpsc::channel(MAILBOX_MAX);
     let handle = ScheduleHandle { mailbox };
@@ -124,9 +131,11 @@ pub fn start_scheduler(
         mailbox: handle.mailbox.downgrade(),
         runtime: runtime.clone(),
     };
-    std::thread::Builder::new()
-        .name("scheduler".to_owned())
-        .spawn(move || runtime.block_on(run(Scheduler::new(seed), hands, messages)))?;
+    std::thread::Builder::new().name("scheduler".to_owned()).spawn(move || {
+        let mut scheduler = Scheduler::new(seed);
+        failovers.iter().for_each(|(profile, failover)| scheduler.set_failover(profile, *failover));
+        runtime.block_on(run(scheduler, hands, messages));
+    })?;
     Ok(handle)
 }
 
@@ -137,7 +146,7 @@ struct Hands {
     writer: Writer,
     events: EventSink,
     fence: Fence,
-    failures: mpsc::Sender<PolicyFailure>,
+    failures: FailureReports,
     batches: Arc<Semaphore>,
     writes: Arc<Semaphore>,
     mailbox: mpsc::WeakSender<Message>,
@@ -186,14 +195,22 @@ fn heed(scheduler: &mut Scheduler, message: Message, now: Timestamp) {
             // Whoever asked may have given up; the mirror is of no use to anybody else.
             let _ = reply.send(scheduler.prepare(&manifest));
         }
-        Message::Install { profile, policy, mirror, done } => {
+        Message::Install { profile, installation, policy, mirror, done } => {
             let begun = std::time::Instant::now();
-            let replaced = scheduler.install(&profile, policy, *mirror);
-            let _ = done.send(begun.elapsed().as_micros());
+            let replaced = scheduler.install(&profile, installation, policy, *mirror);
+            // Whoever asked may be gone; the policy serves all the same.
+            let _ = done.send(u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX));
             drop_elsewhere(replaced);
+            scheduler.reconsider(now);
         }
-        Message::Uninstall(profile) => drop_elsewhere(scheduler.uninstall(&profile)),
-        Message::Failover(profile, failover) => scheduler.set_failover(&profile, failover),
+        Message::Uninstall(profile, installation) => {
+            drop_elsewhere(scheduler.uninstall(&profile, installation));
+            scheduler.reconsider(now);
+        }
+        Message::Failover(profile, failover) => {
+            scheduler.set_failover(&profile, failover);
+            scheduler.reconsider(now);
+        }
         Message::Refused(pods) => pods.iter().for_each(|(pod, uid)| scheduler.refused(pod, uid, now)),
     }
 }
@@ -208,10 +225,7 @@ fn drop_elsewhere(policy: Option<Box<dyn Policy>>) {
 impl Hands {
     async fn carry_out(&self, decisions: Decisions, permit: tokio::sync::OwnedSemaphorePermit) {
         let Decisions { placements, unplaced, evictions, nominations, failures } = decisions;
-        for failure in failures {
-            // A full channel means that this profile's failures are being dealt with already.
-            let _ = self.failures.try_send(failure);
-        }
+        failures.iter().for_each(|failure| self.failures.report(failure));
         if placements.is_empty() {
             drop(permit);
         } else {

@@ -19,8 +19,8 @@ const FILES_MAX: usize = 32;
 /// Bytes of SHA-256 before the compiled code: tells a damaged file from a whole one.
 const CHECKSUM_BYTES: usize = 32;
 
-/// Largest file read: an interpreter compiles to about three times its size.
-const FILE_BYTES_MAX: u64 = 4 * crate::limits::COMPONENT_BYTES_MAX as u64;
+/// Largest file read.
+const FILE_BYTES_MAX: u64 = CHECKSUM_BYTES as u64 + crate::limits::COMPILED_BYTES_MAX;
 
 /// Permission bits that would let another user change the code.
 const OTHERS_MAY_WRITE: u32 = 0o022;

@@ -44,6 +44,34 @@ impl Engine {
         Component::link(self, &compiled, digest, limits)
     }
 
+    /// The same for bytes whose compiled code is in the cache; `None` for others.
+    pub fn load_known(&self, bytes: &[u8], limits: Limits) -> Result<Option<Component>, LoadError> {
+        check_kind(bytes)?;
+        let digest = Digest::of(bytes);
+        let cached = self.shared.cache.as_ref().and_then(|cache| cache.get(self.wasmtime(), &digest));
+        cached.map(|component| Component::link(self, &component, digest, limits)).transpose()
+    }
+
+    /// Makes a component of bytes and the code that [`crate::compile_main_if_asked`] made of them.
+    ///
+    /// # Safety
+    /// The code is run with the host's rights: it must be what a process of this very program wrote.
+    pub unsafe fn load_compiled(
+        &self,
+        bytes: &[u8],
+        code: &[u8],
+        limits: Limits,
+    ) -> Result<Component, LoadError> {
+        let digest = Digest::of(bytes);
+        // SAFETY: the caller vouches for the code.
+        let component = unsafe { wasmtime::component::Component::deserialize(self.wasmtime(), code) }
+            .map_err(|error| LoadError::Invalid(first_line(&format!("{error:#}"))))?;
+        if let Some(cache) = &self.shared.cache {
+            cache.put(self.wasmtime(), &digest, &component);
+        }
+        Component::link(self, &component, digest, limits)
+    }
+
     pub(crate) fn wasmtime(&self) -> &wasmtime::Engine {
         &self.shared.engine
     }
@@ -90,6 +118,12 @@ fn check_kind(bytes: &[u8]) -> Result<(), LoadError> {
 }
 
 fn config() -> Config {
+    let mut config = config_to_compile();
+    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool()));
+    config
+}
+
+fn pool() -> PoolingAllocationConfig {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(limits::INSTANCES_MAX)
         .total_core_instances(limits::INSTANCES_MAX * limits::CORE_INSTANCES_MAX)
@@ -100,9 +134,13 @@ fn config() -> Config {
         .max_tables_per_component(limits::TABLES_MAX)
         .table_elements(limits::TABLE_ELEMENTS_MAX)
         .max_memory_size(limits::MEMORY_BYTES_MAX);
+    pool
+}
+
+/// All that compiled code depends on.
+pub(crate) fn config_to_compile() -> Config {
     let mut config = Config::new();
     config
-        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
         .cranelift_opt_level(OptLevel::Speed)
         // Equal answers on every kind of processor: what makes a decision repeatable elsewhere.
         .cranelift_nan_canonicalization(true)

@@ -1,6 +1,6 @@
 //! Why a component is not served. Each text is one sentence that can stand in a plugin's status.
 
-use crate::limits::COMPONENT_BYTES_MAX;
+use crate::limits::{COMPONENT_BYTES_MAX, INSTANCES_MAX};
 use berth_scheduler::policy::{ManifestError, PolicyError};
 
 /// Why bytes are no component this host can serve.
@@ -62,6 +62,11 @@ pub enum StartError {
         /// What it is.
         role: crate::Role,
     },
+    /// No instance more can be alive.
+    #[error(
+        "all {INSTANCES_MAX} places for running policies are taken; delete a binding, or wait until a swap has ended"
+    )]
+    NoPlace,
     /// It could not be instantiated.
     #[error("the component does not start: {0}")]
     Instantiate(String),
@@ -85,6 +90,20 @@ pub enum StartError {
         /// What that takes.
         interface: String,
     },
+}
+
+impl StartError {
+    /// Whether the same component would fail in the same way with the same configuration.
+    pub fn is_final(&self) -> bool {
+        match self {
+            Self::Role { .. }
+            | Self::Config(_)
+            | Self::Manifest(_)
+            | Self::BadManifest(_)
+            | Self::MissingInterface { .. } => true,
+            Self::NoPlace | Self::Instantiate(_) | Self::Describe(_) => false,
+        }
+    }
 }
 
 fn list(names: &[String]) -> String {

@@ -14,6 +14,7 @@
 
 mod bindings;
 mod cache;
+mod compile;
 mod component;
 mod engine;
 mod error;
@@ -26,10 +27,12 @@ mod ticker;
 mod wasm_policy;
 
 pub use cache::Cache;
+pub use compile::{COMPILE_ARGUMENT, CompileLimits, compile_main_if_asked};
 pub use component::{Component, Digest, Role};
 pub use engine::Engine;
 pub use error::{LoadError, StartError};
 pub use limits::{
-    COMPONENT_BYTES_MAX, DEADLINE_MS_DEFAULT, DEADLINE_MS_MAX, Limits, MEMORY_BYTES_DEFAULT, MEMORY_BYTES_MAX,
+    COMPILED_BYTES_MAX, COMPONENT_BYTES_MAX, DEADLINE_MS_DEFAULT, DEADLINE_MS_MAX, Limits,
+    MEMORY_BYTES_DEFAULT, MEMORY_BYTES_MAX,
 };
 pub use wasm_policy::WasmPolicy;

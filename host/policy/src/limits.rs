@@ -3,6 +3,19 @@
 /// Bytes of a component. A Python policy has 18 MB with its interpreter; beyond twice that compilation takes tens of seconds.
 pub const COMPONENT_BYTES_MAX: usize = 32 << 20;
 
+/// Bytes of compiled code: an interpreter compiles to about three times its size.
+pub const COMPILED_BYTES_MAX: u64 = 4 * COMPONENT_BYTES_MAX as u64;
+
+/// Memory a compilation may take: an interpreter's 18 MB take some 500 MiB, one function of 2 MB takes 650 MiB.
+pub(crate) const COMPILE_MEMORY_BYTES_MAX: u64 = 1 << 30;
+
+/// Processor time a compilation may take: an interpreter takes 10 s of it, where the compiler itself is not optimised
+/// several times that.
+pub(crate) const COMPILE_CPU_SECONDS_MAX: u64 = 60;
+
+/// Time by the clock on the wall that it may take: on a loaded machine a compilation waits, but not for ever.
+pub(crate) const COMPILE_WALL_SECONDS_MAX: u32 = 300;
+
 /// Linear memory a component may be given: room for 100,000 nodes, while a pool of such memories stays a small part of the
 /// address space.
 pub const MEMORY_BYTES_MAX: usize = 1 << 30;
@@ -27,17 +40,21 @@ pub(crate) const WALL_FACTOR: u32 = 10;
 /// a plan for 10,000 pods has 0.5 MiB.
 pub(crate) const ANSWER_BYTES_MAX: usize = 4 << 20;
 
-/// Lines an instance may log in a second, and bytes of a line: enough to explain some decisions, too little to fill a disk or to
-/// hide what others say.
+/// Lines an instance may log in a second: enough to explain some decisions, too little to fill a disk or to hide what others
+/// say.
 pub(crate) const LOG_LINES_PER_SECOND_MAX: u32 = 20;
-pub(crate) const LOG_LINE_BYTES_MAX: usize = 1024;
+
+/// Bytes of a component's own text that are shown: a line of its log, a reason, an error. They end in the log, in events and
+/// in the status of objects, where a long one would leave no room for anything else.
+pub(crate) const TEXT_BYTES_MAX: usize = 1024;
 
 /// Instances alive at one time, over all components: a few per scheduler profile, twice while they are swapped.
 pub(crate) const INSTANCES_MAX: u32 = 64;
 
-/// Core instances and memories per component: what interpreters with adapters need.
-pub(crate) const CORE_INSTANCES_MAX: u32 = 16;
-pub(crate) const MEMORIES_MAX: u32 = 2;
+/// Core instances, memories and tables per component: what interpreters with adapters need. Python's has 38 instances,
+/// QuickJS's has 3 memories.
+pub(crate) const CORE_INSTANCES_MAX: u32 = 64;
+pub(crate) const MEMORIES_MAX: u32 = 4;
 pub(crate) const TABLES_MAX: u32 = 4;
 
 /// Elements of a table: StarlingMonkey has 30,000 functions.

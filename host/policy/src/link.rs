@@ -1,9 +1,8 @@
 //! Every power a component can have: the only place that grants any.
 
 use crate::bindings::{self, log};
-use crate::limits::LOG_LINE_BYTES_MAX;
 use crate::log_limit::Admitted;
-use crate::sandbox::Sandbox;
+use crate::sandbox::{Sandbox, one_line};
 use std::time::Instant;
 use wasmtime::component::{HasSelf, Linker};
 
@@ -25,9 +24,9 @@ pub(crate) fn ungranted<'a>(imports: impl Iterator<Item = &'a str>) -> Vec<Strin
 
 impl log::Host for Sandbox {
     fn write(&mut self, level: u32, line: String) {
-        let line = cut(&line);
+        let line = one_line(&line);
         if level == 1 {
-            self.last_error = Some(line.to_owned());
+            self.last_error = Some(line.clone());
         }
         let plugin = &self.name;
         match self.log_limit.admit(Instant::now()) {
@@ -41,9 +40,4 @@ impl log::Host for Sandbox {
             _ => tracing::debug!(%plugin, "{line}"),
         }
     }
-}
-
-fn cut(line: &str) -> &str {
-    let end = (0..=LOG_LINE_BYTES_MAX.min(line.len())).rev().find(|&at| line.is_char_boundary(at));
-    &line[..end.unwrap_or(0)]
 }

@@ -3,6 +3,7 @@
 use crate::bindings::cluster;
 use crate::error::StartError;
 use crate::limits::{MANIFEST_BYTES_MAX, MANIFEST_ENTRIES_MAX};
+use crate::sandbox::one_line;
 use berth_scheduler::policy::{Manifest, Scores, Watches};
 
 /// Gives a component's manifest its meaning, or says which code has none.
@@ -20,8 +21,8 @@ pub(crate) fn decode(manifest: cluster::Manifest) -> Result<Manifest, StartError
         other => return Err(StartError::BadManifest(format!("{other} is no known value of plans"))),
     };
     Ok(Manifest {
-        name: manifest.name,
-        version: manifest.version,
+        name: one_line(&manifest.name),
+        version: one_line(&manifest.version),
         scores,
         plans,
         watches: Watches(manifest.watches),
@@ -32,7 +33,7 @@ pub(crate) fn decode(manifest: cluster::Manifest) -> Result<Manifest, StartError
         node_annotations: manifest.node_annotations,
         pod_labels: manifest.pod_labels,
         pod_annotations: manifest.pod_annotations,
-        reasons: manifest.reasons,
+        reasons: manifest.reasons.iter().map(|reason| one_line(reason)).collect(),
     })
 }
 

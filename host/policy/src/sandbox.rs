@@ -1,6 +1,6 @@
 //! One instance's store: what it has used, and when it must stop.
 
-use crate::limits::{Limits, WALL_FACTOR};
+use crate::limits::{Limits, TEXT_BYTES_MAX, WALL_FACTOR};
 use crate::log_limit::LogLimit;
 use berth_scheduler::policy::PolicyError;
 use std::time::{Duration, Instant};
@@ -99,7 +99,13 @@ impl ResourceLimiter for Sandbox {
 
 /// The first line, which is the message; what follows are addresses.
 pub(crate) fn first_line(text: &str) -> String {
-    text.lines().next().unwrap_or_default().to_owned()
+    one_line(text.lines().next().unwrap_or_default())
+}
+
+/// A component's own words as a part of a message: one line that forges no other, of bounded length.
+pub(crate) fn one_line(text: &str) -> String {
+    let end = (0..=TEXT_BYTES_MAX.min(text.len())).rev().find(|&at| text.is_char_boundary(at));
+    text[..end.unwrap_or(0)].chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 /// How long this thread has run on a processor.

@@ -11,7 +11,7 @@ use berth_scheduler::policy::{
     Verb, check_plan, check_scores,
 };
 use std::time::Duration;
-use wasmtime::Store;
+use wasmtime::{PoolConcurrencyLimitError, Store};
 
 /// One instance of a component, and what it says it is.
 pub struct WasmPolicy {
@@ -86,9 +86,11 @@ impl Instance {
         store.limiter(|sandbox| sandbox);
         store.set_hostcall_fuel(ANSWER_BYTES_MAX);
         store.epoch_deadline_callback(|mut store| Ok(store.data_mut().tick()));
-        let failed = |store: &Store<Sandbox>, error: &wasmtime::Error| {
-            StartError::Instantiate(store.data().explain(error).to_string())
-        };
+        let failed =
+            |store: &Store<Sandbox>, error: &wasmtime::Error| match error.is::<PoolConcurrencyLimitError>() {
+                true => StartError::NoPlace,
+                false => StartError::Instantiate(store.data().explain(error).to_string()),
+            };
         // Instantiation may run code of the component.
         let in_flight = component.engine().ticker().enter();
         store.data_mut().begin(Duration::from_millis(SETUP_DEADLINE_MS));
@@ -158,9 +160,10 @@ impl Policy for WasmPolicy {
             self.dimensions = dimensions.len();
         }
         feed.assert_shape(&self.manifest, self.dimensions);
-        let deadline = match feed.reset {
-            true => Duration::from_millis(SETUP_DEADLINE_MS).max(self.deadline()),
-            false => self.deadline(),
+        // The dimensions come with the whole cluster: in a policy's first feed, and after a reset.
+        let deadline = match &feed.dimensions {
+            Some(_) => Duration::from_millis(SETUP_DEADLINE_MS).max(self.deadline()),
+            None => self.deadline(),
         };
         self.instance.call(deadline, |store, exports| send(feed, store, exports.cluster))
     }

@@ -5,9 +5,10 @@ mod common;
 
 use berth_policy::{Limits, WasmPolicy};
 use berth_scheduler::policy::{
-    Columns, Ctx, NO_GROUP, NO_SLOT, PlanQuestion, Pod, PodFlags, Policy, PolicyError,
+    Columns, Ctx, Feed, NO_GROUP, NO_SLOT, PlanQuestion, Pod, PodFlags, Policy, PolicyError,
 };
 use common::{cluster, engine, guest, scores};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 const DEADLINE_MS: u64 = 50;
@@ -49,14 +50,12 @@ fn is_gone(mut policy: WasmPolicy) {
 }
 
 #[test]
-fn an_endless_loop_ends_soon_after_its_deadline() {
+fn an_endless_loop_ends_after_its_deadline_and_not_before() {
     let mut policy = start("loop");
     let begun = Instant::now();
     assert_eq!(ask(&mut policy), Err(PolicyError::Deadline { limit_ms: DEADLINE_MS }));
-    let took = begun.elapsed();
-    // The processor time is charged, of which a busy machine gives little; the wall clock has its own, later limit.
-    assert!(took >= Duration::from_millis(DEADLINE_MS), "{took:?}");
-    assert!(took < Duration::from_millis(DEADLINE_MS) * 20, "{took:?}");
+    // How soon after it is the machine's to say: an answer at all means that the loop was ended.
+    assert!(begun.elapsed() >= Duration::from_millis(DEADLINE_MS), "{:?}", begun.elapsed());
     is_gone(policy);
 }
 
@@ -118,8 +117,95 @@ fn an_answer_of_8_mib_is_not_taken() {
 }
 
 #[test]
-fn a_plan_for_nodes_that_do_not_exist_is_refused_and_the_policy_lives() {
-    let mut policy = start("bad-plan");
+fn a_flood_of_log_lines_costs_the_policy_its_time_only() {
+    let (mut policy, log) = (start("log-flood"), Log::default());
+    let begun = Instant::now();
+    let answer = tracing::subscriber::with_default(log.clone(), || ask(&mut policy));
+    // A fast machine writes a million lines within the deadline.
+    assert!(matches!(answer, Ok(_) | Err(PolicyError::Deadline { .. })), "{answer:?}");
+    let seconds = begun.elapsed().as_secs() as usize + 1;
+    let lines = log.0.lock().unwrap().len();
+    assert!((20..=21 * seconds).contains(&lines), "{lines} lines in {seconds} s");
+}
+
+#[test]
+fn a_line_of_a_policys_log_forges_no_other() {
+    let (mut policy, log) = (start("forged-line"), Log::default());
+    let error = tracing::subscriber::with_default(log.clone(), || ask(&mut policy)).unwrap_err().to_string();
+    assert!(error.contains("a bug 2026-11-30T00:00:00Z  INFO berth: all is well"), "{error}");
+    let lines = log.0.lock().unwrap();
+    assert!(lines.iter().any(|line| line.contains("a bug 2026")), "{lines:?}");
+    assert!(lines.iter().all(|line| !line.contains('\n')), "{lines:?}");
+}
+
+/// The messages that are logged.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<String>>>);
+
+impl tracing::Subscriber for Log {
+    fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+        true
+    }
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+    fn event(&self, event: &tracing::Event<'_>) {
+        struct Message<'a>(&'a mut Vec<String>);
+        impl tracing::field::Visit for Message<'_> {
+            fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn std::fmt::Debug) {
+                if field.name() == "message" {
+                    self.0.push(format!("{value:?}"));
+                }
+            }
+        }
+        if event.metadata().target().starts_with("berth_policy") {
+            event.record(&mut Message(&mut self.0.lock().unwrap()));
+        }
+    }
+    fn enter(&self, _: &tracing::span::Id) {}
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+/// The hostile policy with a fault, not fed yet, and a small cluster to feed it with.
+fn unfed(fault: &str) -> (WasmPolicy, Feed) {
+    let limits = Limits::new(MEMORY_BYTES, DEADLINE_MS);
+    let component = engine().load(&guest("tests/policies/hostile"), limits).unwrap();
+    let policy =
+        component.scheduler("hostile", format!("\"{fault}\"").as_bytes(), Columns::default()).unwrap();
+    let everything = cluster(10, policy.manifest());
+    (policy, everything)
+}
+
+#[test]
+fn a_policy_that_fails_when_it_is_fed_is_gone() {
+    for fault in ["feed-panic", "feed-loop", "feed-eat"] {
+        let (mut policy, everything) = unfed(fault);
+        let error = policy.feed(&everything).unwrap_err();
+        match fault {
+            "feed-panic" => {
+                assert!(matches!(&error, PolicyError::Trap(why) if why.contains("a bug in the feed")))
+            }
+            // The first feed has the time of a setup.
+            "feed-loop" => assert_eq!(error, PolicyError::Deadline { limit_ms: 2_000 }),
+            _ => assert_eq!(error, PolicyError::Memory { limit_bytes: MEMORY_BYTES as u64 }),
+        }
+        assert_eq!(policy.feed(&everything), Err(PolicyError::Gone), "{fault}");
+        is_gone(policy);
+    }
+}
+
+#[test]
+fn the_first_feed_may_take_longer_than_a_question() {
+    let (mut policy, everything) = unfed("slow-first-feed");
+    policy.feed(&everything).unwrap();
+    policy.feed(&Feed { seq: 2, ..Feed::default() }).unwrap();
+    assert_eq!(ask(&mut policy), Ok(vec![0; 3]));
+}
+
+/// What comes of asking the hostile policy with a fault for a plan for two pods on two nodes.
+fn plan(policy: &mut WasmPolicy) -> Result<usize, PolicyError> {
     let waiting = |id| Pod {
         id,
         since_ms: 0,
@@ -131,7 +217,7 @@ fn a_plan_for_nodes_that_do_not_exist_is_refused_and_the_policy_lives() {
     };
     let question = PlanQuestion {
         ctx: Ctx::default(),
-        pods: &[waiting(1)],
+        pods: &[waiting(1), waiting(2)],
         classes: &[1],
         words: 1,
         feasible: &[3],
@@ -139,18 +225,50 @@ fn a_plan_for_nodes_that_do_not_exist_is_refused_and_the_policy_lives() {
         columns: &[],
     };
     let mut actions = Vec::new();
-    let why = "slot 1073741824 does not exist".to_owned();
-    assert_eq!(policy.plan(&question, &mut actions), Err(PolicyError::BadAnswer(why)));
-    assert_eq!(ask(&mut policy), Ok(vec![0; 3]));
+    policy.plan(&question, &mut actions).map(|()| actions.len())
 }
 
 #[test]
-fn a_flood_of_log_lines_costs_the_policy_its_time_only() {
-    let mut policy = start("log-flood");
-    match ask(&mut policy) {
-        Ok(scores) => assert_eq!(scores, [0; 3]),
-        Err(error) => assert_eq!(error, PolicyError::Deadline { limit_ms: DEADLINE_MS }),
+fn plans_that_are_not_the_policys_to_make_are_refused_and_the_policy_lives() {
+    for (fault, why) in [
+        ("bad-plan", "slot 1073741824 does not exist"),
+        ("plan-twice", "two actions for pod 1"),
+        ("plan-stranger", "it decides about pod 1099511627776, which was not its to choose"),
+        ("plan-evict", "it evicts pod 1, which was not its to choose"),
+        ("plan-flood", "200 actions for 2 pods"),
+    ] {
+        let mut policy = start(fault);
+        assert_eq!(plan(&mut policy), Err(PolicyError::BadAnswer(why.to_owned())), "{fault}");
+        assert_eq!(ask(&mut policy), Ok(vec![0; 3]), "{fault}");
     }
+}
+
+#[test]
+fn a_policy_that_fails_in_a_plan_is_gone() {
+    let mut policy = start("plan-loop");
+    assert_eq!(plan(&mut policy), Err(PolicyError::Deadline { limit_ms: DEADLINE_MS }));
+    is_gone(policy);
+    let mut policy = start("plan-panic");
+    let error = plan(&mut policy).unwrap_err();
+    assert!(matches!(&error, PolicyError::Trap(why) if why.contains("a bug in the plan")), "{error}");
+    is_gone(policy);
+}
+
+#[test]
+fn a_policy_that_fails_when_it_is_described_is_refused() {
+    let why = refused("panic-at-once");
+    assert!(why.starts_with("asked to describe itself, the policy trapped: panicked at"), "{why}");
+    assert_eq!(
+        refused("eat-at-once"),
+        "asked to describe itself, the policy asked for more than its 134217728 bytes of memory"
+    );
+}
+
+#[test]
+fn a_long_error_is_cut_and_kept_on_one_line() {
+    let why = refused("long-error");
+    assert!(why.starts_with("the plugin refuses its configuration: first"), "{why}");
+    assert!(why.len() < 1_200 && !why.contains('\n'), "{} bytes", why.len());
 }
 
 #[test]

@@ -7,7 +7,7 @@ mod by_hand;
 mod common;
 
 use berth_policy::{COMPONENT_BYTES_MAX, Cache, Engine, Limits, LoadError, Role};
-use berth_scheduler::policy::{Columns, Policy};
+use berth_scheduler::policy::{Columns, Ctx, PlanQuestion, Policy, PolicyError};
 use common::{cluster, engine, guest, scores};
 use std::os::unix::fs::PermissionsExt;
 
@@ -104,6 +104,140 @@ fn strings_that_overlap_do_not_fill_the_host() {
     let component = engine().load(&component, Limits::default()).unwrap();
     let error = component.scheduler("bomb", b"", Columns::default()).unwrap_err().to_string();
     assert!(error.starts_with("asked to describe itself, the policy trapped: too much data"), "{error}");
+}
+
+/// Why a component that was written by hand does not start.
+fn does_not_start(component: &by_hand::Component<'_>, config: &[u8]) -> String {
+    let component = engine().load(&component.encode(), Limits::default()).unwrap();
+    component.scheduler("hand-made", config, Columns::default()).unwrap_err().to_string()
+}
+
+#[test]
+fn a_component_that_fails_while_it_is_instantiated_is_refused() {
+    let start = |body: &str| format!("(func $start {body}) (start $start)");
+    for (body, why) in [
+        (
+            "unreachable",
+            "the component does not start: the policy trapped: wasm `unreachable` instruction executed",
+        ),
+        (
+            "(loop $l br $l)",
+            "the component does not start: the policy used more than its 2000 ms for one call",
+        ),
+    ] {
+        let component = by_hand::Component { more: &start(body), ..by_hand::Component::default() };
+        assert_eq!(does_not_start(&component, b""), why);
+    }
+}
+
+#[test]
+fn manifests_that_mean_nothing_are_refused() {
+    let beyond = 4 << 20;
+    for (describe, why) in [
+        (by_hand::manifest(7, 0), "the plugin's manifest is not usable: 7 is no known value of scores"),
+        (by_hand::manifest(0, 2), "the plugin's manifest is not usable: 2 is no known value of plans"),
+        // The first bytes of its memory are zeros; the tag of the result is no text.
+        (
+            by_hand::name(beyond, 1),
+            "asked to describe itself, the policy trapped: string pointer/length out of bounds of memory",
+        ),
+        (
+            by_hand::name(0, u32::MAX),
+            "asked to describe itself, the policy trapped: string pointer/length out of bounds of memory",
+        ),
+        (
+            format!("(i32.store8 (i32.const 0) (i32.const 255)) {}", by_hand::name(0, 1)),
+            "asked to describe itself, the policy trapped: incomplete utf-8 byte sequence from index 0",
+        ),
+    ] {
+        let component = by_hand::Component { describe: &describe, ..by_hand::Component::default() };
+        let found = does_not_start(&component, b"");
+        assert!(found.starts_with(why), "{found}");
+    }
+}
+
+#[test]
+fn arguments_are_not_written_where_a_component_has_no_memory() {
+    for realloc in [4 << 20, u32::MAX - 7] {
+        let component = by_hand::Component { realloc, ..by_hand::Component::default() };
+        let why = does_not_start(&component, b"{}");
+        assert!(why.starts_with("asked to describe itself, the policy trapped: "), "{why}");
+        assert!(why.contains("out of bounds"), "{why}");
+    }
+}
+
+#[test]
+fn tables_have_a_limit() {
+    let grow =
+        "(if (i32.ne (table.grow $t (ref.null func) (i32.const 200000)) (i32.const -1)) (then unreachable))";
+    let component =
+        by_hand::Component { describe: grow, more: "(table $t 1 funcref)", ..by_hand::Component::default() };
+    let component = engine().load(&component.encode(), Limits::default()).unwrap();
+    component.scheduler("hand-made", b"", Columns::default()).unwrap();
+}
+
+#[test]
+fn answers_that_mean_nothing_end_a_policy_or_are_refused() {
+    let (question, beyond) = (by_hand::manifest(1, 1), by_hand::list(4 << 20, 3));
+    // One action of code 99.
+    let strange = format!("(i32.store (i32.const 200000) (i32.const 99)) {}", by_hand::list(200_000, 1));
+    let quiet: Vec<(&str, &str)> =
+        ["define-dimensions", "end-batch", "upsert-nodes", "define-classes"].map(|name| (name, "")).to_vec();
+    let start = |answers: &[(&str, &str)]| {
+        let bodies = [&quiet[..], answers].concat();
+        let component =
+            by_hand::Component { describe: &question, bodies: &bodies, ..by_hand::Component::default() };
+        let component = engine().load(&component.encode(), Limits::default()).unwrap();
+        let mut policy = component.scheduler("hand-made", b"", Columns::default()).unwrap();
+        let everything = cluster(3, policy.manifest());
+        policy.feed(&everything).unwrap();
+        policy
+    };
+    let mut policy = start(&[("score", &beyond), ("plan", &strange)]);
+    let plan = PlanQuestion {
+        ctx: Ctx::default(),
+        pods: &[],
+        classes: &[],
+        words: 0,
+        feasible: &[],
+        eligible: &[],
+        columns: &[],
+    };
+    let error = policy.plan(&plan, &mut Vec::new()).unwrap_err();
+    assert_eq!(error, PolicyError::BadAnswer("99 is no known action".to_owned()));
+    let error = scores(&mut policy, 1, &[0, 1, 2]).unwrap_err();
+    assert!(matches!(&error, PolicyError::Trap(why) if why.contains("out of bounds")), "{error}");
+    assert_eq!(scores(&mut policy, 1, &[0, 1, 2]), Err(PolicyError::Gone));
+}
+
+#[test]
+fn an_interpreter_with_its_adapters_is_within_the_limits() {
+    let many = |instances: usize, memories: usize| {
+        let plain = "(core instance (instantiate $plain))".repeat(instances - memories);
+        let with_memory = "(core instance (instantiate $memory))".repeat(memories);
+        refused(&wat(&format!(
+            "(component (core module $plain) (core module $memory (memory 1)) {plain} {with_memory})"
+        )))
+    };
+    assert!(many(38, 3).contains("it has no exports"), "as Python's and QuickJS's are");
+    for (instances, memories) in [(65, 1), (10, 5)] {
+        let error = many(instances, memories);
+        assert!(error.starts_with("the component does not compile: "), "{error}");
+    }
+}
+
+#[test]
+fn the_places_for_running_policies_are_bounded_and_a_full_house_says_so() {
+    let engine = Engine::new(None).unwrap();
+    let component = by_hand::Component::default().encode();
+    let component = engine.load(&component, Limits::default()).unwrap();
+    let start = || component.scheduler("hand-made", b"", Columns::default());
+    let running: Vec<_> = (0..64).map(|_| start().unwrap()).collect();
+    let error = start().unwrap_err();
+    assert!(error.to_string().starts_with("all 64 places for running policies are taken"), "{error}");
+    assert!(!error.is_final());
+    drop(running);
+    start().unwrap();
 }
 
 #[test]

@@ -85,6 +85,8 @@ pub struct Nomination {
 pub struct PolicyFailure {
     /// Which profile.
     pub profile: String,
+    /// The number that it was installed under.
+    pub installation: u64,
     /// How.
     pub error: PolicyError,
 }
@@ -102,6 +104,8 @@ pub enum Failover {
 pub(crate) struct Profile {
     pub(crate) name: String,
     pub(crate) rater: Option<Rater>,
+    /// The number that its policy was installed under.
+    pub(crate) installation: u64,
     pub(crate) spare: Rater,
     pub(crate) failover: Failover,
 }
@@ -139,7 +143,7 @@ impl Scheduler {
         scheduler
     }
 
-    /// Serves pods whose `spec.schedulerName` is `name`; pods that wait for it are taken up by [`Scheduler::resync`].
+    /// Serves pods whose `spec.schedulerName` is `name`, also those that wait for it already.
     pub fn add_profile(&mut self, name: &str) {
         if self.profiles.iter().all(|profile| profile.name != name) {
             let policy = Box::new(LeastAllocated::default());
@@ -148,13 +152,15 @@ impl Scheduler {
             self.profiles.push(Profile {
                 name: name.to_owned(),
                 rater: None,
+                installation: 0,
                 spare,
                 failover: Failover::default(),
             });
+            self.adopt(name);
         }
     }
 
-    /// Takes in every node and pod of a state: at the start, and after a profile was added.
+    /// Takes in every node and pod of a state.
     pub fn resync(&mut self, state: &State, now: Timestamp) {
         let nodes = state.list("nodes", "").collect::<Vec<_>>();
         for stored in nodes.into_iter().chain(state.list("pods", "")) {
@@ -176,7 +182,7 @@ impl Scheduler {
             if let Some(rater) = profile.rater {
                 let manifest = rater.mirror.manifest().clone();
                 let mirror = Mirror::resuming(manifest, rater.mirror.seq());
-                fresh.install(&profile.name, rater.into_policy(), mirror);
+                fresh.install(&profile.name, profile.installation, rater.into_policy(), mirror);
             }
         }
         fresh.resync(state, now);
@@ -219,8 +225,9 @@ impl Scheduler {
         self.take_in(&change.key, change.new.as_ref(), now);
     }
 
-    /// How a profile's pods are served while it has no policy.
+    /// How a profile's pods are served while it has no policy. [`Scheduler::reconsider`] lets those that wait profit from it.
     pub fn set_failover(&mut self, profile: &str, failover: Failover) {
+        self.add_profile(profile);
         if let Some(profile) = self.profiles.iter_mut().find(|p| p.name == profile) {
             profile.failover = failover;
         }
@@ -237,10 +244,12 @@ impl Scheduler {
         (mirror, feed)
     }
 
-    /// Lets `policy`, fed as far as `mirror` says, decide for a profile from now on; returns the one it replaces.
+    /// Lets `policy`, fed as far as `mirror` says, decide for a profile from now on; returns the one it replaces. Its failures
+    /// carry the number `installation`, so that a late one is not taken for its successor's.
     pub fn install(
         &mut self,
         profile: &str,
+        installation: u64,
         policy: Box<dyn Policy>,
         mirror: Mirror,
     ) -> Option<Box<dyn Policy>> {
@@ -252,13 +261,20 @@ impl Scheduler {
         let gone: Vec<u32> = rater.mirror.fed_classes().filter(known_classes).collect();
         gone.into_iter().for_each(|class| rater.class_forgotten(class));
         let profile = self.profiles.iter_mut().find(|p| p.name == profile)?;
+        profile.installation = installation;
         profile.rater.replace(rater).map(Rater::into_policy)
     }
 
-    /// Leaves a profile without a policy; returns the one it had.
-    pub fn uninstall(&mut self, profile: &str) -> Option<Box<dyn Policy>> {
-        let profile = self.profiles.iter_mut().find(|p| p.name == profile)?;
+    /// Leaves a profile without the policy of that installation; returns it, if the profile still had it.
+    pub fn uninstall(&mut self, profile: &str, installation: u64) -> Option<Box<dyn Policy>> {
+        let is_meant = |p: &&mut Profile| p.name == profile && p.installation == installation;
+        let profile = self.profiles.iter_mut().find(is_meant)?;
         profile.rater.take().map(Rater::into_policy)
+    }
+
+    /// What decides has changed: pods that could not be placed are tried again, as after a change of the cluster.
+    pub fn reconsider(&mut self, now: Timestamp) {
+        self.queue.something_changed(now);
     }
 
     /// Decides about the next `limit` pods.
@@ -286,44 +302,81 @@ impl Scheduler {
         let Some(pod) = self.pods.get(id) else { return };
         let class = pod.class;
         self.give_up_nomination(id);
-        let (known, profile) = split(self, profile);
-        let choice = match &mut profile.rater {
-            Some(rater) => match rater.choose(known, class, now_ms, seed) {
-                Ok(choice) => Some(choice),
-                Err(error) => {
-                    decisions
-                        .failures
-                        .push(PolicyFailure { profile: profile.name.clone(), error: error.clone() });
-                    if error.is_fatal() {
-                        profile.rater = None;
-                    }
-                    None
-                }
-            },
-            None => None,
-        };
-        let choice = match (choice, profile.failover) {
-            (Some(choice), _) => Ok(choice),
-            (None, Failover::Builtin) => profile.spare.choose(known, class, now_ms, seed),
-            (None, Failover::Hold) => Err(PolicyError::Gone),
+        let (known, at) = split(self, profile);
+        let choice = match &mut at.rater {
+            Some(rater) => rater.choose(known, class, now_ms, seed),
+            None => return self.place_without_policy(id, profile, None, now, decisions),
         };
         match choice {
-            Ok(Choice::Slot(slot)) => self.assume(id, slot, 0, decisions),
-            Ok(Choice::Refused(count)) => {
+            Ok(choice) => self.carry_out(id, choice, now, decisions),
+            Err(error) => {
+                self.policy_failed(profile, error.clone(), now, decisions);
+                self.place_without_policy(id, profile, Some(error), now, decisions);
+            }
+        }
+    }
+
+    /// A profile's policy gave no answer; one that cannot go on is put aside.
+    pub(crate) fn policy_failed(
+        &mut self,
+        profile: usize,
+        error: PolicyError,
+        now: Timestamp,
+        decisions: &mut Decisions,
+    ) {
+        let at = &mut self.profiles[profile];
+        if error.is_fatal() {
+            at.rater = None;
+            self.queue.something_changed(now); // what it refused, whoever serves now may place
+        }
+        let (profile, installation) = (at.name.clone(), at.installation);
+        decisions.failures.push(PolicyFailure { profile, installation, error });
+    }
+
+    /// The other way a profile places pods: one by one, by its spare policy or not at all.
+    pub(crate) fn place_without_policy(
+        &mut self,
+        id: u64,
+        profile: usize,
+        why: Option<PolicyError>,
+        now: Timestamp,
+        decisions: &mut Decisions,
+    ) {
+        let seed = mix(self.seed, id);
+        let now_ms = now.micros().max(0) as u64 / 1000;
+        let Some(class) = self.pods.get(id).map(|pod| pod.class) else { return };
+        let (known, at) = split(self, profile);
+        let choice = match at.failover {
+            Failover::Builtin => at.spare.choose(known, class, now_ms, seed).map_err(Some),
+            Failover::Hold => Err(why),
+        };
+        let text = match choice {
+            Ok(choice) => return self.carry_out(id, choice, now, decisions),
+            Err(Some(error)) => {
+                format!("the scheduling policy of this pod's profile does not work: {error}")
+            }
+            Err(None) => {
+                "no scheduling policy serves this pod's profile, which lets its pods wait".to_owned()
+            }
+        };
+        self.tell(id, text, decisions);
+        self.queue.retry(id, now);
+    }
+
+    fn carry_out(&mut self, id: u64, choice: Choice, now: Timestamp, decisions: &mut Decisions) {
+        match choice {
+            Choice::Slot(slot) => self.assume(id, slot, 0, decisions),
+            Choice::Refused(count) => {
                 let text = format!(
                     "0/{} nodes are available: the scheduling policy refused all {count} that fit.",
                     self.cluster.len()
                 );
                 self.leave(id, text, now, decisions);
             }
-            Ok(Choice::Nowhere) => {
-                let text = explain(self.classes.get(class), &self.cluster);
+            Choice::Nowhere => {
+                let Some(pod) = self.pods.get(id) else { return };
+                let text = explain(self.classes.get(pod.class), &self.cluster);
                 self.leave(id, text, now, decisions);
-            }
-            Err(error) => {
-                let text = format!("the scheduling policy of this pod's profile does not work: {error}");
-                self.tell(id, text, decisions);
-                self.queue.retry(id, now);
             }
         }
     }

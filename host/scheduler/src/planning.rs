@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use berth_api::Timestamp;
 
-use crate::decide::{Decisions, Eviction, Nomination, PolicyFailure, Scheduler, split};
+use crate::decide::{Decisions, Eviction, Nomination, Scheduler, split};
 use crate::fits::{eligible, explain, fits};
 use crate::mirror::Known;
 use crate::pods::{Place, Pods};
-use crate::policy::{self, Action, Ctx, PlanQuestion, Verb, check_plan};
+use crate::policy::{self, Action, Ctx, PlanQuestion, PolicyError, Verb, check_plan};
 use crate::rating::Rater;
 
 /// One pod's part of a transaction, as far as it was carried out.
@@ -31,18 +31,9 @@ pub(crate) fn place_batch(
     match ask(rater, known, &batch, now, seed) {
         Ok(actions) => carry_out(scheduler, profile, &batch, actions, now, decisions),
         Err(error) => {
-            let fatal = error.is_fatal();
-            decisions.failures.push(PolicyFailure { profile: at.name.clone(), error });
-            if fatal {
-                at.rater = None;
-            }
-            // The other way a profile places pods: one by one, by its spare policy or not at all.
+            scheduler.policy_failed(profile, error.clone(), now, decisions);
             for id in batch {
-                if fatal {
-                    scheduler.place_one(id, profile, now, decisions);
-                } else {
-                    scheduler.queue.retry(id, now);
-                }
+                scheduler.place_without_policy(id, profile, Some(error.clone()), now, decisions);
             }
         }
     }
@@ -54,7 +45,7 @@ fn ask(
     batch: &[u64],
     now: Timestamp,
     seed: u64,
-) -> Result<Vec<Action>, policy::PolicyError> {
+) -> Result<Vec<Action>, PolicyError> {
     let pods: Vec<policy::Pod> =
         batch.iter().filter_map(|id| known.pods.get(*id)).map(|pod| pod.for_policy()).collect();
     let mut classes: Vec<u32> = pods.iter().map(|pod| pod.class).collect();
@@ -82,6 +73,11 @@ fn ask(
     let mut actions = Vec::new();
     rater.policy().plan(&question, &mut actions)?;
     check_plan(&question, &actions)?;
+    let reasons = rater.mirror.manifest().reasons.len();
+    if let Some(action) = actions.iter().find(|action| action.reason as usize > reasons) {
+        let text = format!("reason {} of {reasons}, for pod {}", action.reason, action.pod);
+        return Err(PolicyError::BadAnswer(text));
+    }
     Ok(actions)
 }
 
@@ -254,17 +250,16 @@ fn roll_back(scheduler: &mut Scheduler, done: &[Done], attempt: &Decisions, now:
     }
 }
 
-/// What the policy says about why a pod waits, before what the nodes say.
+/// Why a pod waits: what the policy says; else what the nodes say, where that is the reason.
 fn reason(scheduler: &Scheduler, profile: usize, action: &Action) -> String {
     let manifest = scheduler.profiles[profile].rater.as_ref().map(|rater| rater.mirror.manifest());
     let text = manifest.and_then(|m| m.reasons.get((action.reason as usize).checked_sub(1)?));
-    let nodes = scheduler
-        .pods
-        .get(action.pod)
-        .map(|pod| explain(scheduler.classes.get(pod.class), &scheduler.cluster));
-    match (text, nodes) {
+    let class = scheduler.pods.get(action.pod).map(|pod| scheduler.classes.get(pod.class));
+    let fits_nowhere = class.filter(|class| !scheduler.cluster.nodes().any(|(_, node)| fits(class, node)));
+    match (text, fits_nowhere) {
         (Some(text), _) => text.clone(),
-        (None, Some(nodes)) => nodes,
+        (None, Some(class)) => explain(class, &scheduler.cluster),
+        (None, None) if action.verb == Verb::Reject => "the scheduling policy rejected this pod.".to_owned(),
         (None, None) => "the scheduling policy left this pod waiting.".to_owned(),
     }
 }

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use berth_api::{Catalogue, Timestamp, kinds};
 use berth_json::{Value, json};
 use berth_scheduler::policy::{
-    Action, Ctx, Feed, Manifest, NO_SLOT, PlanQuestion, Policy, PolicyError, ScoreQuestion, Scores, Verb,
+    Action, Ctx, Feed, Manifest, NO_SLOT, PlanQuestion, Policy, PolicyError, REFUSED, ScoreQuestion, Scores,
+    Verb,
 };
 use berth_scheduler::{Failover, LeastAllocated, Scheduler};
 use berth_state::{Change, Draft, Key, Revision, State, Stored};
@@ -84,7 +85,9 @@ impl World {
         let decisions = self.scheduler.decide(self.now, 1_000);
         let mut said: Vec<String> =
             decisions.unplaced.iter().map(|u| format!("{}: {}", u.pod.name, u.message)).collect();
-        said.extend(decisions.failures.iter().map(|f| format!("{}: {}", f.profile, f.error)));
+        said.extend(
+            decisions.failures.iter().map(|f| format!("{} {}: {}", f.profile, f.installation, f.error)),
+        );
         said.extend(decisions.evictions.iter().map(|e| format!("evict {}", e.pod.name)));
         said.extend(decisions.nominations.iter().map(|n| format!("{} waits for {}", n.pod.name, n.node)));
         for placement in decisions.placements {
@@ -234,7 +237,7 @@ fn a_scheduler_that_begins_anew_keeps_the_room_of_bindings_under_way() {
     let state = State::restored(Revision(world.revision), world.objects.values().cloned());
     let before = std::mem::replace(&mut world.scheduler, Scheduler::new(1));
     world.scheduler = before.restarted(&state, world.now);
-    world.scheduler.install("default-scheduler", Box::new(LeastAllocated::default()), mirror);
+    world.scheduler.install("default-scheduler", 1, Box::new(LeastAllocated::default()), mirror);
     world.pod("q", "1");
     assert_eq!(world.round(), ["q: 0/1 nodes are available: 1 Insufficient cpu."], "p keeps its room");
     world.scheduler.refused(&placement.pod, &placement.uid, world.now);
@@ -278,7 +281,7 @@ fn kept_ratings_decide_like_fresh_ones() {
         let (mirror, feed) = fresh.scheduler.prepare(&manifest);
         let mut policy = Fresh(LeastAllocated::default(), manifest);
         policy.feed(&feed).unwrap();
-        fresh.scheduler.install("default-scheduler", Box::new(policy), mirror);
+        fresh.scheduler.install("default-scheduler", 1, Box::new(policy), mirror);
         let mut random = seed;
         for step in 0..200 {
             random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -320,7 +323,7 @@ fn with_planner(plan: fn(&PlanQuestion<'_>) -> Result<Vec<Action>, PolicyError>)
     let mut world = World::new(1);
     let manifest = Manifest { name: "planner".to_owned(), plans: true, ..Manifest::default() };
     let (mirror, _) = world.scheduler.prepare(&manifest);
-    world.scheduler.install("default-scheduler", Box::new(Planner(manifest, plan)), mirror);
+    world.scheduler.install("default-scheduler", 1, Box::new(Planner(manifest, plan)), mirror);
     world.node("a", "1");
     world.node("b", "1");
     world
@@ -380,7 +383,7 @@ fn a_policy_that_traps_is_put_aside_and_pods_go_on() {
     let mut world = with_planner(trap);
     world.pod("p", "1");
     let said = world.round();
-    assert_eq!(said[0], "default-scheduler: the policy trapped: unreachable executed");
+    assert_eq!(said[0], "default-scheduler 1: the policy trapped: unreachable executed");
     assert!(said[1].starts_with("p→"), "{said:?}");
 
     let mut world = with_planner(trap);
@@ -388,4 +391,115 @@ fn a_policy_that_traps_is_put_aside_and_pods_go_on() {
     world.pod("p", "1");
     let said = world.round();
     assert!(said[1].starts_with("p: the scheduling policy of this pod's profile does not work"), "{said:?}");
+}
+
+#[test]
+fn an_unusable_plan_leaves_its_pods_to_the_failover_and_the_policy_in_its_place() {
+    let nonsense: fn(&PlanQuestion<'_>) -> Result<Vec<Action>, PolicyError> =
+        |question| Ok(question.pods.iter().map(|pod| action(Verb::Place, pod.id, 1 << 30, 0)).collect());
+    let failed = "default-scheduler 1: the policy gave an unusable answer: slot 1073741824 does not exist";
+    let mut world = with_planner(nonsense);
+    world.pod("p", "1");
+    let said = world.round();
+    assert_eq!(said[0], failed);
+    assert!(said[1].starts_with("p→"), "{said:?}");
+    world.pod("q", "1");
+    assert_eq!(world.round()[0], failed, "it is asked again");
+
+    let mut world = with_planner(nonsense);
+    world.scheduler.set_failover("default-scheduler", Failover::Hold);
+    world.pod("p", "1");
+    let said = world.round();
+    let told =
+        "p: the scheduling policy of this pod's profile does not work: the policy gave an unusable answer";
+    assert!(said[1].starts_with(told), "{said:?}");
+}
+
+#[test]
+fn a_reason_that_the_manifest_does_not_have_is_an_unusable_answer() {
+    let mut world = with_planner(|q| {
+        Ok(q.pods.iter().map(|p| Action { reason: 1, ..action(Verb::Hold, p.id, 0, 0) }).collect())
+    });
+    world.pod("p", "1");
+    let said = world.round();
+    assert!(said[0].ends_with("the policy gave an unusable answer: reason 1 of 0, for pod 1"), "{said:?}");
+}
+
+/// A policy of the tests: refuses every node.
+struct Refuser(Manifest);
+
+impl Policy for Refuser {
+    fn manifest(&self) -> &Manifest {
+        &self.0
+    }
+    fn feed(&mut self, _: &Feed) -> Result<(), PolicyError> {
+        Ok(())
+    }
+    fn score(&mut self, question: &ScoreQuestion<'_>, scores: &mut Vec<i32>) -> Result<(), PolicyError> {
+        *scores = vec![REFUSED; question.candidates.len()];
+        Ok(())
+    }
+    fn plan(&mut self, _: &PlanQuestion<'_>, _: &mut Vec<Action>) -> Result<(), PolicyError> {
+        Err(PolicyError::BadAnswer("never asked".to_owned()))
+    }
+}
+
+#[test]
+fn pods_that_a_policy_refused_are_tried_again_when_another_one_decides() {
+    let mut world = World::new(1);
+    world.node("a", "1");
+    let manifest = Manifest { scores: Scores::NodeLocal, ..Manifest::default() };
+    let (mirror, _) = world.scheduler.prepare(&manifest);
+    world.scheduler.install("default-scheduler", 7, Box::new(Refuser(manifest)), mirror);
+    world.pod("p", "1");
+    let refused = "p: 0/1 nodes are available: the scheduling policy refused all 1 that fit.";
+    assert_eq!(world.round(), [refused]);
+    assert!(
+        world.scheduler.uninstall("default-scheduler", 6).is_none(),
+        "an earlier installation is gone already"
+    );
+    world.wait(60);
+    assert_eq!(world.round(), [""; 0], "nothing has changed");
+    assert!(world.scheduler.uninstall("default-scheduler", 7).is_some());
+    world.scheduler.reconsider(world.now);
+    assert_eq!(world.round(), ["p→a"]);
+}
+
+#[test]
+fn a_pod_that_a_plan_rejects_hears_whose_decision_it_was() {
+    for (verb, words) in [(Verb::Reject, "rejected this pod."), (Verb::Hold, "left this pod waiting.")] {
+        let mut world = with_planner(match verb {
+            Verb::Reject => |q| Ok(q.pods.iter().map(|pod| action(Verb::Reject, pod.id, 0, 0)).collect()),
+            _ => |q| Ok(q.pods.iter().map(|pod| action(Verb::Hold, pod.id, 0, 0)).collect()),
+        });
+        world.pod("p", "1");
+        assert_eq!(world.round(), [format!("p: the scheduling policy {words}")]);
+        world.pod("q", "100");
+        assert_eq!(
+            world.round(),
+            ["q: 0/2 nodes are available: 2 Insufficient cpu."],
+            "here it is the nodes'"
+        );
+    }
+}
+
+#[test]
+fn pods_that_came_before_their_profile_are_placed_when_it_comes() {
+    let mut world = World::new(1);
+    world.node("a", "4");
+    let mine = || json!({"schedulerName": "mine"});
+    world.pod_with("early", "1", json!({}), mine());
+    world.pod_with("bound", "1", json!({}), json!({"schedulerName": "mine", "nodeName": "a"}));
+    world.pod_with("other", "1", json!({}), json!({"schedulerName": "another"}));
+    assert_eq!(world.round(), [""; 0]);
+    // Before its plugin is there, the failover serves a profile.
+    world.scheduler.set_failover("mine", Failover::Hold);
+    let said = world.round();
+    assert_eq!(said, ["early: no scheduling policy serves this pod's profile, which lets its pods wait"]);
+    let (mirror, feed) = world.scheduler.prepare(LeastAllocated::default().manifest());
+    let mut policy = LeastAllocated::default();
+    policy.feed(&feed).unwrap();
+    world.scheduler.install("mine", 1, Box::new(policy), mirror);
+    world.wait(2);
+    assert_eq!(world.round(), ["early→a"]);
 }

@@ -83,13 +83,8 @@ async fn upload(server: &Inner, target: &Target, call: Call, sent: berth_client:
 }
 
 async fn check(server: &Inner, target: &Target, bytes: Bytes) -> Result<(), Status> {
-    let (checker, size) = (server.hooks.components.clone(), bytes.len());
-    let checked = tokio::task::spawn_blocking(move || checker.check(&bytes)).await;
-    let why = match checked {
-        Ok(Ok(())) => return Ok(()),
-        Ok(Err(why)) => why,
-        Err(_) => "checking it failed for a bug of this server".to_owned(),
-    };
+    let size = bytes.len();
+    let Err(why) = server.hooks.components.check(bytes).await else { return Ok(()) };
     let mut problems = Problems::default();
     problems.invalid("component", &Value::from(format!("{size} bytes")), &why);
     Err(Status::invalid(&target.resource, &target.path.name, problems))

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+
 /// Checks a plugin's component before it is stored, so that a client learns at once what is wrong with it.
 pub trait ComponentCheck: Send + Sync + 'static {
-    /// Whether these bytes are a component that can be used. Called on a thread that may block.
-    ///
-    /// # Errors
-    /// One clear sentence for the client.
-    fn check(&self, component: &[u8]) -> Result<(), String>;
+    /// Whether these bytes are a component that can be used; if not, one clear sentence for the client. Dropped when the
+    /// client has left.
+    fn check(&self, component: Bytes) -> BoxFuture<'_, Result<(), String>>;
 }
 
 /// A server's hooks.
@@ -23,8 +24,8 @@ pub struct Hooks {
 pub struct UncheckedComponents;
 
 impl ComponentCheck for UncheckedComponents {
-    fn check(&self, _: &[u8]) -> Result<(), String> {
-        Ok(())
+    fn check(&self, _: Bytes) -> BoxFuture<'_, Result<(), String>> {
+        Box::pin(std::future::ready(Ok(())))
     }
 }
 

@@ -98,8 +98,9 @@ impl Scheduling {
         self.scheduler.prepare(manifest)
     }
 
-    pub(crate) fn install(&mut self, policy: Box<dyn Policy>, mirror: Mirror) {
-        drop(self.scheduler.install(PROFILE, policy, mirror));
+    pub(crate) fn install(&mut self, policy: Box<dyn Policy>, mirror: Mirror, now: Timestamp) {
+        drop(self.scheduler.install(PROFILE, 0, policy, mirror));
+        self.scheduler.reconsider(now);
     }
 
     pub(crate) fn next_due(&self, now: Timestamp) -> Option<Timestamp> {

@@ -197,7 +197,7 @@ impl World {
             Event::InstallPolicy { life, policy, mirror } if life == self.life => {
                 self.note(&format!("policy {} installed", policy.manifest().name));
                 if let Some(plane) = &mut self.plane {
-                    plane.scheduling.install(policy, *mirror);
+                    plane.scheduling.install(policy, *mirror, self.now);
                 }
             }
             Event::DiskDone { .. }

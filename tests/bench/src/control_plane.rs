@@ -7,16 +7,14 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use berth_api::{Status, kinds};
 use berth_control::Writer;
-use berth_drive::{Follower, ScheduleHandle, start_scheduler, take_lead};
+use berth_drive::{FailureReports, Follower, ScheduleHandle, start_scheduler, take_lead};
 use berth_json::{Value, json};
 use berth_pipeline::{
     Body, Cluster, Config, NoTokens, NodePorts, Request, RoleAuthorizer, ServiceCidr, SystemClock,
 };
-use berth_scheduler::PolicyFailure;
 use berth_state::Change;
 use berth_store::SqliteStore;
 use tempfile::TempDir;
-use tokio::sync::mpsc;
 
 use crate::load;
 
@@ -24,8 +22,6 @@ use crate::load;
 const TOGETHER: usize = 64;
 /// For all pods to be bound; a hundred times what it should take.
 const BOUND_DEADLINE: Duration = Duration::from_secs(60);
-/// Reports of failed policies kept; one is one too many.
-const FAILURES_MAX: usize = 16;
 
 /// A cluster's state and its one way of writing, on a disk of its own.
 pub(crate) struct ControlPlane {
@@ -67,11 +63,11 @@ impl ControlPlane {
         Ok(plane)
     }
 
-    /// Starts the scheduler as `berth up` does; the receiver gets reports of policies that failed.
-    pub(crate) async fn schedule(&self) -> anyhow::Result<(ScheduleHandle, mpsc::Receiver<PolicyFailure>)> {
+    /// Starts the scheduler as `berth up` does; the reports are of policies that failed.
+    pub(crate) async fn schedule(&self) -> anyhow::Result<(ScheduleHandle, FailureReports)> {
         let fence = take_lead(&self.cluster, "berth-scheduler", "bench").await?;
-        let (report, failures) = mpsc::channel(FAILURES_MAX);
-        Ok((start_scheduler(self.cluster.clone(), 1, fence, report)?, failures))
+        let failures = FailureReports::default();
+        Ok((start_scheduler(self.cluster.clone(), 1, fence, vec![], failures.clone())?, failures))
     }
 
     /// Pods as requests whose bodies are still to be decoded, as they come over HTTP.

@@ -39,17 +39,17 @@ impl Policies {
 }
 
 /// Lets `policy` serve the default profile of a scheduler that is running; returns for how many microseconds it paused.
-pub(crate) async fn install(scheduler: &ScheduleHandle, mut policy: Box<dyn Policy>) -> anyhow::Result<u128> {
+pub(crate) async fn install(scheduler: &ScheduleHandle, mut policy: Box<dyn Policy>) -> anyhow::Result<u64> {
     let (mirror, feed) = scheduler.prepare(policy.manifest().clone()).await?;
     let fed = move || policy.feed(&feed).map(|()| policy);
     let policy = tokio::task::spawn_blocking(fed).await?.map_err(|error| anyhow!("{error}"))?;
-    Ok(scheduler.install("default-scheduler", policy, mirror).await?)
+    Ok(scheduler.install("default-scheduler", 1, policy, mirror).await?)
 }
 
 /// The same for a scheduler that is in our own hands.
 pub(crate) fn install_in(scheduler: &mut Scheduler, mut policy: Box<dyn Policy>) -> anyhow::Result<()> {
     let (mirror, feed) = scheduler.prepare(policy.manifest());
     policy.feed(&feed).map_err(|error| anyhow!("{error}"))?;
-    drop(scheduler.install("default-scheduler", policy, mirror));
+    drop(scheduler.install("default-scheduler", 1, policy, mirror));
     Ok(())
 }

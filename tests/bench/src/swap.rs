@@ -55,7 +55,8 @@ fn between_decisions(policies: &Policies, state: &State, table: &mut Table) -> a
         }
         if let Some(fed) = under_way.as_ref().and_then(|swap| swap.policy.try_recv().ok()) {
             let Some(Preparing { mirror, .. }) = under_way.take() else { continue };
-            let replaced = scheduler.install("default-scheduler", fed.map_err(|why| anyhow!(why))?, mirror);
+            let replaced =
+                scheduler.install("default-scheduler", 1, fed.map_err(|why| anyhow!(why))?, mirror);
             std::thread::spawn(move || drop(replaced)); // as in berth
             touched = true;
         }
@@ -93,7 +94,7 @@ async fn between_bindings(
     table: &mut Table,
 ) -> anyhow::Result<()> {
     let plane = ControlPlane::start(&options.work).await?;
-    let (scheduler, mut failures) = plane.schedule().await?;
+    let (scheduler, failures) = plane.schedule().await?;
     install(&scheduler, policies.start(Kind::Wasm)?).await?;
     let creates = plane.creates(workload.pods());
     let bound = plane.watch_bound(PODS);
@@ -113,7 +114,7 @@ async fn between_bindings(
     posted?;
     let (pauses, moments) = swapped?;
     let seen = bound.await??.seen;
-    ensure!(failures.try_recv().is_err(), "a policy failed meanwhile");
+    ensure!(failures.try_next().is_none(), "a policy failed meanwhile");
     plane.stop().await;
     let (mut with, mut without) = (Samples::default(), Samples::default());
     for pair in seen.windows(2) {

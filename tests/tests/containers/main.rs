@@ -8,7 +8,7 @@ mod serving;
 mod streams;
 mod surroundings;
 
-use berth_tests::{Agent, Berth, Options, eventually, images, repository, skip};
+use berth_tests::{Agent, Berth, Options, eventually, images, repository, skip_unprepared};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
@@ -20,7 +20,7 @@ const PAGE_TIMEOUT: Duration = Duration::from_secs(5);
 /// A one-node cluster with the test images, or none where there cannot be one.
 fn cluster(test: &str) -> Option<Berth> {
     if !nix::unistd::geteuid().is_root() {
-        skip(test, "containers need root");
+        skip_unprepared(test, "containers need root");
         return None;
     }
     let berth = Berth::start(Options { agent: Agent::Real, simulated_nodes: 0 });

@@ -12,7 +12,7 @@ use berth_api::kinds;
 use berth_client::{ApiResource, Client, ExecRequest, LogRequest, NodeApi, NodeRegistry, Streams};
 use berth_image::ImageStore;
 use berth_pipeline::{Clock, Cluster, Config, Identity, NodePorts, RoleAuthorizer, ServiceCidr, SystemClock};
-use berth_server::{ComponentCheck, Hooks, Pki, Server};
+use berth_server::{Hooks, Pki, Server};
 use berth_state::MemoryStore;
 use futures_util::StreamExt;
 use serde_json::{Value, json};
@@ -36,14 +36,6 @@ pub(crate) struct World {
     directory: tempfile::TempDir,
 }
 
-struct NoCheck;
-
-impl ComponentCheck for NoCheck {
-    fn check(&self, _component: &[u8]) -> Result<(), String> {
-        Err("this cluster takes no plugins".to_owned())
-    }
-}
-
 impl World {
     pub(crate) async fn new() -> World {
         World::with(|_| {}).await
@@ -55,8 +47,7 @@ impl World {
         let directory = tempfile::Builder::new().prefix("berth-agent-test-").tempdir().unwrap();
         let pki = Pki::open(&directory.path().join("pki"), SystemClock.now()).unwrap();
         let cluster = Cluster::start(MemoryStore::new(), cluster_config(&pki)).await.unwrap();
-        let hooks = Hooks { components: Arc::new(NoCheck) };
-        let server = Server::new(cluster, NodeRegistry::default(), pki.tokens().clone(), hooks);
+        let server = Server::new(cluster, NodeRegistry::default(), pki.tokens().clone(), Hooks::default());
         let admin = Client::new(Arc::new(server.in_process(Identity::component("test"))), "test/1");
         let node = Identity {
             user: format!("system:node:{NODE}"),

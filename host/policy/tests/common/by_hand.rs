@@ -68,14 +68,76 @@ pub(crate) fn scores_without_scoring() -> Vec<u8> {
     encode(&describe, &format!("export {CLUSTER};"))
 }
 
+/// A component that keeps to the contract's types and to nothing else.
+pub(crate) struct Component<'a> {
+    /// The body of `describe`, which leaves its answer at [`RESULT`].
+    pub(crate) describe: &'a str,
+    /// Bodies of further exports; those that are not here trap.
+    pub(crate) bodies: &'a [(&'a str, &'a str)],
+    /// What its module has besides, such as a start function.
+    pub(crate) more: &'a str,
+    /// Where it says that the host may put arguments.
+    pub(crate) realloc: u32,
+}
+
+impl Default for Component<'_> {
+    fn default() -> Self {
+        Self { describe: "", bodies: &[], more: "", realloc: SCRATCH }
+    }
+}
+
+impl Component<'_> {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        encode_with(self, "include berth:policy/scheduler@0.1.0-unstable;")
+    }
+}
+
+/// A `describe` whose manifest has these codes for `scores` and `plans`.
+pub(crate) fn manifest(scores: u32, plans: u32) -> String {
+    let at = RESULT + 4 + 16;
+    format!(
+        "(i32.store (i32.const {at}) (i32.const {scores})) (i32.store offset=4 (i32.const {at}) (i32.const {plans}))"
+    )
+}
+
+/// A `describe` whose manifest has a name of so many bytes at this address.
+pub(crate) fn name(address: u32, length: u32) -> String {
+    let at = RESULT + 4;
+    format!(
+        "(i32.store (i32.const {at}) (i32.const {address})) (i32.store offset=4 (i32.const {at}) (i32.const {length}))"
+    )
+}
+
+/// The body of a function whose answer is a list of so many elements at this address.
+pub(crate) fn list(address: u32, length: u32) -> String {
+    format!(
+        "(i32.store (i32.const {RESULT}) (i32.const {address}))
+         (i32.store offset=4 (i32.const {RESULT}) (i32.const {length}))
+         i32.const {RESULT}"
+    )
+}
+
 /// Makes a component of a world and the body of its `describe`, which leaves its answer at [`RESULT`]; all else traps.
 fn encode(describe: &str, world: &str) -> Vec<u8> {
-    let stubs: String = OTHERS.iter().map(|(interface, name, kind)| stub(interface, name, kind)).collect();
+    encode_with(&Component { describe, ..Component::default() }, world)
+}
+
+fn encode_with(component: &Component<'_>, world: &str) -> Vec<u8> {
+    let Component { describe, bodies, more, realloc } = component;
+    let body =
+        |name: &str| bodies.iter().find(|(other, _)| *other == name).map_or("unreachable", |(_, body)| body);
+    let stubs: String = OTHERS
+        .iter()
+        .map(|(interface, name, kind)| {
+            format!("(func (export \"{interface}#{name}\") {kind} {})\n", body(name))
+        })
+        .collect();
     let mut module = wat::parse_str(format!(
         r#"(module
             (memory (export "memory") 64)
-            (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) i32.const {SCRATCH})
+            (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) i32.const {realloc})
             {stubs}
+            {more}
             (func (export "{CLUSTER}#describe") (param i32 i32) (result i32) {describe} i32.const {RESULT}))"#
     ))
     .unwrap();
@@ -88,8 +150,4 @@ fn encode(describe: &str, world: &str) -> Vec<u8> {
     wit_component::embed_component_metadata(&mut module, &resolve, world, utf8).unwrap();
     let mut encoder = wit_component::ComponentEncoder::default();
     encoder.validate(true).module(&module).unwrap().encode().unwrap()
-}
-
-fn stub(interface: &str, name: &str, kind: &str) -> String {
-    format!("(func (export \"{interface}#{name}\") {kind} unreachable)\n")
 }

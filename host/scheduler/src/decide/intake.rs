@@ -119,6 +119,24 @@ impl Scheduler {
         self.profiles.iter().position(|profile| profile.name == name)
     }
 
+    /// The pods that wait for a profile of this name get it.
+    pub(super) fn adopt(&mut self, name: &str) {
+        for id in self.pods.ids() {
+            let Some(pod) = self.pods.get(id).filter(|pod| pod.profile.is_none()) else { continue };
+            let stored = pod.stored.clone();
+            if stored.field("spec.schedulerName") != Some(name) {
+                continue;
+            }
+            let (profile, waits) = (self.profile_of(&stored), pod.place == Place::Waiting);
+            if let Some(pod) = self.pods.get_mut(id) {
+                pod.profile = profile;
+            }
+            if let Some(view) = view_of(&stored).filter(|_| waits) {
+                self.queue_if_ready(id, &view);
+            }
+        }
+    }
+
     fn queue_if_ready(&mut self, id: u64, view: &PodView) {
         let Some(pod) = self.pods.get(id) else { return };
         let leaving = pod.stored.meta().deletion_timestamp.is_some();

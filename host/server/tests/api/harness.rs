@@ -37,8 +37,9 @@ pub(crate) struct Harness {
 struct MagicCheck;
 
 impl ComponentCheck for MagicCheck {
-    fn check(&self, component: &[u8]) -> Result<(), String> {
-        if component.starts_with(b"\0asm") { Ok(()) } else { Err("it is no Wasm".to_owned()) }
+    fn check(&self, component: Bytes) -> BoxFuture<'_, Result<(), String>> {
+        let is_wasm = component.starts_with(b"\0asm");
+        Box::pin(async move { if is_wasm { Ok(()) } else { Err("it is no Wasm".to_owned()) } })
     }
 }
 

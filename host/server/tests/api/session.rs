@@ -4,14 +4,14 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::harness::Harness;
-use crate::sockets::{PATIENCE, Socket, connect, open, refusal, wait_until};
+use crate::sockets::{PATIENCE, Socket, connect, open, refusal, stream, wait_until};
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use berth_client::{ApiResource, Client};
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_tungstenite::tungstenite::Message;
 
 const PODS: ApiResource = ApiResource::PODS;
@@ -49,6 +49,30 @@ async fn a_log_is_streamed_from_the_node() {
     let message = async |query: &str| client.get_raw(&log(query)).await.unwrap_err().to_string();
     assert!(message("").await.contains("choose one of: [a b]"));
     assert_eq!(message("container=b&previous=1").await, "container b has not been restarted yet");
+}
+
+#[tokio::test]
+async fn an_upload_that_is_cut_off_leaves_nothing() {
+    let harness = Harness::start().await;
+    let client = harness.client();
+    let path = ApiResource::PLUGINS.path_of("", "cut", "component");
+    for head in ["Content-Length: 1000", "Transfer-Encoding: chunked"] {
+        let mut stream = stream(&harness, true).await;
+        let request =
+            format!("PUT {path} HTTP/1.1\r\nHost: h\r\nContent-Type: application/wasm\r\n{head}\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        // What there is of it would do for a component.
+        let part = if head.starts_with("Transfer") { "8\r\n\0asmhalf\r\n" } else { "\0asmhalf" };
+        stream.write_all(part.as_bytes()).await.unwrap();
+        stream.shutdown().await.unwrap();
+        // The server has dealt with it when it has closed the connection, with or without an answer.
+        let mut answer = Vec::new();
+        let _cut = stream.read_to_end(&mut answer).await;
+        let answer = String::from_utf8_lossy(&answer);
+        assert!(!answer.contains(" 200 ") && !answer.contains(" 201 "), "{answer}");
+        let error = client.get(ApiResource::PLUGINS, "", "cut").await.unwrap_err();
+        assert!(error.to_string().contains("not found"), "{error}");
+    }
 }
 
 /// All data messages until the server closes.

@@ -23,13 +23,8 @@ pub(crate) async fn open(harness: &Harness, path: &str, protocols: &str) -> (Soc
     connect(harness, path, protocols, true).await.unwrap()
 }
 
-/// Asks for a WebSocket, with the administrator's certificate or without any.
-pub(crate) async fn connect(
-    harness: &Harness,
-    path: &str,
-    protocols: &str,
-    is_admin: bool,
-) -> Result<(Socket, String), Error> {
+/// A connection on which nothing was said yet, with the administrator's certificate or without any.
+pub(crate) async fn stream(harness: &Harness, is_admin: bool) -> TlsStream<TcpStream> {
     let mut roots = rustls::RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(&harness.config.authorities_pem).unwrap()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -47,7 +42,17 @@ pub(crate) async fn connect(
     let tcp = TcpStream::connect(harness.address).await.unwrap();
     let name = ServerName::try_from("localhost").unwrap();
     let connector = tokio_rustls::TlsConnector::from(Arc::new(tls.unwrap()));
-    let stream = connector.connect(name, tcp).await.unwrap();
+    connector.connect(name, tcp).await.unwrap()
+}
+
+/// Asks for a WebSocket, with the administrator's certificate or without any.
+pub(crate) async fn connect(
+    harness: &Harness,
+    path: &str,
+    protocols: &str,
+    is_admin: bool,
+) -> Result<(Socket, String), Error> {
+    let stream = stream(harness, is_admin).await;
     let mut request = format!("wss://{}{path}", harness.address).into_client_request().unwrap();
     if !protocols.is_empty() {
         request.headers_mut().insert("sec-websocket-protocol", protocols.parse().unwrap());

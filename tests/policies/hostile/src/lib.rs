@@ -24,6 +24,28 @@ pub enum Fault {
     BadPlan,
     /// Writes a million long lines.
     LogFlood,
+    /// Panics when it is fed.
+    FeedPanic,
+    /// Never comes back from a feed.
+    FeedLoop,
+    /// Takes memory without end when it is fed.
+    FeedEat,
+    /// Takes longer for its first feed than a later one may.
+    SlowFirstFeed,
+    /// Never comes back from a plan.
+    PlanLoop,
+    /// Panics in a plan.
+    PlanPanic,
+    /// Does two things to one pod.
+    PlanTwice,
+    /// Decides about a pod that it was not asked about.
+    PlanStranger,
+    /// Evicts the pods it is to place.
+    PlanEvict,
+    /// Answers with a hundred actions for each pod.
+    PlanFlood,
+    /// Says something over several lines when it panics.
+    ForgedLine,
 }
 
 /// The policy.
@@ -31,6 +53,7 @@ pub enum Fault {
 pub struct Hostile {
     fault: Fault,
     answers: std::cell::Cell<u32>,
+    feeds: u32,
 }
 
 impl Scheduler for Hostile {
@@ -45,7 +68,24 @@ impl Scheduler for Hostile {
             b"\"huge-scores\"" => Fault::HugeScores,
             b"\"bad-plan\"" => Fault::BadPlan,
             b"\"log-flood\"" => Fault::LogFlood,
+            b"\"feed-panic\"" => Fault::FeedPanic,
+            b"\"feed-loop\"" => Fault::FeedLoop,
+            b"\"feed-eat\"" => Fault::FeedEat,
+            b"\"slow-first-feed\"" => Fault::SlowFirstFeed,
+            b"\"plan-loop\"" => Fault::PlanLoop,
+            b"\"plan-panic\"" => Fault::PlanPanic,
+            b"\"plan-twice\"" => Fault::PlanTwice,
+            b"\"plan-stranger\"" => Fault::PlanStranger,
+            b"\"plan-evict\"" => Fault::PlanEvict,
+            b"\"plan-flood\"" => Fault::PlanFlood,
+            b"\"forged-line\"" => Fault::ForgedLine,
             b"\"loop-at-once\"" => spin(),
+            b"\"panic-at-once\"" => panic!("a bug in describe"),
+            b"\"eat-at-once\"" => {
+                eat();
+                return Err("it had enough".to_owned());
+            }
+            b"\"long-error\"" => return Err(format!("first\nsecond\t{}", "x".repeat(3 << 20))),
             b"\"unknown-column\"" => {
                 let manifest = Manifest::new("hostile", "1").scores_nodes();
                 return Ok((Self::new(Fault::Loop), manifest.node_columns(["no-such", "nor-this"])));
@@ -58,8 +98,7 @@ impl Scheduler for Hostile {
         };
         let manifest = Manifest::new("hostile", "1").dimensions(["cpu", "memory"]);
         let manifest = manifest.scores_nodes();
-        // A policy that plans is not asked for scores by a scheduler.
-        Ok((Self::new(fault), if fault == Fault::BadPlan { manifest.plans() } else { manifest }))
+        Ok((Self::new(fault), if fault.plans() { manifest.plans() } else { manifest }))
     }
 
     fn score(&self, _cluster: &Cluster, question: &Question<'_>, scores: &mut Vec<i32>) {
@@ -74,20 +113,62 @@ impl Scheduler for Hostile {
             Fault::ShortScores => scores.truncate(question.candidates.len().saturating_sub(1)),
             Fault::HugeScores => scores.resize(2 << 20, 0),
             Fault::LogFlood => (0..1_000_000).for_each(|_| log::write(log::Level::Info, &"x".repeat(100))),
-            Fault::BadPlan => {}
+            Fault::ForgedLine => panic!("a bug\n2026-11-30T00:00:00Z  INFO berth: all is well"),
+            _ => {} // fails elsewhere
         }
     }
 
     fn plan(&mut self, _cluster: &Cluster, batch: &Batch<'_>, plan: &mut Plan) {
-        if self.fault == Fault::BadPlan {
-            batch.pods.iter().for_each(|pod| plan.place(pod.id, 1 << 30, vec![7], Transaction::NONE));
+        let slot = if self.fault == Fault::BadPlan { 1 << 30 } else { 0 };
+        let place = |plan: &mut Plan, pod| plan.place(pod, slot, vec![], Transaction::NONE);
+        match self.fault {
+            Fault::PlanLoop => spin(),
+            Fault::PlanPanic => panic!("a bug in the plan"),
+            Fault::PlanStranger => place(plan, 1 << 40),
+            _ => {}
         }
+        for pod in batch.pods {
+            match self.fault {
+                Fault::BadPlan => place(plan, pod.id),
+                Fault::PlanTwice => (0..2).for_each(|_| place(plan, pod.id)),
+                Fault::PlanFlood => (0..100).for_each(|more| place(plan, pod.id << 8 | more)),
+                Fault::PlanEvict => plan.evict(pod.id, 0, Transaction::NONE),
+                _ => {}
+            }
+        }
+    }
+
+    fn updated(&mut self, _cluster: &Cluster) {
+        self.feeds += 1;
+        match self.fault {
+            Fault::FeedPanic => panic!("a bug in the feed"),
+            Fault::FeedLoop => spin(),
+            Fault::FeedEat => eat(),
+            Fault::SlowFirstFeed if self.feeds == 1 => (0..100_000_000u64).for_each(|n| _ = black_box(n)),
+            _ => {}
+        }
+    }
+}
+
+impl Fault {
+    /// Whether it is in the plans of the policy; one that plans is not asked for scores by a scheduler.
+    fn plans(self) -> bool {
+        matches!(
+            self,
+            Self::BadPlan
+                | Self::PlanLoop
+                | Self::PlanPanic
+                | Self::PlanTwice
+                | Self::PlanStranger
+                | Self::PlanEvict
+                | Self::PlanFlood
+        )
     }
 }
 
 impl Hostile {
     fn new(fault: Fault) -> Self {
-        Self { fault, answers: std::cell::Cell::new(0) }
+        Self { fault, answers: std::cell::Cell::new(0), feeds: 0 }
     }
 }
 

@@ -1,0 +1,21 @@
+//! Which component serves which profile: the lives of plugins as a state machine without I/O.
+//!
+//! [`PluginManager`] is told what happened ([`Event`]) and answers what is to be done ([`Effect`]). It loads nothing, writes
+//! nothing and reads no clock: a shell carries the effects out and reports what came of them, in any order and however late.
+//!
+//! Invariants: a profile has at most one start under way; a report is about one installation, by its number, and moves no
+//! other; what a status says is what the shell last reported; whatever fails is tried again, ever more seldom, or is left
+//! alone until somebody changes it.
+
+mod binding;
+mod components;
+mod effect;
+mod failures;
+mod manager;
+mod objects;
+mod status;
+
+pub use effect::{About, Effect, Event, Failure, LoadFailure, Loaded, StartFailure, Tone};
+pub use manager::PluginManager;
+pub use objects::{Binding, ComponentKey, FailurePolicy, Limits, Memory, Plugin, Version};
+pub use status::with_removals;
