@@ -112,7 +112,8 @@ pub(crate) async fn a_grace_has_its_full_length_whenever_it_begins() {
     let mut pods = Vec::new();
     for tenth in [1, 3, 5, 7, 9] {
         // A deadline cut to whole seconds comes too early for the last of them, and none needs to hurry.
-        let script = format!("trap 'sleep 1.3; touch /ended/{tenth}; exit 0' TERM; sleep 1000 & wait");
+        let script =
+            format!("trap 'sleep 1.3; touch /ended/{tenth}; exit 0' TERM; echo set; sleep 1000 & wait");
         let mut container = shell("c", &script);
         container["volumeMounts"] = json!([{ "name": "v", "mountPath": "/ended" }]);
         let spec =
@@ -120,7 +121,7 @@ pub(crate) async fn a_grace_has_its_full_length_whenever_it_begins() {
         pods.push((tenth, world.run(&format!("p{tenth}"), spec).await));
     }
     for (_, pod) in &pods {
-        pod.wait_ready().await;
+        pod.wait_log("c", "set").await;
     }
     for (tenth, pod) in &pods {
         let micros = std::time::UNIX_EPOCH.elapsed().unwrap().subsec_micros();
@@ -144,11 +145,11 @@ pub(crate) async fn a_restarted_agent_neither_cuts_nor_renews_a_grace() {
     const GRACE: Duration = Duration::from_secs(6);
     const PASSED: Duration = Duration::from_secs(4);
     let mut world = World::new().await;
-    let stubborn = shell("c", "trap 'echo told' TERM; while :; do sleep 0.05; done");
+    let stubborn = shell("c", "trap 'echo told' TERM; echo set; while :; do sleep 0.05; done");
     let spec = json!({ "terminationGracePeriodSeconds": GRACE.as_secs(), "containers": [stubborn] });
     let begun = {
         let pod = world.run("ends", spec).await;
-        pod.wait_ready().await;
+        pod.wait_log("c", "set").await;
         let begun = Instant::now();
         pod.begin_deletion().await;
         pod.wait_log("c", "told").await;
