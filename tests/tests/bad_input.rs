@@ -104,7 +104,10 @@ fn what_is_not_there_yet_says_so() {
     let refused = |args: &[&str]| berth.kubectl(args).fails();
     contains(&refused(&["port-forward", "pod/one", "18080:80"]), &["pods/portforward is not supported"]);
     contains(&refused(&["top", "pods"]), &["Metrics API not available"]);
-    refused(&["autoscale", "deployment", "one", "--max=5"]);
+    berth.kubectl(&["create", "deployment", "many", "--image=i"]).ok();
+    let autoscale = refused(&["autoscale", "deployment", "many", "--max=5"]);
+    contains(&autoscale, &["failed to create autoscaling/v2 HPA"]);
+    contains(&refused(&["get", "horizontalpodautoscalers"]), &["doesn't have a resource type"]);
     let manifest = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: m}\n";
     let apply = berth.kubectl_with(&["apply", "--server-side", "-f", "-"], manifest).fails();
     contains(&apply, &["server-side apply", "not supported"]);

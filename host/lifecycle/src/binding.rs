@@ -142,7 +142,11 @@ impl Profile {
 
     /// The binding is this, and asks for this version.
     pub(crate) fn bind(&mut self, binding: &Binding, wanted: Result<Version, String>) {
-        if self.owner.as_ref().is_none_or(|owner| owner.uid != binding.uid) {
+        let before = self.owner.as_ref().filter(|owner| owner.uid == binding.uid);
+        if before.is_some_and(|owner| owner.failure_policy != binding.failure_policy) {
+            self.condemned = None; // that it was left alone was the policy's doing
+        }
+        if before.is_none() {
             let memory = binding.memory.clone();
             self.wanted = Err(String::new());
             self.good = memory.last_good.map(Candidate::new);

@@ -101,6 +101,21 @@ fn the_last_good_version_is_not_rolled_back_to_itself_but_waits_longer_each_time
 }
 
 #[test]
+fn another_failure_policy_gives_a_version_that_failed_another_chance() {
+    let mut world = World::served_by("spread", "LastGood");
+    world.plugin("new", "new");
+    world.bind(PROFILE, "new");
+    world.settle();
+    world.trap(PROFILE, "the policy trapped");
+    world.settle();
+    world.bind_with(PROFILE, "new", json!({"failurePolicy": "Default"}));
+    world.pass(1_000);
+    world.settle();
+    assert_eq!(world.serves(PROFILE), Some("new"));
+    assert_eq!(world.status(PROFILE)["failed"], json!(null));
+}
+
+#[test]
 fn two_plugins_in_a_row_fail() {
     let mut world = World::served_by("spread", "LastGood");
     world.plugin("new", "new");

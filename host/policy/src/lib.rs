@@ -6,9 +6,11 @@
 //! Everything slow can be done beside a policy that serves: loading compiles and checks, starting configures and describes, and
 //! the first feed brings the whole cluster. A swap is then the exchange of one boxed policy for another.
 //!
+//! Berth compiles each component in a process of its own ([`compile_main_if_asked`]), under limits of the kernel.
+//!
 //! Invariants: nothing that a component does stops the host or holds it up for longer than its limits say; what a component may
 //! import is listed in one place (`link.rs`); a component that has trapped is never called again; compiled code is loaded only
-//! from files this user wrote.
+//! from files this user wrote, and from processes of this program.
 //!
 //! There is no async here: calls are short and run on the caller's thread.
 

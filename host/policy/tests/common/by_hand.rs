@@ -92,11 +92,14 @@ impl Component<'_> {
     }
 }
 
-/// A `describe` whose manifest has these codes for `scores` and `plans`.
+/// A `describe` whose manifest has a name, and these codes for `scores` and `plans`.
 pub(crate) fn manifest(scores: u32, plans: u32) -> String {
     let at = RESULT + 4 + 16;
     format!(
-        "(i32.store (i32.const {at}) (i32.const {scores})) (i32.store offset=4 (i32.const {at}) (i32.const {plans}))"
+        "(i32.store8 (i32.const {STRINGS}) (i32.const 65)) {}
+         (i32.store (i32.const {at}) (i32.const {scores}))
+         (i32.store offset=4 (i32.const {at}) (i32.const {plans}))",
+        name(STRINGS, 1)
     )
 }
 
