@@ -81,6 +81,11 @@ pub(crate) fn converge(pod: &Pod, observed: &Observed, crash: Pauses, now: Now) 
     plan
 }
 
+/// Whether nothing of the pod is started any more.
+pub(crate) fn ends(pod: &Pod, observed: &Observed, now: Now) -> bool {
+    end::reason(pod, observed, now.steady).is_some()
+}
+
 fn run(plan: &mut Plan, pod: &Pod, observed: &Observed, crash: Pauses, now: Now) {
     // What runs already is not ended because the node has other rules by now.
     if observed.sandbox == Part::Absent

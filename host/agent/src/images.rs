@@ -5,26 +5,25 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use base64::Engine;
 use berth_api::time::Timestamp;
-use berth_image::{
-    Credentials, Digest, Image, ImageError, ImageStore, PullOptions, Reference, RegistryConfig,
-};
-use serde_json::Value;
+use berth_image::{Digest, Image, ImageError, ImageStore, PullOptions, Reference, RegistryConfig};
 use tokio::sync::Semaphore;
 
 use crate::clock;
+use crate::pull_secrets::{PullSecret, logins_for};
 
-/// Pulls at the same time: more only share the line, and a burst of pods must not fill the disk at once.
-const PULLS_MAX: usize = 3;
+/// Pulls from one registry at the same time: more only share the line. Each registry has its own: a slow one stops nobody
+/// who pulls from another.
+const PULLS_PER_REGISTRY_MAX: usize = 3;
 
 /// The node's images.
 pub(crate) struct Images {
     pub(crate) store: ImageStore,
     options: PullOptions,
-    pulls: Semaphore,
+    /// How many pulls each registry may still have.
+    registries: Held<Semaphore>,
     /// One pull per name at a time; who comes second finds what the first has fetched.
-    running: Mutex<HashMap<String, Weak<tokio::sync::Mutex<()>>>>,
+    running: Held<tokio::sync::Mutex<()>>,
     /// Names that came from a registry, with what they meant then. All others were imported here.
     pulled: Mutex<BTreeMap<String, String>>,
     pulled_path: PathBuf,
@@ -69,9 +68,9 @@ impl Images {
         let pulled = fs::read(&pulled_path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
         Ok(Images {
             store,
-            options: PullOptions { registries, progress: None },
-            pulls: Semaphore::new(PULLS_MAX),
-            running: Mutex::default(),
+            options: PullOptions { registries, ..PullOptions::default() },
+            registries: Held::default(),
+            running: Held::default(),
             pulled: Mutex::new(pulled.unwrap_or_default()),
             pulled_path,
             used: Mutex::default(),
@@ -83,7 +82,7 @@ impl Images {
         &self,
         name: &str,
         policy: &str,
-        credentials: &[Value],
+        secrets: &[PullSecret],
         pulling: impl FnOnce(),
     ) -> Result<Resolved, ImageFailure> {
         let reference: Reference = name.parse().map_err(|error: ImageError| invalid(name, &error))?;
@@ -96,7 +95,7 @@ impl Images {
         }
         pulling();
         let begun = std::time::Instant::now();
-        let gate = self.gate(&reference);
+        let gate = self.running.get(&reference.to_string(), Default::default);
         let _alone = gate.lock().await;
         // Somebody else may have fetched it while this one waited.
         if policy != "Always"
@@ -104,9 +103,11 @@ impl Images {
         {
             return Ok(found);
         }
-        let _permit = self.pulls.acquire().await;
-        let credentials = credentials_for(credentials, &reference);
-        let image = self.store.pull(&reference, credentials.as_ref(), &self.options).await.map_err(failed)?;
+        let registry = self.registries.get(reference.registry(), || Semaphore::new(PULLS_PER_REGISTRY_MAX));
+        let _permit = registry.acquire().await;
+        let found_logins = logins_for(secrets, &reference);
+        let image = self.store.pull(&reference, &found_logins.logins, &self.options).await;
+        let image = image.map_err(|error| found_logins.explain(failed(error)))?;
         self.used().insert(image.digest, clock::now());
         self.remember(&reference, &image);
         Ok(Resolved { pulled_ms: Some(begun.elapsed().as_millis()), ..found(&reference, image) })
@@ -169,18 +170,6 @@ impl Images {
         Ok(true)
     }
 
-    fn gate(&self, reference: &Reference) -> Arc<tokio::sync::Mutex<()>> {
-        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        running.retain(|_, gate| gate.strong_count() > 0);
-        let name = reference.to_string();
-        if let Some(gate) = running.get(&name).and_then(Weak::upgrade) {
-            return gate;
-        }
-        let gate = Arc::default();
-        running.insert(name, Arc::downgrade(&gate));
-        gate
-    }
-
     fn remember(&self, reference: &Reference, image: &Image) {
         let mut pulled = self.pulled.lock().unwrap_or_else(PoisonError::into_inner);
         pulled.insert(reference.to_string(), image.digest.to_string());
@@ -196,6 +185,28 @@ impl Images {
     }
 }
 
+/// Things by name, each there as long as somebody holds it.
+struct Held<T>(Mutex<HashMap<String, Weak<T>>>);
+
+impl<T> Default for Held<T> {
+    fn default() -> Held<T> {
+        Held(Mutex::default())
+    }
+}
+
+impl<T> Held<T> {
+    fn get(&self, name: &str, new: impl FnOnce() -> T) -> Arc<T> {
+        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        held.retain(|_, thing| thing.strong_count() > 0);
+        if let Some(thing) = held.get(name).and_then(Weak::upgrade) {
+            return thing;
+        }
+        let thing = Arc::new(new());
+        held.insert(name.to_owned(), Arc::downgrade(&thing));
+        thing
+    }
+}
+
 fn found(reference: &Reference, image: Image) -> Resolved {
     Resolved {
         reference: reference.to_string(),
@@ -205,8 +216,12 @@ fn found(reference: &Reference, image: Image) -> Resolved {
     }
 }
 
+/// The longest message that a pod's status gets of a pull, in characters: registries have a say in it.
+const MESSAGE_CHARS_MAX: usize = 2048;
+
 fn failed(error: ImageError) -> ImageFailure {
-    ImageFailure { reason: "ErrImagePull", message: error.to_string() }
+    let message = error.to_string().chars().filter(|c| !c.is_control()).take(MESSAGE_CHARS_MAX).collect();
+    ImageFailure { reason: "ErrImagePull", message }
 }
 
 fn invalid(name: &str, error: &ImageError) -> ImageFailure {
@@ -219,119 +234,5 @@ fn invalid(name: &str, error: &ImageError) -> ImageFailure {
     ImageFailure {
         reason: "InvalidImageName",
         message: format!("Failed to apply default image tag {name:?}: {why}"),
-    }
-}
-
-/// The credentials that the pull secrets have for a reference: of the fitting entries the one that says most about the
-/// repository, as the kubelet chooses.
-fn credentials_for(secrets: &[Value], reference: &Reference) -> Option<Credentials> {
-    let known = secrets.iter().flat_map(entries).collect::<Vec<_>>();
-    let fitting =
-        known.iter().filter_map(|(server, entry)| Some((fit(server, reference)?, credentials(entry)?)));
-    // Of several the first.
-    fitting.rev().max_by_key(|(path_bytes, _)| *path_bytes).map(|(_, credentials)| credentials)
-}
-
-/// Servers and what a secret says of each: a `config.json` of Docker's, or the older form without anything around it.
-fn entries(secret: &Value) -> Vec<(String, Value)> {
-    let read = |key: &str| -> Option<Value> {
-        let bytes = base64::engine::general_purpose::STANDARD.decode(secret["data"][key].as_str()?).ok()?;
-        serde_json::from_slice(&bytes).ok()
-    };
-    let auths = match (read(".dockerconfigjson"), read(".dockercfg")) {
-        (Some(mut config), _) => config["auths"].take(),
-        (None, auths) => auths.unwrap_or_default(),
-    };
-    let Value::Object(auths) = auths else { return Vec::new() };
-    auths.into_iter().collect()
-}
-
-fn credentials(entry: &Value) -> Option<Credentials> {
-    let text = |key: &str| entry[key].as_str().filter(|text| !text.is_empty()).map(str::to_owned);
-    if let (Some(username), Some(password)) = (text("username"), text("password")) {
-        return Some(Credentials::Basic { username, password });
-    }
-    let pair = base64::engine::general_purpose::STANDARD.decode(entry["auth"].as_str()?).ok()?;
-    let pair = String::from_utf8(pair).ok()?;
-    let (username, password) = pair.split_once(':')?;
-    Some(Credentials::Basic { username: username.to_owned(), password: password.to_owned() })
-}
-
-/// Whether a key of `auths` means this image: a registry, perhaps with `*` in the parts of its name, and perhaps with
-/// the beginning of a repository's path. The length of that path, if it does.
-fn fit(server: &str, reference: &Reference) -> Option<usize> {
-    let server = server.trim_start_matches("https://").trim_start_matches("http://");
-    let (host, path) = server.split_once('/').unwrap_or((server, ""));
-    // Docker Hub is written as it was in 2013.
-    let host = if matches!(host, "index.docker.io" | "registry-1.docker.io") { "docker.io" } else { host };
-    let path = path.strip_prefix("v1").or_else(|| path.strip_prefix("v2")).unwrap_or(path).trim_matches('/');
-    let is_host = host.split('.').count() == reference.registry().split('.').count()
-        && host.split('.').zip(reference.registry().split('.')).all(|(pattern, part)| is_like(pattern, part));
-    let rest = reference.repository().strip_prefix(path)?;
-    let is_path = path.is_empty() || rest.is_empty() || rest.starts_with('/');
-    (is_host && is_path).then_some(path.len())
-}
-
-/// Whether a part of a name is as the pattern has it, in which `*` stands for anything.
-fn is_like(pattern: &str, part: &str) -> bool {
-    let mut pieces = pattern.split('*');
-    let Some(mut rest) = part.strip_prefix(pieces.next().unwrap_or_default()) else { return false };
-    let Some(last) = pieces.next_back() else { return rest.is_empty() };
-    for piece in pieces {
-        let Some((_, after)) = rest.split_once(piece) else { return false };
-        rest = after;
-    }
-    rest.ends_with(last)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    #[test]
-    fn pull_secrets_are_matched_by_registry_and_path() {
-        let encode = |text: &str| base64::engine::general_purpose::STANDARD.encode(text);
-        let auths = json!({ "auths": {
-            "https://index.docker.io/v1/": { "auth": encode("hub:h") },
-            "registry.example.com:5000": { "username": "u", "password": "p" },
-            "git.example.com": { "auth": encode("all:g") },
-            "git.example.com/team/app": { "auth": encode("app:g") },
-            "git.example.com/team": { "auth": encode("team:g") },
-            "*.cloud.example.com": { "auth": encode("any:c") },
-        } });
-        let old = json!({ "old.example.com": { "auth": encode("old:o") } });
-        let secrets = [
-            json!({ "data": { ".dockerconfigjson": encode(&auths.to_string()) } }),
-            json!({ "data": { ".dockercfg": encode(&old.to_string()) } }),
-            json!({ "data": { ".dockerconfigjson": encode("nonsense") } }),
-        ];
-        let of = |image: &str| match credentials_for(&secrets, &image.parse().unwrap()) {
-            Some(Credentials::Basic { username, password }) => format!("{username}:{password}"),
-            _ => "none".to_owned(),
-        };
-        for (image, expected) in [
-            ("nginx", "hub:h"),
-            ("registry.example.com:5000/x", "u:p"),
-            ("git.example.com/team/app:1", "app:g"),
-            ("git.example.com/team/app/part", "app:g"),
-            ("git.example.com/team/apple", "team:g"),
-            ("git.example.com/other", "all:g"),
-            ("eu.cloud.example.com/x", "any:c"),
-            ("a.eu.cloud.example.com/x", "none"),
-            ("old.example.com/x", "old:o"),
-            ("other.example.com/x", "none"),
-        ] {
-            assert_eq!(of(image), expected, "{image}");
-        }
-        for (pattern, part, expected) in [
-            ("a*b*c", "a-b-c", true),
-            ("a*b*c", "ac", false),
-            ("*", "", true),
-            ("a*a", "a", false),
-            ("a", "ab", false),
-        ] {
-            assert_eq!(is_like(pattern, part), expected, "{pattern} {part}");
-        }
     }
 }

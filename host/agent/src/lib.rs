@@ -36,6 +36,7 @@ mod observed;
 mod pod;
 mod probes;
 mod process;
+mod pull_secrets;
 mod resources;
 mod running;
 mod serve;

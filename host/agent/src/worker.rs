@@ -159,6 +159,8 @@ pub(crate) struct Worker {
     observed: Observed,
     handle: Option<PodHandle>,
     images: HashMap<String, Arc<Image>>,
+    /// Images being looked for.
+    pulls: Vec<AbortHandle>,
     directories: Arc<Directories>,
     volumes: Arc<Volumes>,
     /// When tokens have to be renewed, and whether a round of that is under way.
@@ -216,6 +218,7 @@ impl Worker {
             observed: adopted.observed,
             handle: adopted.handle,
             images: HashMap::new(),
+            pulls: Vec::new(),
             directories: Arc::default(),
             volumes,
             refresh_at: None,
@@ -293,6 +296,9 @@ impl Worker {
         }
         if !self.observed.initialized && converge::has_initialized(&self.pod, &self.observed) {
             self.observed.initialized = true;
+        }
+        if converge::ends(&self.pod, &self.observed, now) {
+            self.end_pulls();
         }
         let mut plan = converge(&self.pod, &self.observed, self.node.config.crash_pauses, now);
         // What has begun may have a deadline of its own: only a plan without operations knows when to wake up.
@@ -383,6 +389,7 @@ impl Worker {
 
 impl Drop for Worker {
     fn drop(&mut self) {
-        self.probes.values().flatten().chain(&self.writing).for_each(AbortHandle::abort);
+        let tasks = self.probes.values().flatten().chain(&self.writing).chain(&self.pulls);
+        tasks.for_each(AbortHandle::abort);
     }
 }

@@ -1,31 +1,23 @@
 //! Importing archives: `docker save` (manifest.json) and OCI layouts (index.json), as a tar file, a stream or a directory.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use crate::compression::{decompress, layer_media_type};
-use crate::digest::Digesting;
+use crate::archive_files::{Files, digest_of, read_document, stage};
+use crate::compression::layer_media_type;
 use crate::index::Index;
 use crate::layer::layers;
-use crate::manifest::{
-    self, Config, DOCUMENT_BYTES_MAX, Descriptor, Document, INDEX_DEPTH_MAX, Manifest, Platform,
-};
-use crate::safe_dir;
+use crate::manifest::{self, Config, Descriptor, Document, INDEX_DEPTH_MAX, Manifest};
+use crate::meter::Taken;
+use crate::platform::{Platform, pick};
 use crate::staging::Staging;
 use crate::store::{Writing, key, size_bytes};
-use crate::unpack::Budget;
 use crate::{Digest, ImageError, ImageStore, ImportedImage, Reference};
 
-/// The most entries of an archive: a few per layer and image.
-const ENTRIES_MAX: usize = 100_000;
-/// The most bytes of an archive, decompressed; it is staged on disk before it is believed.
-const ARCHIVE_BYTES_MAX: u64 = 256 << 30;
-/// How many links lead from one name to another (old `docker save` shares layers that way).
-const LINKS_MAX: usize = 8;
 const CONTAINERD_NAME: &str = "io.containerd.image.name";
 const OCI_NAME: &str = "org.opencontainers.image.ref.name";
 
@@ -77,11 +69,12 @@ impl ImageStore {
         let config = Config::parse(&image.config)?;
         check_layers(&config, image.layers.len())?;
         let layers = layers(&config.rootfs.diff_ids);
+        let taken = Taken::default();
         for (at, (layer, file)) in layers.iter().zip(&image.layers).enumerate() {
-            if self.find_layer(*layer).is_none()
-                && let Some(pending) = self.unpack_layer(*layer, file)?
-            {
-                self.complete_layer(pending, *layer, &layers[..at])?;
+            if self.find_layer(*layer).is_none() {
+                let below = self.stack(&layers[..at])?.unwrap_or_default();
+                let media_type = &image.manifest.layers[at].media_type;
+                self.unpack_layer(*layer, file, media_type, Some(&below), &taken)?;
             }
         }
         self.put_blob(&image.config)?;
@@ -109,156 +102,23 @@ struct Found {
     layers: Vec<PathBuf>,
 }
 
-/// The archive's files by name.
-enum Files {
-    Directory(PathBuf),
-    Staged { files: BTreeMap<PathBuf, (PathBuf, Digest)>, links: BTreeMap<PathBuf, PathBuf> },
-}
-
-impl Files {
-    fn find(&self, name: &str) -> Result<Option<(PathBuf, Option<Digest>)>, ImageError> {
-        let bad =
-            || ImageError::BrokenArchive { detail: format!("the name {name:?} leads outside the archive") };
-        let mut path = safe_dir::clean(Path::new(name)).ok_or_else(bad)?;
-        match self {
-            Files::Directory(root) => Ok(Some((root.join(path), None)).filter(|(path, _)| path.is_file())),
-            Files::Staged { files, links } => {
-                for _ in 0..LINKS_MAX {
-                    match links.get(&path) {
-                        Some(target) => path.clone_from(target),
-                        None => break,
-                    }
-                }
-                Ok(files.get(&path).map(|(file, digest)| (file.clone(), Some(*digest))))
-            }
-        }
-    }
-
-    fn need(&self, name: &str) -> Result<(PathBuf, Option<Digest>), ImageError> {
-        self.find(name)?.ok_or_else(|| ImageError::MissingFile { name: name.to_owned() })
-    }
-
-    fn document(&self, name: &str) -> Result<Option<Vec<u8>>, ImageError> {
-        self.find(name)?.map(|(path, _)| read_document(name, &path)).transpose()
-    }
-
-    /// The blob a descriptor names, whose digest is checked.
-    fn blob(&self, descriptor: &Descriptor) -> Result<PathBuf, ImageError> {
-        let name = format!("blobs/sha256/{}", descriptor.digest.hex());
-        let (path, known) = self.need(&name)?;
-        let actual = match known {
-            Some(digest) => digest,
-            None => digest_of(&path)?,
-        };
-        if actual != descriptor.digest {
-            return Err(ImageError::WrongDigest { what: name, expected: descriptor.digest, actual });
-        }
-        Ok(path)
-    }
-
-    fn blob_document(&self, descriptor: &Descriptor) -> Result<Vec<u8>, ImageError> {
-        let path = self.blob(descriptor)?;
-        read_document(&format!("blob {}", descriptor.digest), &path)
-    }
-}
-
-fn read_document(name: &str, path: &Path) -> Result<Vec<u8>, ImageError> {
-    let file = File::open(path).map_err(ImageError::io("open", path))?;
-    let mut bytes = Vec::new();
-    file.take(DOCUMENT_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(ImageError::io("read", path))?;
-    if bytes.len() as u64 > DOCUMENT_BYTES_MAX {
-        return Err(ImageError::TooLarge {
-            what: name.to_owned(),
-            limit: format!("{} MiB", DOCUMENT_BYTES_MAX >> 20),
-        });
-    }
-    Ok(bytes)
-}
-
-fn digest_of(path: &Path) -> Result<Digest, ImageError> {
-    let mut file = Digesting::new(File::open(path).map_err(ImageError::io("open", path))?);
-    io::copy(&mut file, &mut io::sink()).map_err(ImageError::io("read", path))?;
-    Ok(file.finish().1)
-}
-
-/// Writes the archive's regular files under numbered names into `dir`: its own names never touch the file system.
-fn stage(reader: impl Read, dir: &Path) -> Result<Files, ImageError> {
-    let broken = |error: io::Error| ImageError::broken("", &error);
-    let plain = decompress("image archive", reader)?;
-    let (budget, spender) = Budget::new(plain.take(ARCHIVE_BYTES_MAX));
-    let mut archive = tar::Archive::new(budget);
-    let (mut files, mut links) = (BTreeMap::new(), BTreeMap::new());
-    let mut bytes = 0;
-    let mut entries = archive.entries().map_err(broken)?;
-    for number in 0.. {
-        spender.headers();
-        let Some(entry) = entries.next() else { break };
-        spender.content();
-        if number >= ENTRIES_MAX {
-            return Err(ImageError::TooLarge {
-                what: "image archive".into(),
-                limit: format!("{ENTRIES_MAX} entries"),
-            });
-        }
-        let mut entry = entry.map_err(broken)?;
-        let given = entry.path().map_err(broken)?.into_owned();
-        let outside =
-            |what: &Path| ImageError::BrokenArchive { detail: format!("{what:?} leads outside the archive") };
-        let name = safe_dir::clean(&given).ok_or_else(|| outside(&given))?;
-        let kind = entry.header().entry_type();
-        if kind.is_symlink() || kind.is_hard_link() {
-            let target = entry.link_name().map_err(broken)?.unwrap_or_default().into_owned();
-            let from = if kind.is_symlink() { name.parent() } else { None };
-            let target = join(from.unwrap_or(Path::new("")), &target).ok_or_else(|| outside(&target))?;
-            links.insert(name, target);
-        } else if kind.is_file() {
-            let path = dir.join(number.to_string());
-            let file = File::create_new(&path).map_err(ImageError::io("create", &path))?;
-            let mut file = Digesting::new(file);
-            let size = entry.size();
-            bytes += io::copy(&mut entry, &mut file).map_err(broken)?;
-            let (_, digest, written) = file.finish();
-            if written != size {
-                return Err(ImageError::BrokenArchive { detail: format!("{given:?} ends early") });
-            }
-            files.insert(name, (path, digest));
-        }
-        if bytes >= ARCHIVE_BYTES_MAX {
-            let limit = format!("{} GiB", ARCHIVE_BYTES_MAX >> 30);
-            return Err(ImageError::TooLarge { what: "image archive".into(), limit });
-        }
-    }
-    Ok(Files::Staged { files, links })
-}
-
-/// `from/target` without `..`; `None` when it leads out.
-fn join(from: &Path, target: &Path) -> Option<PathBuf> {
-    if target.is_absolute() {
-        return None;
-    }
-    let mut joined = from.to_owned();
-    for component in target.components() {
-        match component {
-            std::path::Component::ParentDir => joined.pop().then_some(())?,
-            std::path::Component::Normal(name) => joined.push(name),
-            _ => {}
-        }
-    }
-    Some(joined)
-}
-
 /// The images of an OCI layout.
 fn oci(files: &Files, index: &[u8]) -> Result<Vec<Found>, ImageError> {
+    manifest::check_json("index.json", index)?;
     let index: manifest::Index = manifest::parse("index.json", index)?;
     let host = Platform::host();
     // An index.json may itself list one image by platform; then the other platforms are not asked for.
     let foreign =
         |entry: &Descriptor| entry.platform.as_ref().is_some_and(|platform| !platform.matches(&host));
-    let candidates: Vec<&Descriptor> =
-        match index.manifests.iter().filter(|entry| !foreign(entry)).collect::<Vec<_>>() {
-            ours if ours.is_empty() => vec![manifest::pick(&index)?],
-            ours => ours,
-        };
+    let candidates: Vec<&Descriptor> = match index
+        .manifests
+        .iter()
+        .filter(|entry| entry.is_image() && !foreign(entry))
+        .collect::<Vec<_>>()
+    {
+        ours if ours.is_empty() => vec![pick(&index)?],
+        ours => ours,
+    };
     candidates.into_iter().map(|entry| oci_image(files, entry)).collect()
 }
 
@@ -267,8 +127,9 @@ fn oci_image(files: &Files, entry: &Descriptor) -> Result<Found, ImageError> {
     for _ in 0..INDEX_DEPTH_MAX {
         let bytes = files.blob_document(&descriptor)?;
         match Document::parse(&bytes, &descriptor.media_type)? {
-            Document::Index(index) => descriptor = manifest::pick(&index)?.clone(),
+            Document::Index(index) => descriptor = pick(&index)?.clone(),
             Document::Manifest(manifest) => {
+                manifest.layers.iter().try_for_each(manifest::check_layer_type)?;
                 return Ok(Found {
                     names: oci_name(entry)?,
                     config: files.blob_document(&manifest.config)?,
@@ -306,6 +167,7 @@ struct DockerImage {
 
 /// The images of a `docker save` archive. It has no manifests, so one is made from what it has.
 fn docker(files: &Files, manifest_json: &[u8]) -> Result<Vec<Found>, ImageError> {
+    manifest::check_json("manifest.json", manifest_json)?;
     let images: Vec<DockerImage> = manifest::parse("manifest.json", manifest_json)?;
     if images.is_empty() {
         return Err(ImageError::NoManifest);
@@ -321,7 +183,7 @@ fn docker_image(files: &Files, image: DockerImage) -> Result<Found, ImageError> 
     let mut manifest = Manifest {
         schema_version: 2,
         media_type: manifest::OCI_MANIFEST.to_owned(),
-        config: descriptor(manifest::OCI_CONFIG, Digest::of(&config), config.len() as u64),
+        config: Descriptor::new(manifest::OCI_CONFIG, Digest::of(&config), config.len() as u64),
         layers: Vec::with_capacity(layers.len()),
     };
     let mut paths = Vec::with_capacity(layers.len());
@@ -334,7 +196,7 @@ fn docker_image(files: &Files, image: DockerImage) -> Result<Found, ImageError> 
         let file = File::open(&path).map_err(ImageError::io("open", &path))?;
         let size = file.metadata().map_err(ImageError::io("read", &path))?.len();
         let media_type = layer_media_type(file).map_err(ImageError::io("read", &path))?;
-        manifest.layers.push(descriptor(media_type, digest, size));
+        manifest.layers.push(Descriptor::new(media_type, digest, size));
         paths.push(path);
     }
     let manifest_bytes = serde_json::to_vec(&manifest).map_err(|error| ImageError::InvalidDocument {
@@ -347,14 +209,4 @@ fn docker_image(files: &Files, image: DockerImage) -> Result<Found, ImageError> 
         .map(|tag| tag.parse::<Reference>().map(|tag| tag.to_string()))
         .collect::<Result<_, _>>()?;
     Ok(Found { names, manifest, manifest_bytes, config, layers: paths })
-}
-
-fn descriptor(media_type: &str, digest: Digest, size: u64) -> Descriptor {
-    Descriptor {
-        media_type: media_type.to_owned(),
-        digest,
-        size,
-        annotations: BTreeMap::new(),
-        platform: None,
-    }
 }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 
 use crate::ImageError;
+use crate::error::plain;
 
 /// A sha256 content digest, as the OCI image specification writes it (`sha256:<64 lower-case hex digits>`).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -17,6 +18,14 @@ impl Digest {
     /// The digest of `bytes`.
     pub fn of(bytes: &[u8]) -> Digest {
         Digest(Sha256::digest(bytes).into())
+    }
+
+    /// Refuses content that has another digest.
+    pub(crate) fn check(self, what: &str, bytes: &[u8]) -> Result<(), ImageError> {
+        match Digest::of(bytes) {
+            actual if actual == self => Ok(()),
+            actual => Err(ImageError::WrongDigest { what: what.to_owned(), expected: self, actual }),
+        }
     }
 
     /// The 64 hex digits without the algorithm: the name of a file in the store.
@@ -48,7 +57,7 @@ impl FromStr for Digest {
 
     /// Parses `sha256:<hex>`; any other algorithm is refused by name.
     fn from_str(text: &str) -> Result<Digest, ImageError> {
-        let invalid = || ImageError::InvalidDigest { text: text.to_owned() };
+        let invalid = || ImageError::InvalidDigest { text: plain(text) };
         let hex = text.strip_prefix("sha256:").ok_or_else(invalid)?;
         if hex.len() != 64 || !hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
             return Err(invalid());

@@ -5,8 +5,25 @@ use std::path::PathBuf;
 
 use crate::Digest;
 
-/// How much of a foreign reason is shown, in characters.
-const REASON_CHARS_MAX: usize = 200;
+/// How much of a foreign text is shown, in characters.
+const TEXT_CHARS_MAX: usize = 256;
+/// What an archive of images is called in messages.
+pub(crate) const ARCHIVE: &str = "image archive";
+
+/// A text from outside (a registry's answer, an archive's name), fit for a message: one line without characters that
+/// control a terminal or turn the direction of writing, and not too long.
+pub(crate) fn plain(text: &str) -> String {
+    let is_plain = |c: &char| {
+        let turns = matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
+        !c.is_control() && !turns
+    };
+    let text: String =
+        text.chars().map(|c| if c.is_whitespace() { ' ' } else { c }).filter(is_plain).collect();
+    match text.char_indices().nth(TEXT_CHARS_MAX) {
+        Some((at, _)) => format!("{}…", &text[..at]),
+        None => text,
+    }
+}
 
 /// An image operation that failed. Each message is one sentence that names the object.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +50,16 @@ pub enum ImageError {
     NotFound {
         /// The full reference.
         reference: String,
+    },
+    /// The registry has the image's manifest, and lacks what it names.
+    #[error(
+        "{what}: content at {url} not found: the registry has the image's manifest but has lost this; push the image again"
+    )]
+    MissingContent {
+        /// Which part of the image.
+        what: String,
+        /// Where it should be.
+        url: String,
     },
     /// The registry refused the credentials, or wants some.
     #[error(
@@ -74,6 +101,14 @@ pub enum ImageError {
     /// The archive ends early or is no tar archive at all.
     #[error("image archive is truncated or no tar archive: {detail}")]
     BrokenArchive {
+        /// What the reader met.
+        detail: String,
+    },
+    /// A layer that ends early, is damaged, or is no tar archive at all.
+    #[error("{layer} is truncated, damaged or no tar archive: {detail}; build or push the image again")]
+    BrokenLayer {
+        /// The layer.
+        layer: String,
         /// What the reader met.
         detail: String,
     },
@@ -121,7 +156,7 @@ pub enum ImageError {
         actual: Digest,
     },
     /// A layer's tar entry that leads outside the layer, or cannot be extracted safely.
-    #[error("layer {layer} refused: entry {entry:?}: {reason}")]
+    #[error("{layer} refused: entry {entry:?}: {reason}")]
     UnsafeEntry {
         /// The layer.
         layer: String,
@@ -138,6 +173,17 @@ pub enum ImageError {
         /// The limit with its unit.
         limit: String,
     },
+    /// The data directory's file system has too little room.
+    #[error("no room for {what}: {detail}")]
+    NoSpace {
+        /// What should have been written.
+        what: String,
+        /// How much there is, and what to do.
+        detail: String,
+    },
+    /// Nobody waits for the image any more.
+    #[error("the image is wanted no more")]
+    Cancelled,
     /// A file-system operation failed.
     #[error("image store: cannot {action} {path}: {source}")]
     Io {
@@ -161,11 +207,13 @@ impl ImageError {
         move |source| ImageError::Io { action, path: path.into(), source }
     }
 
-    /// A broken stream, with the reader's complaint cut to a line: it may quote the archive's bytes.
+    /// A broken stream, with the reader's complaint: it may quote the archive's bytes.
     pub(crate) fn broken(what: &str, error: &io::Error) -> ImageError {
-        let text = error.to_string();
-        let line: String = text.chars().take_while(|c| !c.is_control()).take(REASON_CHARS_MAX).collect();
-        ImageError::BrokenArchive { detail: format!("{what}{line}") }
+        let detail = plain(&error.to_string());
+        match what {
+            ARCHIVE => ImageError::BrokenArchive { detail },
+            layer => ImageError::BrokenLayer { layer: layer.to_owned(), detail },
+        }
     }
 
     /// Whether asking again later can help (the kubelet's `ImagePullBackOff` retries either way, but may say so).

@@ -1,6 +1,7 @@
-//! Layers in the store: each unpacked once, found by the digest of its uncompressed tar (`diff_id`).
+//! Layers in the store. One that says everything about its own directories is unpacked once and found by the digest of
+//! its uncompressed tar (`diff_id`). One that relies on what lies below, through a link or a directory it only uses, is
+//! found by the digest of it and all layers below (`chain_id`).
 
-use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
@@ -8,8 +9,11 @@ use std::path::{Path, PathBuf};
 
 use crate::compression::decompress;
 use crate::digest::Digesting;
+use crate::error::plain;
+use crate::meter::{Meter, Taken};
 use crate::staging::Staging;
-use crate::unpack::{UnpackError, inherit, unpack};
+use crate::unpack::{UnpackError, unpack};
+use crate::view::is_opaque;
 use crate::{Digest, ImageError, ImageStore};
 
 /// What may follow a tar archive's end, in bytes: tar pads to its record size, nobody needs more.
@@ -36,32 +40,78 @@ pub(crate) fn layers(diff_ids: &[Digest]) -> Vec<Layer> {
     layers
 }
 
-/// A layer that is unpacked but not in the store yet: it implies directories whose attributes lower layers decide.
-#[derive(Debug)]
-pub(crate) struct Pending {
-    tree: PathBuf,
-    implied: BTreeSet<PathBuf>,
-    _staging: Staging,
+/// What became of a layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unpacked {
+    /// It is in the store.
+    Stored,
+    /// It can only be unpacked when the layers below it are known.
+    NeedsBelow,
+}
+
+impl Layer {
+    fn alone(&self) -> String {
+        format!("alone-{}", self.diff_id.hex())
+    }
+
+    fn stacked(&self) -> String {
+        format!("stacked-{}", self.chain_id.hex())
+    }
+
+    /// As this berth unpacks it.
+    fn names(&self) -> [String; 2] {
+        [self.stacked(), self.alone()]
+    }
+
+    /// As earlier ones did, with no regard to links of the layers below. It serves until the image is pulled or imported
+    /// again.
+    fn old_names(&self) -> [String; 2] {
+        [self.chain_id.hex(), self.diff_id.hex()]
+    }
 }
 
 impl ImageStore {
-    fn layer_path(&self, id: Digest) -> PathBuf {
-        self.root.join("layers").join(id.hex())
+    fn layer_path(&self, name: &str) -> PathBuf {
+        self.root.join("layers").join(name)
     }
 
-    /// Where a layer lies: usually shared by all images that have it, by `diff_id`; by `chain_id` if it depends on those below.
+    fn first_layer(&self, names: impl IntoIterator<Item = String>) -> Option<PathBuf> {
+        names.into_iter().map(|name| self.layer_path(&name)).find(|path| path.is_dir())
+    }
+
+    /// Where a layer lies that need not be unpacked.
     pub(crate) fn find_layer(&self, layer: Layer) -> Option<PathBuf> {
-        [layer.chain_id, layer.diff_id].map(|id| self.layer_path(id)).into_iter().find(|path| path.is_dir())
+        self.first_layer(layer.names())
+    }
+
+    /// Where layers lie that have been unpacked on top of each other, the top-most first; `None` when one is missing.
+    pub(crate) fn stack(&self, layers: &[Layer]) -> Result<Option<Vec<PathBuf>>, ImageError> {
+        visible(layers.iter().rev().map(|layer| self.find_layer(*layer)))
     }
 
     /// Where an image's layers lie, **top-most first**; `None` when one is missing.
-    pub(crate) fn layer_dirs(&self, layers: &[Layer]) -> Option<Vec<PathBuf>> {
-        layers.iter().rev().map(|layer| self.find_layer(*layer)).collect()
+    pub(crate) fn layer_dirs(&self, layers: &[Layer]) -> Result<Option<Vec<PathBuf>>, ImageError> {
+        let any = |layer: &Layer| self.first_layer(layer.names().into_iter().chain(layer.old_names()));
+        visible(layers.iter().rev().map(any))
     }
 
-    /// Unpacks a (compressed) layer file. It appears in the store complete and on disk, or not at all; what is returned
-    /// still wants [`ImageStore::complete_layer`] once the layers below are there.
-    pub(crate) fn unpack_layer(&self, layer: Layer, file: &Path) -> Result<Option<Pending>, ImageError> {
+    /// The names that a reachable image's layers may have; those of an earlier berth only while they are needed.
+    pub(crate) fn kept_layers(&self, layers: &[Layer], is_running: bool) -> Vec<String> {
+        let is_complete = layers.iter().all(|layer| self.find_layer(*layer).is_some());
+        let old = layers.iter().filter(|_| is_running || !is_complete).flat_map(Layer::old_names);
+        layers.iter().flat_map(Layer::names).chain(old).collect()
+    }
+
+    /// Unpacks a (compressed) layer file on top of the layers below it (the top-most first; `None`: not known yet). It
+    /// appears in the store complete and on disk, or not at all.
+    pub(crate) fn unpack_layer(
+        &self,
+        layer: Layer,
+        file: &Path,
+        media_type: &str,
+        below: Option<&[PathBuf]>,
+        taken: &Taken,
+    ) -> Result<Unpacked, ImageError> {
         let diff_id = layer.diff_id;
         let staging = Staging::new(&self.root)?;
         let tree = staging.path().join("layer");
@@ -71,9 +121,14 @@ impl ImageStore {
 
         let name = format!("layer {diff_id}");
         let reader = File::open(file).map_err(ImageError::io("open", file))?;
-        let mut stream = Digesting::new(decompress(&name, reader)?);
-        let implied = unpack(&mut stream, &tree).map_err(|error| describe(error, diff_id))?;
-        let broken = |error: io::Error| ImageError::broken(&format!("{name}: "), &error);
+        let mut stream = Digesting::new(decompress(&name, media_type, reader)?);
+        let mut meter = Meter::new(taken, &tree);
+        meter.look().map_err(|exceeded| exceeded.into_error(name.clone()))?;
+        let depends = match unpack(&mut stream, &tree, below, meter) {
+            Err(UnpackError::Below) => return Ok(Unpacked::NeedsBelow),
+            result => result.map_err(|error| describe(error, diff_id))?,
+        };
+        let broken = |error: io::Error| ImageError::broken(&name, &error);
         let trailer =
             io::copy(&mut (&mut stream).take(TRAILER_BYTES_MAX + 1), &mut io::sink()).map_err(broken)?;
         if trailer > TRAILER_BYTES_MAX {
@@ -86,29 +141,12 @@ impl ImageStore {
         if actual != diff_id {
             return Err(ImageError::WrongDigest { what: name, expected: diff_id, actual });
         }
-        if implied.is_empty() || layer.chain_id == diff_id {
-            return self.publish(&tree, diff_id).map(|()| None);
-        }
-        Ok(Some(Pending { tree, implied, _staging: staging }))
+        let name = if depends { layer.stacked() } else { layer.alone() };
+        self.publish(&tree, &name).map(|()| Unpacked::Stored)
     }
 
-    /// Puts a pending layer into the store. `below` are the layers under it, all in the store.
-    pub(crate) fn complete_layer(
-        &self,
-        pending: Pending,
-        layer: Layer,
-        below: &[Layer],
-    ) -> Result<(), ImageError> {
-        let below = self.layer_dirs(below).unwrap_or_default();
-        // Children first: setting a directory's attributes changes no other's.
-        for dir in pending.implied.iter().rev() {
-            inherit(&pending.tree, dir, &below).map_err(|error| describe(error, layer.diff_id))?;
-        }
-        self.publish(&pending.tree, layer.chain_id)
-    }
-
-    fn publish(&self, tree: &Path, id: Digest) -> Result<(), ImageError> {
-        let target = self.layer_path(id);
+    fn publish(&self, tree: &Path, name: &str) -> Result<(), ImageError> {
+        let target = self.layer_path(name);
         let opened = File::open(tree).map_err(ImageError::io("open", tree))?;
         // A renamed directory with files not yet written would be a damaged layer that looks whole after a power cut.
         nix::unistd::syncfs(&opened).map_err(|error| ImageError::io("sync", tree)(error.into()))?;
@@ -120,13 +158,31 @@ impl ImageStore {
     }
 }
 
-fn describe(error: UnpackError, diff_id: Digest) -> ImageError {
-    let layer = diff_id.to_string();
-    match error {
-        UnpackError::Stream(error) => ImageError::broken(&format!("layer {layer}: "), &error),
-        UnpackError::Entry { path, reason } => {
-            ImageError::UnsafeEntry { layer, entry: path.to_string_lossy().into_owned(), reason }
+/// Of layers from the top-most down those that show: below a root that is opaque there is nothing to see, and overlayfs
+/// does not look at that of a root itself.
+fn visible(layers: impl Iterator<Item = Option<PathBuf>>) -> Result<Option<Vec<PathBuf>>, ImageError> {
+    let mut shown = Vec::new();
+    let mut is_hidden = false;
+    for layer in layers {
+        let Some(layer) = layer else { return Ok(None) };
+        if !is_hidden {
+            is_hidden = is_opaque(&layer).map_err(|error| ImageError::io("read", &layer)(error.into()))?;
+            shown.push(layer);
         }
-        UnpackError::TooLarge(limit) => ImageError::TooLarge { what: format!("layer {layer}"), limit },
+    }
+    Ok(Some(shown))
+}
+
+fn describe(error: UnpackError, diff_id: Digest) -> ImageError {
+    let layer = format!("layer {diff_id}");
+    match error {
+        UnpackError::Stream(error) => ImageError::broken(&layer, &error),
+        UnpackError::Entry { path, reason } => {
+            ImageError::UnsafeEntry { layer, entry: plain(&path.to_string_lossy()), reason: plain(&reason) }
+        }
+        UnpackError::Exceeded(exceeded) => exceeded.into_error(layer),
+        UnpackError::Below => {
+            ImageError::Task { detail: format!("{layer} was unpacked before those below it") }
+        }
     }
 }

@@ -6,14 +6,23 @@ use std::collections::BTreeMap;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::error::plain;
+use crate::platform::Platform;
 use crate::{Digest, ImageError};
 
 /// The largest manifest, index or config read, in bytes; registries refuse larger manifests too (distribution: 4 MiB).
 pub(crate) const DOCUMENT_BYTES_MAX: u64 = 8 << 20;
 /// The most layers an image may have: overlayfs takes 500 lower directories.
 pub(crate) const LAYERS_MAX: usize = 500;
+/// The most values of a document from outside; an image of 500 layers with its history has some thousand.
+const VALUES_MAX: usize = 100_000;
+/// How deep its values may nest; images need five.
+const DEPTH_MAX: usize = 32;
 /// How deep an index may nest indexes.
 pub(crate) const INDEX_DEPTH_MAX: usize = 3;
+
+/// BuildKit's mark on what belongs to an image and is none.
+const REFERENCE_TYPE: &str = "vnd.docker.reference.type";
 
 pub(crate) const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 pub(crate) const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
@@ -33,40 +42,48 @@ pub(crate) struct Descriptor {
     pub(crate) size: u64,
     #[serde(default, deserialize_with = "null_default", skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) annotations: BTreeMap<String, String>,
+    /// Where it is besides in the registry ("foreign" layers).
+    #[serde(default, deserialize_with = "null_default", skip_serializing_if = "Vec::is_empty")]
+    pub(crate) urls: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) platform: Option<Platform>,
+    /// Of what is no image: an attestation, a signature.
+    #[serde(default, deserialize_with = "null_default", skip_serializing)]
+    artifact_type: String,
 }
 
-/// What a manifest of an index runs on.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Platform {
-    #[serde(default)]
-    pub(crate) architecture: String,
-    #[serde(default)]
-    pub(crate) os: String,
-}
-
-impl Platform {
-    /// The host's, in Go's words, which images use.
-    pub(crate) fn host() -> Platform {
-        let architecture = match std::env::consts::ARCH {
-            "x86_64" => "amd64",
-            "aarch64" => "arm64",
-            "x86" => "386",
-            "powerpc64" => "ppc64le",
-            other => other,
-        };
-        Platform { architecture: architecture.to_owned(), os: "linux".to_owned() }
+impl Descriptor {
+    pub(crate) fn new(media_type: &str, digest: Digest, size: u64) -> Descriptor {
+        Descriptor {
+            media_type: media_type.to_owned(),
+            digest,
+            size,
+            annotations: BTreeMap::new(),
+            urls: Vec::new(),
+            platform: None,
+            artifact_type: String::new(),
+        }
     }
 
-    pub(crate) fn matches(&self, other: &Platform) -> bool {
-        self.architecture == other.architecture && self.os == other.os
+    /// Refuses content that is not the one meant.
+    pub(crate) fn check(&self, what: &str, bytes: &[u8]) -> Result<(), ImageError> {
+        self.digest.check(what, bytes)?;
+        self.check_size(what, bytes.len() as u64)
     }
-}
 
-impl std::fmt::Display for Platform {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}/{}", self.os, self.architecture)
+    /// Refuses content of another size. Some writers of archives leave it out.
+    pub(crate) fn check_size(&self, what: &str, bytes: u64) -> Result<(), ImageError> {
+        if self.size != 0 && self.size != bytes {
+            let detail = format!("it has {bytes} bytes, and {} are stated", self.size);
+            return Err(ImageError::InvalidDocument { what: what.to_owned(), detail });
+        }
+        Ok(())
+    }
+
+    /// Whether it may be an image: not an attestation that BuildKit puts beside one, nor another artifact.
+    pub(crate) fn is_image(&self) -> bool {
+        let is_unknown = self.platform.as_ref().is_some_and(Platform::is_unknown);
+        !is_unknown && self.artifact_type.is_empty() && !self.annotations.contains_key(REFERENCE_TYPE)
     }
 }
 
@@ -104,7 +121,13 @@ impl Document {
             manifests: Option<serde::de::IgnoredAny>,
             layers: Option<serde::de::IgnoredAny>,
         }
+        check_json("image manifest", bytes)?;
         let shape: Shape = parse("image manifest", bytes)?;
+        if shape.manifests.is_some() && shape.layers.is_some() {
+            // Whoever checks one reading and whoever runs the other would see different images (CVE-2021-41190).
+            let detail = "it has both manifests and layers".to_owned();
+            return Err(ImageError::InvalidDocument { what: "image manifest".to_owned(), detail });
+        }
         let named = [shape.media_type.as_str(), media_type].into_iter().find(|name| !name.is_empty());
         match named {
             Some(OCI_INDEX | DOCKER_LIST) => Ok(Document::Index(parse("image index", bytes)?)),
@@ -113,7 +136,7 @@ impl Document {
             None if shape.layers.is_some() => manifest(bytes),
             other => Err(ImageError::UnsupportedMediaType {
                 what: "the image manifest".to_owned(),
-                media_type: other.unwrap_or_default().to_owned(),
+                media_type: plain(other.unwrap_or_default()),
             }),
         }
     }
@@ -124,7 +147,7 @@ fn manifest(bytes: &[u8]) -> Result<Document, ImageError> {
     if !matches!(manifest.config.media_type.as_str(), "" | OCI_CONFIG | DOCKER_CONFIG) {
         return Err(ImageError::UnsupportedMediaType {
             what: "the manifest's config: this is an artifact, not an image".to_owned(),
-            media_type: manifest.config.media_type,
+            media_type: plain(&manifest.config.media_type),
         });
     }
     check_layer_count(manifest.layers.len())?;
@@ -141,25 +164,23 @@ pub(crate) fn check_layer_count(count: usize) -> Result<(), ImageError> {
     Ok(())
 }
 
-/// The manifest for this host in an index.
-pub(crate) fn pick(index: &Index) -> Result<&Descriptor, ImageError> {
-    let host = Platform::host();
-    let unnamed = match index.manifests.as_slice() {
-        [only] if only.platform.is_none() => Some(only),
-        _ => None,
-    };
-    let named = |entry: &&Descriptor| entry.platform.as_ref().is_some_and(|p| p.matches(&host));
-    index.manifests.iter().find(named).or(unnamed).ok_or_else(|| {
-        let offered: Vec<String> = index
-            .manifests
-            .iter()
-            .filter_map(|entry| entry.platform.as_ref())
-            .map(Platform::to_string)
-            .collect();
-        ImageError::NoPlatform {
-            wanted: host.to_string(),
-            offered: if offered.is_empty() { "none".to_owned() } else { offered.join(", ") },
-        }
+/// Refuses a layer that is no file system: encrypted, an attestation, a model.
+pub(crate) fn check_layer_type(layer: &Descriptor) -> Result<(), ImageError> {
+    const TYPES: [&str; 5] = [
+        "application/vnd.oci.image.layer.v1.tar",
+        "application/vnd.oci.image.layer.nondistributable.v1.tar",
+        "application/vnd.docker.image.rootfs.diff.tar",
+        "application/vnd.docker.image.rootfs.foreign.diff.tar",
+        "application/vnd.docker.container.image.rootfs.diff+x-gtar",
+    ];
+    let media_type = layer.media_type.as_str();
+    let rest = TYPES.iter().find_map(|known| media_type.strip_prefix(known));
+    if media_type.is_empty() || matches!(rest, Some("" | "+gzip" | ".gzip" | "+zstd" | ".zstd")) {
+        return Ok(());
+    }
+    Err(ImageError::UnsupportedMediaType {
+        what: format!("layer {}", layer.digest),
+        media_type: plain(media_type),
     })
 }
 
@@ -208,8 +229,10 @@ pub(crate) struct RunConfig {
 
 impl Config {
     pub(crate) fn parse(bytes: &[u8]) -> Result<Config, ImageError> {
+        check_json("image config", bytes)?;
         let config: Config = parse("image config", bytes)?;
-        let platform = Platform { architecture: config.architecture.clone(), os: config.os.clone() };
+        let (architecture, os) = (config.architecture.clone(), config.os.clone());
+        let platform = Platform { architecture, os, variant: String::new() };
         let host = Platform::host();
         // Old builders left the fields out; only what is named can be wrong.
         if !platform.os.is_empty() && !platform.architecture.is_empty() && !platform.matches(&host) {
@@ -222,12 +245,41 @@ impl Config {
 
 /// Parses JSON, naming the document in the error.
 pub(crate) fn parse<T: DeserializeOwned>(what: &str, bytes: &[u8]) -> Result<T, ImageError> {
-    serde_json::from_slice(bytes)
-        .map_err(|error| ImageError::InvalidDocument { what: what.to_owned(), detail: error.to_string() })
+    serde_json::from_slice(bytes).map_err(|error| ImageError::InvalidDocument {
+        what: what.to_owned(),
+        detail: plain(&error.to_string()),
+    })
+}
+
+/// Refuses a document from outside that would take much more memory than it has bytes, before anything is made of it.
+pub(crate) fn check_json(what: &str, bytes: &[u8]) -> Result<(), ImageError> {
+    let (mut depth, mut values, mut in_string, mut escaped) = (0_usize, 1_usize, false, false);
+    for byte in bytes {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            _ if in_string => {}
+            b'[' | b'{' => {
+                depth += 1;
+                values += 1;
+            }
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            b',' => values += 1,
+            _ => {}
+        }
+        let limit = match () {
+            () if depth > DEPTH_MAX => format!("{DEPTH_MAX} values inside each other"),
+            () if values > VALUES_MAX => format!("{VALUES_MAX} values"),
+            () => continue,
+        };
+        return Err(ImageError::TooLarge { what: what.to_owned(), limit });
+    }
+    Ok(())
 }
 
 /// Go writes empty slices and maps as `null`.
-fn null_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+pub(crate) fn null_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: serde::Deserializer<'de>,
     T: Default + Deserialize<'de>,
@@ -240,27 +292,6 @@ mod tests {
     use super::*;
 
     const D: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
-
-    #[test]
-    fn picks_the_hosts_platform() {
-        let entry = |os: &str, arch: &str| {
-            format!(
-                r#"{{"mediaType":"{OCI_MANIFEST}","digest":"{D}","size":1,"platform":{{"os":"{os}","architecture":"{arch}"}}}}"#
-            )
-        };
-        let host = Platform::host();
-        let index = |entries: &[String]| -> Index {
-            parse("index", format!(r#"{{"manifests":[{}]}}"#, entries.join(",")).as_bytes()).unwrap()
-        };
-        let both = index(&[entry("windows", "amd64"), entry("linux", &host.architecture)]);
-        assert_eq!(pick(&both).unwrap().platform.as_ref().unwrap().os, "linux");
-        let error =
-            pick(&index(&[entry("windows", "amd64"), entry("linux", "vax")])).unwrap_err().to_string();
-        assert_eq!(
-            error,
-            format!("no match for platform {host} in manifest; it offers windows/amd64, linux/vax")
-        );
-    }
 
     #[test]
     fn configs_with_nulls_are_read_and_other_platforms_refused() {

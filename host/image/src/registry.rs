@@ -30,7 +30,7 @@ const FILE_BYTES_MAX: u64 = 1 << 20;
 /// The host behind the name `docker.io`.
 const DOCKER_HUB: &str = "registry-1.docker.io";
 
-/// Credentials for one pull (an image pull secret); they win over the configuration file's.
+/// Credentials for one pull (an image pull secret); they are tried before the configuration file's.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Credentials {
     /// User name and password.
@@ -51,6 +51,15 @@ impl std::fmt::Debug for Credentials {
             Credentials::Bearer(_) => f.write_str("Bearer(…)"),
         }
     }
+}
+
+/// Credentials, and where they come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Login {
+    /// For messages, for example `secret "mine"`.
+    pub origin: String,
+    /// The credentials.
+    pub credentials: Credentials,
 }
 
 /// Mirrors, trust and credentials by registry. The default has none.

@@ -1,13 +1,18 @@
 //! One repository at one endpoint: requests of the OCI distribution specification 1.1, with Docker's token flow.
 
-use std::sync::{Once, PoisonError, RwLock};
+use std::sync::{Arc, Once, PoisonError, RwLock};
 use std::time::Duration;
 
-use reqwest::header::{ACCEPT, AUTHORIZATION, WWW_AUTHENTICATE};
-use reqwest::{Client, Response, StatusCode};
-use serde::Deserialize;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use reqwest::header::{ACCEPT, AUTHORIZATION, LOCATION};
+use reqwest::redirect::Policy;
+use reqwest::{Client, Response, StatusCode, Url};
 
 use crate::Credentials;
+use crate::answer::{Challenge, failed, read, refusal};
+use crate::bounds::{Bounds, Resolver, shown};
+use crate::error::plain;
 use crate::registry::{Endpoint, Host, Verify};
 
 /// How often one request is sent when the registry is overloaded or fails (429, 5xx).
@@ -17,15 +22,20 @@ const BACKOFF: Duration = Duration::from_millis(250);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a registry may be silent within an answer.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a manifest, config or token may take in all: the largest come within seconds on a slow line.
+const DOCUMENT_TIMEOUT: Duration = Duration::from_secs(60);
+/// How many redirects in a row are followed; object stores need one or two.
+const REDIRECTS_MAX: usize = 5;
 /// The largest token answer, in bytes; tokens are a few KiB.
 const TOKEN_BYTES_MAX: u64 = 1 << 20;
-/// How much of a refusal is shown, in bytes.
-const REFUSAL_BYTES_MAX: u64 = 16 << 10;
+/// The longest part of a credential that is looked for in what a registry says: shorter ones are in every text.
+const SECRET_BYTES_MIN: usize = 4;
 
 /// Why a request failed.
 #[derive(Debug)]
 pub(crate) enum RemoteError {
-    NotFound,
+    /// There is nothing at this URL.
+    NotFound(String),
     Unauthorized(String),
     /// No answer, or not a usable one.
     Failed(String),
@@ -34,7 +44,11 @@ pub(crate) enum RemoteError {
 
 /// A repository at an endpoint.
 pub(crate) struct Remote {
-    client: Client,
+    /// For the endpoint's host, with what is configured of its certificate.
+    near: Client,
+    /// For wherever it sends us.
+    far: Client,
+    bounds: Arc<Bounds>,
     endpoint: Endpoint,
     repository: String,
     /// The registry the endpoint is a mirror of.
@@ -48,22 +62,22 @@ impl Remote {
     /// Connects to nothing yet. `mirror_of` is the registry asked for when the endpoint is another one.
     pub(crate) fn new(
         endpoint: Endpoint,
-        host: Host,
+        host: &Host,
         repository: &str,
         mirror_of: Option<String>,
         credentials: Option<Credentials>,
     ) -> Result<Remote, RemoteError> {
-        let client = client(&host).map_err(failed)?;
-        let credentials = credentials.or(host.credentials);
+        let bounds = Arc::new(Bounds::new(&endpoint).map_err(RemoteError::Failed)?);
         let authorization = match &credentials {
             Some(Credentials::Bearer(token)) => Some(format!("Bearer {token}")),
             _ => None,
         };
-        let repository = repository.to_owned();
         Ok(Remote {
-            client,
+            near: client(host, None).map_err(failed)?,
+            far: client(host, Some(&bounds)).map_err(failed)?,
+            bounds,
             endpoint,
-            repository,
+            repository: repository.to_owned(),
             mirror_of,
             credentials,
             authorization: RwLock::new(authorization),
@@ -77,17 +91,21 @@ impl Remote {
         accept: &str,
         max: u64,
     ) -> Result<(Vec<u8>, String), RemoteError> {
-        let response = self.get(&format!("manifests/{tag}"), accept).await?;
-        let header = response.headers().get(reqwest::header::CONTENT_TYPE);
-        let media_type = header.and_then(|value| value.to_str().ok()).unwrap_or_default();
-        // A type may carry parameters.
-        let media_type = media_type.split(';').next().unwrap_or_default().trim().to_owned();
-        Ok((read(response, max).await?, media_type))
+        let path = format!("manifests/{tag}");
+        in_time(async {
+            let response = self.get(&path, accept).await?;
+            let header = response.headers().get(reqwest::header::CONTENT_TYPE);
+            let media_type = header.and_then(|value| value.to_str().ok()).unwrap_or_default();
+            // A type may carry parameters.
+            let media_type = media_type.split(';').next().unwrap_or_default().trim().to_owned();
+            Ok((read(response, max).await?, media_type))
+        })
+        .await
     }
 
     /// A small blob as a whole.
     pub(crate) async fn blob(&self, digest: &str, max: u64) -> Result<Vec<u8>, RemoteError> {
-        read(self.blob_response(digest).await?, max).await
+        in_time(async { read(self.blob_response(digest).await?, max).await }).await
     }
 
     /// A blob to be read bit by bit.
@@ -95,111 +113,195 @@ impl Remote {
         self.get(&format!("blobs/{digest}"), "*/*").await
     }
 
+    /// A blob that the registry does not keep, from where the manifest says that it is ("foreign" layers).
+    pub(crate) async fn foreign_response(&self, url: &str) -> Result<Response, RemoteError> {
+        let url = Url::parse(url).map_err(|error| RemoteError::Failed(format!("{}: {error}", plain(url))))?;
+        let from = Asked { url: url.clone(), is_sent: true };
+        let answered = self.follow(url, "*/*", from).await?;
+        match answered.response.status() {
+            StatusCode::OK => Ok(answered.response),
+            _ => Err(answered.refused().await),
+        }
+    }
+
     async fn get(&self, path: &str, accept: &str) -> Result<Response, RemoteError> {
         let url = format!("{}/v2/{}/{path}", self.endpoint, self.repository);
+        let mut url = Url::parse(&url).map_err(|error| RemoteError::Failed(format!("{url}: {error}")))?;
+        if let Some(registry) = &self.mirror_of {
+            url.query_pairs_mut().append_pair("ns", registry);
+        }
         let (mut attempt, mut authenticated) = (1, false);
         loop {
-            let response = self.send(&url, accept).await?;
-            match response.status() {
-                StatusCode::OK => return Ok(response),
-                StatusCode::NOT_FOUND => return Err(RemoteError::NotFound),
-                StatusCode::UNAUTHORIZED if !authenticated => {
-                    authenticated = true;
-                    self.authenticate(response).await?;
-                }
-                StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-                    return Err(RemoteError::Unauthorized(refusal(response).await));
-                }
-                status
-                    if attempt < ATTEMPTS
-                        && (status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS) =>
+            let asked = Asked { url: url.clone(), is_sent: false };
+            let answered = self.follow(url.clone(), accept, asked).await?;
+            let status = answered.response.status();
+            match status {
+                StatusCode::OK => return Ok(answered.response),
+                _ if attempt < ATTEMPTS
+                    && (status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS) =>
                 {
                     tokio::time::sleep(BACKOFF * (1 << (attempt - 1))).await;
                     attempt += 1;
                 }
-                _ => return Err(RemoteError::Failed(refusal(response).await)),
+                // What another host says is no word of the registry's.
+                _ if answered.asked.is_sent => return Err(answered.refused().await),
+                StatusCode::NOT_FOUND => return Err(RemoteError::NotFound(shown(&url))),
+                StatusCode::UNAUTHORIZED if !authenticated => {
+                    authenticated = true;
+                    self.authenticate(answered.response).await?;
+                }
+                StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                    return Err(RemoteError::Unauthorized(self.said(answered.response).await));
+                }
+                _ => return Err(RemoteError::Failed(self.said(answered.response).await)),
             }
         }
     }
 
-    async fn send(&self, url: &str, accept: &str) -> Result<Response, RemoteError> {
-        let mut request = self.client.get(url).header(ACCEPT, accept);
-        if let Some(registry) = &self.mirror_of {
-            request = request.query(&[("ns", registry)]);
+    /// Sends a request and follows redirects. Credentials go to the registry alone.
+    async fn follow(&self, url: Url, accept: &str, mut asked: Asked) -> Result<Answered, RemoteError> {
+        asked.url = url;
+        for _ in 0..=REDIRECTS_MAX {
+            if asked.is_sent {
+                self.bounds.check_redirect(&asked.url).map_err(RemoteError::Failed)?;
+            }
+            let client = if self.bounds.is_on_host(&asked.url) { &self.near } else { &self.far };
+            let mut request = client.get(asked.url.clone()).header(ACCEPT, accept);
+            let authorization = self.authorization.read().unwrap_or_else(PoisonError::into_inner).clone();
+            if let Some(value) = authorization.filter(|_| self.bounds.is_registry(&asked.url)) {
+                request = request.header(AUTHORIZATION, value);
+            }
+            let response = in_time(async { request.send().await.map_err(failed) }).await;
+            let response = response.map_err(|error| asked.explain(error))?;
+            let Some(next) = redirect(&response) else { return Ok(Answered { response, asked }) };
+            let next = asked.url.join(&next);
+            let next = next.map_err(|error| RemoteError::Failed(format!("a redirect to no URL: {error}")))?;
+            asked = Asked { is_sent: !self.bounds.is_registry(&next), url: next };
         }
-        let authorization = self.authorization.read().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some(value) = authorization {
-            request = request.header(AUTHORIZATION, value);
-        }
-        request.send().await.map_err(failed)
+        Err(RemoteError::Failed(format!("more than {REDIRECTS_MAX} redirects")))
     }
 
     /// Does what a 401's challenge asks for: basic authentication, or a token from the server it names.
     async fn authenticate(&self, response: Response) -> Result<(), RemoteError> {
-        let challenges: Vec<String> = response
-            .headers()
-            .get_all(WWW_AUTHENTICATE)
-            .iter()
-            .filter_map(|value| value.to_str().ok().map(str::to_owned))
-            .collect();
-        let scheme = |name: &str| {
-            challenges.iter().find_map(|challenge| {
-                let (scheme, rest) = challenge.split_once(' ').unwrap_or((challenge, ""));
-                scheme.eq_ignore_ascii_case(name).then_some(rest)
-            })
-        };
-        let value = match (scheme("Bearer"), scheme("Basic"), &self.credentials) {
-            (Some(parameters), _, _) => format!("Bearer {}", self.token(parameters).await?),
-            (None, Some(_), Some(Credentials::Basic { username, password })) => {
-                use base64::Engine as _;
-                format!(
-                    "Basic {}",
-                    base64::engine::general_purpose::STANDARD.encode(format!("{username}:{password}"))
-                )
+        let challenge = Challenge::of(&response);
+        let value = match (challenge.bearer, challenge.is_basic, &self.credentials) {
+            (Some(parameters), _, _) => format!("Bearer {}", self.token(&parameters).await?),
+            (None, true, Some(Credentials::Basic { username, password })) => {
+                format!("Basic {}", STANDARD.encode(format!("{username}:{password}")))
             }
-            _ => return Err(RemoteError::Unauthorized(refusal(response).await)),
+            _ => return Err(RemoteError::Unauthorized(self.said(response).await)),
         };
         *self.authorization.write().unwrap_or_else(PoisonError::into_inner) = Some(value);
         Ok(())
     }
 
     /// Asks the token server of a `Bearer` challenge.
-    async fn token(&self, parameters: &str) -> Result<String, RemoteError> {
-        #[derive(Deserialize)]
+    async fn token(&self, parameters: &[(String, String)]) -> Result<String, RemoteError> {
+        #[derive(serde::Deserialize)]
         struct Answer {
             token: Option<String>,
             access_token: Option<String>,
         }
-        let parameters = parse_parameters(parameters);
         let find =
             |name: &str| parameters.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
         let realm = find("realm")
             .ok_or_else(|| RemoteError::Failed("a Bearer challenge without a realm".to_owned()))?;
+        let realm = Url::parse(&realm)
+            .map_err(|error| RemoteError::Failed(format!("the realm {:?}: {error}", plain(&realm))))?;
+        self.bounds.check_realm(&realm).map_err(|why| {
+            RemoteError::Failed(format!("{why}: no token was asked for there, and no password sent"))
+        })?;
+        let name = shown(&realm);
         let scope = find("scope").unwrap_or_else(|| format!("repository:{}:pull", self.repository));
         let mut query = vec![("scope", scope)];
         query.extend(find("service").map(|service| ("service", service)));
-        let mut request = self.client.get(&realm).query(&query);
+        let client = if self.bounds.is_on_host(&realm) { &self.near } else { &self.far };
+        let mut request = client.get(realm).query(&query);
         if let Some(Credentials::Basic { username, password }) = &self.credentials {
             request = request.basic_auth(username, Some(password));
         }
-        let response = request.send().await.map_err(failed)?;
-        match response.status() {
-            StatusCode::OK => {}
-            status if status.is_client_error() => {
-                return Err(RemoteError::Unauthorized(refusal(response).await));
+        let bytes = in_time(async {
+            let response = request.send().await.map_err(failed)?;
+            match response.status() {
+                StatusCode::OK => read(response, TOKEN_BYTES_MAX).await,
+                status if status.is_client_error() => {
+                    Err(RemoteError::Unauthorized(self.said(response).await))
+                }
+                _ => Err(RemoteError::Failed(self.said(response).await)),
             }
-            _ => return Err(RemoteError::Failed(refusal(response).await)),
-        }
-        let answer: Answer = serde_json::from_slice(&read(response, TOKEN_BYTES_MAX).await?)
-            .map_err(|error| RemoteError::Failed(format!("{realm} sent no token: {error}")))?;
-        answer
-            .token
-            .or(answer.access_token)
-            .ok_or_else(|| RemoteError::Failed(format!("{realm} sent no token")))
+        });
+        let bytes = bytes.await.map_err(|error| match error {
+            RemoteError::Failed(why) => RemoteError::Failed(format!("token server {name}: {why}")),
+            error => error,
+        })?;
+        let answer: Answer = serde_json::from_slice(&bytes)
+            .map_err(|_| RemoteError::Failed(format!("token server {name} sent no token")))?;
+        let token = answer.token.or(answer.access_token).filter(|token| !token.is_empty());
+        token.ok_or_else(|| RemoteError::Failed(format!("token server {name} sent no token")))
+    }
+
+    /// What a refusal says, without the secrets that it may repeat.
+    async fn said(&self, response: Response) -> String {
+        let text = refusal(response).await;
+        let secrets = match &self.credentials {
+            Some(Credentials::Basic { username, password }) => {
+                vec![STANDARD.encode(format!("{username}:{password}")), password.clone()]
+            }
+            Some(Credentials::Bearer(token)) => vec![token.clone()],
+            None => Vec::new(),
+        };
+        let secrets = secrets.iter().filter(|secret| secret.len() >= SECRET_BYTES_MIN);
+        secrets.fold(text, |text, secret| text.replace(secret.as_str(), "…"))
     }
 }
 
-fn client(host: &Host) -> reqwest::Result<Client> {
+/// Whom a request has come to.
+struct Asked {
+    url: Url,
+    /// Whether the registry has sent us there: it is not itself.
+    is_sent: bool,
+}
+
+impl Asked {
+    fn explain(&self, error: RemoteError) -> RemoteError {
+        match error {
+            RemoteError::Failed(why) if self.is_sent => {
+                RemoteError::Failed(format!("the registry sent us to {}: {why}", shown(&self.url)))
+            }
+            error => error,
+        }
+    }
+}
+
+struct Answered {
+    response: Response,
+    asked: Asked,
+}
+
+impl Answered {
+    /// What another host's refusal means.
+    async fn refused(self) -> RemoteError {
+        let why = refusal(self.response).await;
+        self.asked.explain(RemoteError::Failed(why))
+    }
+}
+
+fn redirect(response: &Response) -> Option<String> {
+    let is_redirect = matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308);
+    let location = response.headers().get(LOCATION).filter(|_| is_redirect)?;
+    location.to_str().ok().map(str::to_owned)
+}
+
+/// A small thing is there in time, or not at all: whoever sends it byte by byte holds nobody up.
+async fn in_time<T>(work: impl Future<Output = Result<T, RemoteError>>) -> Result<T, RemoteError> {
+    tokio::time::timeout(DOCUMENT_TIMEOUT, work).await.unwrap_or_else(|_| {
+        let seconds = DOCUMENT_TIMEOUT.as_secs();
+        Err(RemoteError::Failed(format!("no complete answer within {seconds} s")))
+    })
+}
+
+/// A client for the endpoint's own host or, within these bounds, for others.
+fn client(host: &Host, bounds: Option<&Arc<Bounds>>) -> reqwest::Result<Client> {
     static PROVIDER: Once = Once::new();
     PROVIDER.call_once(|| {
         // An error means that the process has chosen a provider already.
@@ -207,91 +309,16 @@ fn client(host: &Host) -> reqwest::Result<Client> {
     });
     let mut builder = Client::builder()
         .user_agent(concat!("berth/", env!("CARGO_PKG_VERSION")))
+        .redirect(Policy::none())
         .connect_timeout(CONNECT_TIMEOUT)
         .read_timeout(READ_TIMEOUT);
     if let Some(pem) = &host.ca_pem {
         builder = builder.tls_certs_merge(reqwest::Certificate::from_pem_bundle(pem)?);
     }
-    if host.verify == Verify::Nothing {
-        builder = builder.tls_danger_accept_invalid_certs(true);
+    match bounds {
+        Some(bounds) => builder = builder.dns_resolver(Arc::new(Resolver(Arc::clone(bounds)))),
+        None if host.verify == Verify::Nothing => builder = builder.tls_danger_accept_invalid_certs(true),
+        None => {}
     }
     builder.build()
-}
-
-/// A body as a whole, if it is no larger than `max` bytes.
-async fn read(mut response: Response, max: u64) -> Result<Vec<u8>, RemoteError> {
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(failed)? {
-        if body.len() as u64 + chunk.len() as u64 > max {
-            return Err(RemoteError::TooLarge(max));
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(body)
-}
-
-/// What a refusal says: the status, and the registry's own words.
-async fn refusal(response: Response) -> String {
-    #[derive(Deserialize)]
-    struct Envelope {
-        errors: Vec<Entry>,
-    }
-    #[derive(Deserialize)]
-    struct Entry {
-        code: String,
-        #[serde(default)]
-        message: String,
-    }
-    let status = response.status();
-    let body = read(response, REFUSAL_BYTES_MAX).await.unwrap_or_default();
-    let said: Vec<String> = match serde_json::from_slice::<Envelope>(&body) {
-        Ok(envelope) => envelope.errors.iter().map(|e| format!("{}: {}", e.code, e.message)).collect(),
-        Err(_) => Vec::new(), // Not the specification's form, perhaps a proxy's page: the status says it.
-    };
-    if said.is_empty() {
-        format!("unexpected status {status}")
-    } else {
-        format!("{status}: {}", said.join("; "))
-    }
-}
-
-/// reqwest's message names the request only; the cause ("connection refused") is further down.
-pub(crate) fn failed(error: reqwest::Error) -> RemoteError {
-    let mut causes = vec![error.to_string()];
-    let mut source = std::error::Error::source(&error);
-    while let Some(cause) = source {
-        causes.push(cause.to_string());
-        source = cause.source();
-    }
-    causes.dedup();
-    RemoteError::Failed(causes.join(": "))
-}
-
-/// The `key="value"` list of a challenge (RFC 9110, section 11.2).
-fn parse_parameters(text: &str) -> Vec<(String, String)> {
-    let mut parameters = Vec::new();
-    let mut rest = text.trim_start_matches([' ', ',']);
-    while let Some((key, after)) = rest.split_once('=') {
-        let (value, left) = match after.strip_prefix('"') {
-            Some(quoted) => quoted.split_once('"').unwrap_or((quoted, "")),
-            None => after.split_once(',').unwrap_or((after, "")),
-        };
-        parameters.push((key.trim().to_ascii_lowercase(), value.to_owned()));
-        rest = left.trim_start_matches([' ', ',']);
-    }
-    parameters
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn challenges_are_read() {
-        let read = parse_parameters(r#"realm="https://a/token",service="reg, istry", scope=x,error="e""#);
-        let expected =
-            [("realm", "https://a/token"), ("service", "reg, istry"), ("scope", "x"), ("error", "e")];
-        assert_eq!(read, expected.map(|(key, value)| (key.to_owned(), value.to_owned())));
-        assert!(parse_parameters("").is_empty() && parse_parameters("nonsense").is_empty());
-    }
 }

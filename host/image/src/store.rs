@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use nix::fcntl::{Flock, FlockArg};
+use tokio::sync::Semaphore;
 
 use crate::index::{self, Index};
 use crate::layer;
@@ -19,7 +20,12 @@ use crate::{Digest, ImageError, Reference};
 #[derive(Clone, Debug)]
 pub struct ImageStore {
     pub(crate) root: Arc<PathBuf>,
+    /// Held while a pulled layer is unpacked.
+    pub(crate) unpacking: Arc<Semaphore>,
 }
+
+/// How many pulled layers are unpacked at once: it takes a core each, and a zstd window of up to 128 MiB.
+const UNPACKING_MAX: usize = 4;
 
 /// An image that is present and unpacked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -126,7 +132,7 @@ impl ImageStore {
         fs::set_permissions(&root, fs::Permissions::from_mode(0o700))
             .map_err(ImageError::io("change", &root))?;
         let root = root.canonicalize().map_err(ImageError::io("resolve", &root))?;
-        let store = ImageStore { root: Arc::new(root) };
+        let store = ImageStore { root: Arc::new(root), unpacking: Arc::new(Semaphore::new(UNPACKING_MAX)) };
         // Nobody else is writing: what lies in tmp is a dead process's.
         if let Ok(_alone) = index::lock(&store.root, GC_LOCK, FlockArg::LockExclusiveNonblock) {
             let tmp = store.root.join("tmp");
@@ -194,12 +200,13 @@ impl ImageStore {
         let index = Index::read(&self.root)?;
         let (mut blobs, mut layers) = (BTreeSet::new(), BTreeSet::new());
         for digest in index.references.values().chain(in_use) {
+            let is_running = in_use.contains(digest);
             blobs.insert(digest.hex());
             let Some(manifest) = self.manifest(*digest)? else { continue };
             blobs.insert(manifest.config.digest.hex());
             if let Some(config) = self.read_blob(manifest.config.digest)? {
                 let chain = layer::layers(&Config::parse(&config)?.rootfs.diff_ids);
-                layers.extend(chain.iter().flat_map(|layer| [layer.diff_id.hex(), layer.chain_id.hex()]));
+                layers.extend(self.kept_layers(&chain, is_running));
             }
         }
         let staging = Staging::new(&self.root)?;
@@ -249,7 +256,7 @@ impl ImageStore {
         let Some(manifest) = self.manifest(digest)? else { return Ok(None) };
         let Some(bytes) = self.read_blob(manifest.config.digest)? else { return Ok(None) };
         let config = Config::parse(&bytes)?;
-        let Some(layer_dirs) = self.layer_dirs(&layer::layers(&config.rootfs.diff_ids)) else {
+        let Some(layer_dirs) = self.layer_dirs(&layer::layers(&config.rootfs.diff_ids))? else {
             tracing::warn!(%digest, "image store: an image lacks a layer; it has to be pulled or imported again");
             return Ok(None);
         };

@@ -1,32 +1,16 @@
-//! Pulling: from Debian's `docker-registry` on loopback, and from a server that misbehaves on purpose.
+//! Pulling: from Debian's `docker-registry` on loopback, and from a server that sends what it should not.
 #![allow(clippy::unwrap_used)] // A test's helpers are tests too.
 
 mod common;
 mod servers;
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use berth_image::{Credentials, Digest, Image, ImageError, Progress, PullOptions, Reference, RegistryConfig};
+use berth_image::{Digest, ImageError, Progress, PullOptions, Reference};
 use common::*;
 use serde_json::json;
-use servers::{Answer, Fake, Registry};
-
-fn layers() -> Vec<Vec<u8>> {
-    (0..5).map(|n| Tar::new().file(&format!("file{n}"), &vec![n; 300_000]).build()).collect()
-}
-
-fn options(yaml: &str) -> PullOptions {
-    PullOptions { registries: Arc::new(RegistryConfig::parse(yaml).unwrap()), progress: None }
-}
-
-async fn pull(
-    store: &Store,
-    name: &str,
-    credentials: Option<&Credentials>,
-    yaml: &str,
-) -> Result<Image, ImageError> {
-    store.store.pull(&name.parse().unwrap(), credentials, &options(yaml)).await
-}
+use servers::{Answer, Fake, Registry, Spoil, image_on, layer_path, layers, pull};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_image_is_pulled_from_a_real_registry() {
@@ -47,7 +31,7 @@ async fn an_image_is_pulled_from_a_real_registry() {
         Some(Arc::new(move |step| told.lock().unwrap().push(step)));
     let name = format!("{}/team/app:v1", registry.host());
     let options = PullOptions { progress, ..PullOptions::default() };
-    let image = store.store.pull(&name.parse().unwrap(), None, &options).await.unwrap();
+    let image = store.store.pull(&name.parse().unwrap(), &[], &options).await.unwrap();
     assert_eq!(image.digest.to_string(), ours["digest"].as_str().unwrap());
     assert_eq!(image.names, std::slice::from_ref(&name));
     assert_eq!(read(image.layer_dirs[4].join("file0")).len(), 300_000);
@@ -95,84 +79,6 @@ async fn nobody_listening_is_unreachable() {
     assert!(text.to_lowercase().contains("connection refused"), "{text}");
 }
 
-/// An image on a fake server, with the answers it needs.
-fn image_on(fake: &Fake) -> String {
-    let layers = vec![layers().remove(0)];
-    let (descriptor, blobs) = oci_image(&layers, &[gzip(&layers[0])]);
-    for bytes in &blobs {
-        fake.answer(
-            &format!("/v2/app/blobs/{}", Digest::of(bytes)),
-            Answer::ok("application/octet-stream", bytes),
-        );
-    }
-    fake.answer("/v2/app/manifests/latest", Answer::ok(OCI_MANIFEST, &blobs[2]));
-    fake.answer(
-        &format!("/v2/app/manifests/{}", descriptor["digest"].as_str().unwrap()),
-        Answer::ok(OCI_MANIFEST, &blobs[2]),
-    );
-    format!("{}/app", fake.host())
-}
-
-fn layer_path(fake: &Fake) -> String {
-    let size = |path: &String| fake.body(path).len();
-    let blobs = fake.paths().into_iter().filter(|path| path.contains("/blobs/"));
-    // The config is JSON, the layer is not.
-    blobs.filter(|path| !fake.body(path).starts_with(b"{")).max_by_key(size).unwrap()
-}
-
-#[tokio::test]
-async fn tokens_and_passwords_are_used_and_asked_for() {
-    let fake = Fake::start();
-    let name = image_on(&fake);
-    let store = Store::new();
-    fake.require(
-        "Bearer good",
-        &format!(
-            "Bearer realm=\"http://{}/token\",service=\"fake\",scope=\"repository:app:pull\"",
-            fake.host()
-        ),
-    );
-    fake.answer(
-        "/token",
-        Answer::status(403, r#"{"errors":[{"code":"DENIED","message":"wrong password"}]}"#),
-    );
-    let error = pull(&store, &name, None, "").await.unwrap_err();
-    assert!(matches!(error, ImageError::Unauthorized { .. }), "{error}");
-    assert!(
-        error.to_string().contains("pull access denied")
-            && error.to_string().ends_with("DENIED: wrong password"),
-        "{error}"
-    );
-
-    fake.answer("/token", Answer::ok("application/json", br#"{"token":"good"}"#));
-    let secret = Credentials::Basic { username: "me".into(), password: "pw".into() };
-    pull(&store, &name, Some(&secret), "").await.unwrap();
-    let asked = fake.requests().into_iter().rfind(|request| request.contains("/token?")).unwrap();
-    assert!(asked.contains("scope=repository%3Aapp%3Apull") && asked.contains("service=fake"), "{asked}");
-    assert!(asked.to_lowercase().contains("authorization: basic bwu6chc="), "{asked}");
-
-    // Basic authentication, from the configuration file.
-    fake.require("Basic bWU6cHc=", "Basic realm=\"fake\"");
-    let yaml = format!("configs: {{'{}': {{auth: {{username: me, password: pw}}}}}}", fake.host());
-    pull(&Store::new(), &name, None, &yaml).await.unwrap();
-    let error = pull(&Store::new(), &name, None, "").await.unwrap_err();
-    assert!(matches!(error, ImageError::Unauthorized { .. }), "{error}");
-    fake.require("Bearer mine", "Bearer realm=\"http://127.0.0.1:1/\"");
-    pull(&Store::new(), &name, Some(&Credentials::Bearer("mine".into())), "").await.unwrap();
-}
-
-#[tokio::test]
-async fn a_pull_secret_does_not_go_to_a_mirror() {
-    let fake = Fake::start();
-    image_on(&fake);
-    let yaml = format!("mirrors: {{example.test: {{endpoint: ['http://{}']}}}}", fake.host());
-    let secret = Credentials::Bearer("secret".into());
-    pull(&Store::new(), "example.test/app", Some(&secret), &yaml).await.unwrap();
-    let requests = fake.requests();
-    assert!(requests.iter().all(|request| !request.contains("secret")));
-    assert!(requests[0].contains("?ns=example.test"), "{}", requests[0]);
-}
-
 #[tokio::test]
 async fn passing_faults_are_retried_and_lasting_ones_reported() {
     let fake = Fake::start();
@@ -187,9 +93,6 @@ async fn passing_faults_are_retried_and_lasting_ones_reported() {
     assert!(error.to_string().ends_with("unexpected status 500 Internal Server Error"), "{error}");
 }
 
-/// Makes a fake registry answer wrongly.
-type Spoil<'a> = &'a dyn Fn(&Fake);
-
 #[tokio::test]
 async fn wrong_content_is_refused_and_leaves_nothing() {
     let helm = json!({"schemaVersion": 2, "mediaType": OCI_MANIFEST, "layers": [],
@@ -198,7 +101,7 @@ async fn wrong_content_is_refused_and_leaves_nothing() {
         (
             "layer",
             &|fake| fake.change(&layer_path(fake), |body| body[9] ^= 1),
-            "a layer is damaged: its digest is",
+            "layer 1 of 1 is damaged: its digest is",
         ),
         (
             "layer too long",
@@ -250,7 +153,106 @@ async fn wrong_content_is_refused_and_leaves_nothing() {
         &format!("/v2/app/manifests/{}", Digest::of(b"something else")),
         Answer::ok(OCI_MANIFEST, b"{}"),
     );
-    let error =
-        Store::new().store.pull(&pinned, None, &PullOptions::default()).await.unwrap_err().to_string();
+    let error = Store::new().store.pull(&pinned, &[], &PullOptions::default()).await.unwrap_err().to_string();
     assert!(error.contains("the image's manifest is damaged"), "{error}");
+}
+
+#[tokio::test]
+async fn what_the_registry_has_lost_is_named() {
+    let index_on = |fake: &Fake| {
+        let child = Digest::of(b"lost").to_string();
+        let platform = json!({"os": "linux", "architecture": architecture()});
+        let entry = json!({"mediaType": OCI_MANIFEST, "digest": child, "size": 4, "platform": platform});
+        let index = json!({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [entry]}).to_string();
+        fake.answer("/v2/app/manifests/latest", Answer::ok(OCI_INDEX, index.as_bytes()));
+    };
+    let config_path = |fake: &Fake| {
+        fake.paths()
+            .into_iter()
+            .find(|path| path.contains("/blobs/") && fake.body(path).starts_with(b"{"))
+            .unwrap()
+    };
+    let grow = |fake: &Fake| {
+        let manifest = String::from_utf8(fake.body("/v2/app/manifests/latest")).unwrap();
+        let mut manifest: serde_json::Value = serde_json::from_str(&manifest).unwrap();
+        manifest["layers"][0]["size"] = json!(manifest["layers"][0]["size"].as_u64().unwrap() + 1);
+        fake.answer("/v2/app/manifests/latest", Answer::ok(OCI_MANIFEST, manifest.to_string().as_bytes()));
+    };
+    let cases: [(&str, Spoil<'_>, &str); 7] = [
+        ("layer", &|fake| fake.lose(&layer_path(fake)), "layer 1 of 1 (sha256:"),
+        ("config", &|fake| fake.lose(&config_path(fake)), "the image's config: content at http://"),
+        ("child of an index", &index_on, "the manifest for this node's platform: content at http://"),
+        ("too short", &grow, "is truncated, damaged or no tar archive: it ends after"),
+        (
+            "denied layer",
+            &|fake| fake.answer(&layer_path(fake), Answer::status(403, r#"{"errors":[{"code":"DENIED"}]}"#)),
+            "may require authorization: layer 1 of 1 (sha256:",
+        ),
+        (
+            "redirect to nothing",
+            &|fake| fake.answer(&layer_path(fake), Answer::redirect("http://127.0.0.1:1/blob?signature=abc")),
+            "the registry sent us to http://127.0.0.1:1/blob: ",
+        ),
+        (
+            "endless redirects",
+            &|fake| fake.answer(&layer_path(fake), Answer::redirect(&layer_path(fake))),
+            "more than 5 redirects",
+        ),
+    ];
+    for (kind, spoil, expected) in cases {
+        let fake = Fake::start();
+        let name = image_on(&fake);
+        spoil(&fake);
+        let error = pull(&Store::new(), &name, None, "").await.unwrap_err().to_string();
+        assert!(error.contains(expected), "{kind}: {error}");
+        assert!(!error.contains("failed to resolve reference") || kind == "denied layer", "{kind}: {error}");
+        assert!(!error.contains("signature"), "{kind}: {error}");
+    }
+    let fake = Fake::start();
+    let name = image_on(&fake);
+    let layer = layer_path(&fake);
+    fake.lose(&layer);
+    let error = pull(&Store::new(), &name, None, "").await.unwrap_err().to_string();
+    assert!(error.contains(&format!("content at http://{}{layer} not found: ", fake.host())), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn layers_that_rely_on_each_other_arrive_in_any_order() {
+    let fake = Fake::start();
+    let layers: Vec<Vec<u8>> = [Tar::new().dir("usr/").dir("usr/lib/").symlink("lib", "usr/lib")]
+        .into_iter()
+        .chain((0..6).map(|n| Tar::new().file(&format!("lib/f{n}"), b"x")))
+        .map(Tar::build)
+        .collect();
+    let (_, blobs) = oci_image(&layers, &layers.iter().map(|layer| gzip(layer)).collect::<Vec<_>>());
+    for (n, bytes) in blobs.iter().enumerate() {
+        // The lowest comes last.
+        let per_byte = Duration::from_millis(if n == 0 { 1 } else { 0 });
+        let answer = Answer::ok("application/octet-stream", bytes).dripping(per_byte);
+        fake.answer(&format!("/v2/app/blobs/{}", Digest::of(bytes)), answer);
+    }
+    fake.answer("/v2/app/manifests/latest", Answer::ok(OCI_MANIFEST, &blobs[8]));
+    let store = Store::new();
+    let image = pull(&store, &format!("{}/app", fake.host()), None, "").await.unwrap();
+    let files: String = (0..6).map(|n| format!("usr/lib/f{n} = x\n")).collect();
+    assert_eq!(listing(&image), format!("lib -> usr/lib\nusr/\nusr/lib/\n{files}"));
+    assert_eq!((store.count("tmp"), store.count("layers")), (0, 7));
+}
+
+#[tokio::test]
+async fn documents_that_swell_in_memory_are_refused() {
+    let nested = format!("{}{}", "[".repeat(40), "]".repeat(40));
+    let many = format!("[{}1]", "1,".repeat(100_001));
+    let both = json!({"schemaVersion": 2, "layers": [], "manifests": []}).to_string();
+    for (kind, body, expected) in [
+        ("nested", nested, "image manifest is larger than the limit of 32 values inside each other"),
+        ("many", many, "image manifest is larger than the limit of 100000 values"),
+        ("two readings", both, "invalid image manifest: it has both manifests and layers"),
+    ] {
+        let fake = Fake::start();
+        let name = image_on(&fake);
+        fake.answer("/v2/app/manifests/latest", Answer::ok(OCI_MANIFEST, body.as_bytes()));
+        let error = pull(&Store::new(), &name, None, "").await.unwrap_err().to_string();
+        assert!(error.ends_with(expected), "{kind}: {error}");
+    }
 }

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use berth_api::time::Timestamp;
 use berth_client::{ApiResource, DeleteOptions};
-use serde_json::Value;
 
 use super::{Message, Worker, sandbox, start};
 use crate::clock::{self, Moment, Now};
@@ -16,6 +15,7 @@ use crate::events::Severity;
 use crate::observed::{FailureReason, ImageState, Part, Phase, Remains, Stop, StopStage};
 use crate::pod::{Container, Handler};
 use crate::probes;
+use crate::pull_secrets::PullSecret;
 use crate::sources::{SourceKind, SourceName};
 use crate::volumes::Round;
 
@@ -114,7 +114,7 @@ impl Worker {
         }
         let (node, pod, sources) =
             (Arc::clone(&self.node), Arc::clone(&self.pod), Arc::clone(&self.volumes.sources));
-        self.background(async move {
+        let pull = self.background(async move {
             let names = pod.spec.image_pull_secrets.iter();
             let names =
                 names.map(|secret| SourceName { kind: SourceKind::Secret, name: secret.name.clone() });
@@ -122,8 +122,13 @@ impl Worker {
             let secrets = sources.get(&node.sources, names).await.unwrap_or_default();
             let absent = secrets.iter().filter(|(_, secret)| secret.is_none()).map(|(name, _)| &*name.name);
             let absent = absent.collect::<Vec<_>>().join(", ");
-            let secrets: Vec<Value> =
-                secrets.into_values().flatten().map(|secret| Value::clone(&secret)).collect();
+            // In the list's order: it is the one in which they are tried.
+            let listed = pod.spec.image_pull_secrets.iter().filter_map(|listed| {
+                let name = SourceName { kind: SourceKind::Secret, name: listed.name.clone() };
+                let object = secrets.get(&name).cloned().flatten()?;
+                Some(PullSecret { name: name.name, object })
+            });
+            let listed: Vec<PullSecret> = listed.collect();
             let pulling = || {
                 if !absent.is_empty() {
                     let text = format!(
@@ -135,9 +140,21 @@ impl Worker {
                 let text = format!("Pulling image \"{}\"", spec.image);
                 node.events.container(&pod, &container, Severity::Normal, "Pulling", text);
             };
-            let result = node.images.resolve(&spec.image, &spec.image_pull_policy, &secrets, pulling).await;
+            let result = node.images.resolve(&spec.image, &spec.image_pull_policy, &listed, pulling).await;
             Message::ImageResolved { container, result }
         });
+        self.pulls.retain(|pull| !pull.is_finished());
+        self.pulls.push(pull);
+    }
+
+    /// Nobody waits for the images of a pod that ends.
+    pub(super) fn end_pulls(&mut self) {
+        self.pulls.drain(..).for_each(|pull| pull.abort());
+        for record in self.observed.containers.values_mut() {
+            if matches!(record.image, ImageState::Resolving { .. }) {
+                record.image = ImageState::Unknown;
+            }
+        }
     }
 
     fn start(&mut self, container: &str, now: Timestamp) {

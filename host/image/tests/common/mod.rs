@@ -12,7 +12,7 @@ pub(crate) const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+jso
 pub(crate) const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
 /// A tar archive being written, also with names that the `tar` crate would refuse.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Tar(Vec<u8>);
 
 impl Tar {
@@ -80,6 +80,11 @@ impl Tar {
             data.push(b'\n');
         }
         self.entry(EntryType::XHeader, "pax", "", 0o644, &data)
+    }
+
+    /// As it is after something was added.
+    pub(crate) fn build_with(self, add: impl FnOnce(Tar) -> Tar) -> Vec<u8> {
+        add(self).build()
     }
 
     pub(crate) fn build(mut self) -> Vec<u8> {
@@ -189,6 +194,38 @@ pub(crate) fn unpack(store: &Store, layer: Vec<u8>) -> Result<std::path::PathBuf
     let archive = docker_archive(&["t"], std::slice::from_ref(&layer), std::slice::from_ref(&layer));
     store.store.import_reader(archive.as_slice()).map_err(|error| error.to_string())?;
     Ok(store.store.resolve("t").unwrap().unwrap().layer_dirs.remove(0))
+}
+
+/// Imports an image of these layers, the lowest first.
+pub(crate) fn import(store: &Store, name: &str, layers: &[Vec<u8>]) -> Result<berth_image::Image, String> {
+    let archive = docker_archive(&[name], layers, layers);
+    store.store.import_reader(archive.as_slice()).map_err(|error| error.to_string())?;
+    Ok(store.store.resolve(name).unwrap().unwrap())
+}
+
+/// What a script prints in the image's root directory, as a container sees it.
+pub(crate) fn seen(image: &berth_image::Image, script: &str) -> String {
+    let lower: Vec<&str> = image.layer_dirs.iter().map(|dir| dir.to_str().unwrap()).collect();
+    // A mount namespace of its own: nothing stays mounted, whatever happens. An empty layer on top, as one is not enough.
+    let script = format!(
+        "mount -t tmpfs t /mnt && mkdir /mnt/m /mnt/e && mount -t overlay o -o lowerdir=/mnt/e:{} /mnt/m && cd /mnt/m && {script}",
+        lower.join(":")
+    );
+    let output = std::process::Command::new("unshare")
+        .args(["-m", "--propagation", "private", "sh", "-c", &script])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// All files of an image with their content, links with their targets, directories with a slash.
+pub(crate) fn listing(image: &berth_image::Image) -> String {
+    let list = "find . -mindepth 1 | sort | while read -r f; do \
+         if [ -h \"$f\" ]; then echo \"$f -> $(readlink \"$f\")\"; elif [ -d \"$f\" ]; then echo \"$f/\"; \
+         else echo \"$f = $(cat \"$f\")\"; fi; done";
+    let lines = seen(image, list);
+    lines.lines().map(|line| format!("{}\n", line.trim_start_matches("./"))).collect()
 }
 
 pub(crate) fn read(path: impl AsRef<Path>) -> String {

@@ -1,4 +1,5 @@
-//! Two registries: Debian's, and a fake one that answers as it is told.
+//! Two registries: Debian's, and a fake one that answers as it is told; and pulling from them.
+#![allow(dead_code)] // Each test file uses its part.
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
@@ -8,7 +9,9 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use berth_image::Digest;
+use berth_image::{Credentials, Digest, Image, ImageError, Login, PullOptions, RegistryConfig};
+
+use crate::common::*;
 
 /// How long the registry may take to start on a busy machine.
 const START: Duration = Duration::from_secs(20);
@@ -90,11 +93,31 @@ pub(crate) struct Answer {
     body: Vec<u8>,
     /// Bytes promised but not sent.
     withheld_bytes: usize,
+    /// Further header lines.
+    headers: String,
+    /// How long each byte of the body takes.
+    per_byte: Duration,
 }
 
 impl Answer {
     pub(crate) fn ok(media_type: &str, body: &[u8]) -> Answer {
-        Answer { status: 200, media_type: media_type.to_owned(), body: body.to_vec(), withheld_bytes: 0 }
+        Answer {
+            status: 200,
+            media_type: media_type.to_owned(),
+            body: body.to_vec(),
+            withheld_bytes: 0,
+            headers: String::new(),
+            per_byte: Duration::ZERO,
+        }
+    }
+
+    pub(crate) fn redirect(to: &str) -> Answer {
+        Answer { headers: format!("location: {to}\r\n"), ..Answer::status(307, "") }
+    }
+
+    /// Byte by byte.
+    pub(crate) fn dripping(self, per_byte: Duration) -> Answer {
+        Answer { per_byte, ..self }
     }
 
     pub(crate) fn status(status: u16, body: &str) -> Answer {
@@ -160,6 +183,11 @@ impl Fake {
         self.script().lock = Some((authorization.to_owned(), challenge.to_owned()));
     }
 
+    /// Nothing is there any more.
+    pub(crate) fn lose(&self, path: &str) {
+        self.script().answers.remove(path);
+    }
+
     pub(crate) fn change(&self, path: &str, change: impl FnOnce(&mut Vec<u8>)) {
         change(&mut self.script().answers.get_mut(path).unwrap().body);
     }
@@ -191,11 +219,19 @@ fn serve(mut stream: TcpStream, script: &Mutex<Script>) -> std::io::Result<()> {
     let (answer, challenge) = choose(&mut script.lock().unwrap(), &path, request);
     let length = answer.body.len() + answer.withheld_bytes;
     let head = format!(
-        "HTTP/1.1 {} x\r\ncontent-type: {}\r\ncontent-length: {length}\r\nconnection: close\r\n{challenge}\r\n",
-        answer.status, answer.media_type
+        "HTTP/1.1 {} x\r\ncontent-type: {}\r\ncontent-length: {length}\r\nconnection: close\r\n{}{challenge}\r\n",
+        answer.status, answer.media_type, answer.headers
     );
     stream.write_all(head.as_bytes())?;
-    stream.write_all(&answer.body)
+    if answer.per_byte.is_zero() {
+        return stream.write_all(&answer.body);
+    }
+    for byte in answer.body {
+        stream.write_all(&[byte])?;
+        // Whoever has hung up ends this with the next byte or two.
+        std::thread::sleep(answer.per_byte);
+    }
+    Ok(())
 }
 
 fn choose(script: &mut Script, path: &str, request: String) -> (Answer, String) {
@@ -224,3 +260,56 @@ fn choose(script: &mut Script, path: &str, request: String) -> (Answer, String) 
         String::new(),
     )
 }
+
+pub(crate) fn options(yaml: &str) -> PullOptions {
+    PullOptions { registries: Arc::new(RegistryConfig::parse(yaml).unwrap()), ..Default::default() }
+}
+
+pub(crate) fn login(secret: &str, password: &str) -> Login {
+    let credentials = Credentials::Basic { username: "me".into(), password: password.into() };
+    Login { origin: format!("secret {secret:?}"), credentials }
+}
+
+pub(crate) async fn pull(
+    store: &Store,
+    name: &str,
+    credentials: Option<&Credentials>,
+    yaml: &str,
+) -> Result<Image, ImageError> {
+    let logins = credentials
+        .map(|credentials| Login { origin: "secret \"mine\"".to_owned(), credentials: credentials.clone() });
+    let logins: Vec<Login> = logins.into_iter().collect();
+    store.store.pull(&name.parse().unwrap(), &logins, &options(yaml)).await
+}
+
+pub(crate) fn layers() -> Vec<Vec<u8>> {
+    (0..5).map(|n| Tar::new().file(&format!("file{n}"), &vec![n; 300_000]).build()).collect()
+}
+
+/// An image on a fake server, with the answers it needs.
+pub(crate) fn image_on(fake: &Fake) -> String {
+    let layers = vec![layers().remove(0)];
+    let (descriptor, blobs) = oci_image(&layers, &[gzip(&layers[0])]);
+    for bytes in &blobs {
+        fake.answer(
+            &format!("/v2/app/blobs/{}", Digest::of(bytes)),
+            Answer::ok("application/octet-stream", bytes),
+        );
+    }
+    fake.answer("/v2/app/manifests/latest", Answer::ok(OCI_MANIFEST, &blobs[2]));
+    fake.answer(
+        &format!("/v2/app/manifests/{}", descriptor["digest"].as_str().unwrap()),
+        Answer::ok(OCI_MANIFEST, &blobs[2]),
+    );
+    format!("{}/app", fake.host())
+}
+
+pub(crate) fn layer_path(fake: &Fake) -> String {
+    let size = |path: &String| fake.body(path).len();
+    let blobs = fake.paths().into_iter().filter(|path| path.contains("/blobs/"));
+    // The config is JSON, the layer is not.
+    blobs.filter(|path| !fake.body(path).starts_with(b"{")).max_by_key(size).unwrap()
+}
+
+/// Makes a fake registry answer wrongly.
+pub(crate) type Spoil<'a> = &'a dyn Fn(&Fake);
