@@ -13,6 +13,7 @@ mod options;
 mod patch;
 mod review;
 mod scale;
+mod size;
 mod token;
 mod update;
 

@@ -5,6 +5,7 @@ mod common;
 
 use berth_json::{Value, json};
 use berth_pipeline::{Body, FieldValidation, PatchKind, Verb};
+use berth_state::{Action, Commit, Draft, Expect, Key, Ledger, Op};
 use common::{World, at, config_map, deployment, pod};
 
 #[test]
@@ -347,4 +348,34 @@ fn what_is_wrong_anywhere_is_said_before_what_berth_lacks() {
     assert!(
         world.refused(world.create("pods", "ns", object)).1.contains("Berth has no volumes of this type")
     );
+}
+
+#[test]
+fn what_is_stored_is_bounded_and_what_was_larger_can_be_put_right() {
+    let mut world = World::new();
+    let many = |count: usize| -> Value { (0..count).map(|at| format!("example.com/{at:050}")).collect() };
+    let large = |name: &str, count: usize| json!({"metadata": {"name": name, "namespace": "ns", "finalizers": many(count)}});
+    let (code, message) = world.refused(world.create("configmaps", "ns", large("m", 40_000)));
+    assert_eq!(code, 413);
+    assert!(
+        message.starts_with("Request entity too large: configmaps \"m\" would be stored as "),
+        "{message}"
+    );
+    world.ok(world.create("configmaps", "ns", config_map("m", "1")));
+    assert_eq!(world.refused(world.merge("configmaps", "m", large("m", 40_000))).0, 413);
+
+    let resource = world.catalogue.named("configmaps").unwrap();
+    let draft = Draft::encode(resource, &large("old", 50_000), None).unwrap();
+    let key = Key::new("configmaps", "ns", "old");
+    let op = Op { key, expect: Expect::Absent, action: Action::Put(draft) };
+    let commit = Commit { ops: vec![op], ..Commit::default() };
+    for change in Ledger::default().stage(&world.state, commit).unwrap() {
+        world.state.publish(change);
+    }
+    let label = json!({"metadata": {"labels": {"a": "b"}}});
+    assert_eq!(world.refused(world.merge("configmaps", "old", label)).0, 413);
+    let fewer = json!({"metadata": {"finalizers": many(40_000)}});
+    world.ok(world.merge("configmaps", "old", fewer));
+    let marked = world.ok(world.delete("configmaps", "old", json!({})));
+    assert!(marked["metadata"]["deletionTimestamp"].is_string());
 }

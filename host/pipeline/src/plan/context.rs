@@ -8,7 +8,7 @@ use berth_api::{Reason, Scope, Status};
 use berth_json::{Value, json};
 use berth_state::{Action, Commit, Draft, Expect, Key, Need, Op, State, Stored};
 
-use super::{Env, Outcome, Plan};
+use super::{Env, Outcome, Plan, size};
 use crate::admission::Review;
 use crate::authorizer;
 use crate::identity::{Attributes, Verb};
@@ -102,6 +102,8 @@ impl<'a> Context<'a, '_> {
             Expect::At(_) => vec![],
         };
         let draft = self.draft(&object, managers.as_ref())?;
+        let before = self.state.get(&key).map(Arc::as_ref);
+        size::check(&self.request.resource, &key.name, &draft, before)?;
         let ops = vec![Op { key, expect, action: Action::Put(draft) }];
         let commit = Commit { ops, needs, ..Commit::default() };
         let shown = shown.map_or_else(|| Outcome::Written(self.request.resource.clone()), Outcome::View);
