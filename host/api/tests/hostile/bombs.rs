@@ -1,61 +1,16 @@
-//! Small bodies that would become large, or would take long: whatever is sent, memory and work stay bounded.
+//! Small bodies that would become large, or would take long.
 
-#![allow(clippy::unwrap_used)] // a test may
+use std::sync::Arc;
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
-
-use berth_api::decode::{BODY_BYTES_MAX, EXPANDED_BYTES_MAX, Expected, complete, decode};
+use berth_api::decode::{BODY_BYTES_MAX, Expected, complete, decode};
 use berth_api::kinds::catalogue;
 use berth_api::patch::Patch;
 use berth_api::{MediaType, PatchType, Problems, Resource, Schema};
 use berth_json::{Value, json};
 
-/// What one body may take while it is read, completed and checked: what is paid for, the body itself, and the texts of
-/// what is wrong with it.
-const PEAK_MAX: usize = EXPANDED_BYTES_MAX + 8 * BODY_BYTES_MAX;
-/// What one body may take of a busy machine's time, in a build without optimisations.
-const TIME_MAX: Duration = Duration::from_secs(20);
+use crate::measure::bounded;
 
-/// Counts what is allocated.
-struct Counting;
-
-static USED: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: every call is the system allocator's own; beside it numbers are counted.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let used = USED.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
-        PEAK.fetch_max(used, Ordering::Relaxed);
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        USED.fetch_sub(layout.size(), Ordering::Relaxed);
-        unsafe { System.dealloc(at, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-/// Does something and returns its result, unless it took too much memory or time.
-#[track_caller]
-fn bounded<T>(what: &str, act: impl FnOnce() -> T) -> T {
-    let before = USED.load(Ordering::Relaxed);
-    PEAK.store(before, Ordering::Relaxed);
-    let started = Instant::now();
-    let result = act();
-    let (peak, took) = (PEAK.load(Ordering::Relaxed) - before, started.elapsed());
-    println!("{what}: {} KiB, {took:?}", peak >> 10);
-    assert!(peak < PEAK_MAX, "{what} took {peak} bytes");
-    assert!(took < TIME_MAX, "{what} took {took:?}");
-    result
-}
-
-fn resource(id: &str) -> std::sync::Arc<Resource> {
+fn resource(id: &str) -> Arc<Resource> {
     catalogue().named(id).unwrap().clone()
 }
 
@@ -103,19 +58,8 @@ fn envelope(object: &[u8]) -> Vec<u8> {
     [b"k8s\0".to_vec(), field(2, object)].concat()
 }
 
-// One test, because the allocator counts for all threads.
 #[test]
-fn no_body_takes_more_than_it_may() {
-    post("pods", MediaType::Json, b"{}"); // tables that are made once
-    yaml();
-    json();
-    protobuf();
-    objects_that_are_wrong_everywhere();
-    objects_of_many_parts();
-    patches();
-}
-
-fn yaml() {
+fn yaml_bodies() {
     let review = "selfsubjectaccessreviews.authorization.k8s.io";
     let text = "x".repeat(1_000_000);
     let aliases = format!("a: &a {text}\nb: [{}]\n", "*a,".repeat(90_000));
@@ -167,7 +111,8 @@ fn yaml() {
     }
 }
 
-fn json() {
+#[test]
+fn json_bodies() {
     let any = |value: &str| format!("{{\"metadata\":{{\"managedFields\":[{{\"fieldsV1\":{{\"a\":{value}");
     for (what, head, unit, tail, code) in [
         ("lists in lists", any("["), "[[[[[[[[[[]]]]]]]]]],", "0]}}]}}", 413),
@@ -197,6 +142,7 @@ fn json() {
 }
 
 /// Objects of as many parts as a body may have, each another one: nothing compares each with each.
+#[test]
 fn objects_of_many_parts() {
     let list = |of: &dyn Fn(usize) -> Value| (0..40_000).map(of).collect::<Value>();
     let named = |at: usize| json!({ "name": format!("n{at}") });
@@ -263,7 +209,8 @@ fn objects_of_many_parts() {
     }
 }
 
-fn protobuf() {
+#[test]
+fn protobuf_bodies() {
     let spec = |unit: &[u8]| envelope(&field(2, &unit.repeat((BODY_BYTES_MAX - 64) / unit.len())));
     for (what, unit) in [
         ("empty containers", field(2, b"")),
@@ -277,6 +224,7 @@ fn protobuf() {
     }
 }
 
+#[test]
 fn objects_that_are_wrong_everywhere() {
     for (id, head, unit, tail) in [
         ("pods", r#"{"spec":{"containers":["#, "{},", "{}]}}"),
@@ -313,6 +261,7 @@ fn patch(what: &str, kind: PatchType, object: &Value, body: &str) -> u16 {
     })
 }
 
+#[test]
 fn patches() {
     let long_list: Value = (0..50_000).map(|at| json!({"name": format!("n{at}"), "value": "v"})).collect();
     let pod = json!({
