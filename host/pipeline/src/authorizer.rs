@@ -21,6 +21,12 @@ const SELF_REVIEWS: [(&str, &[&str]); 2] = [
 const SERVICE_ACCOUNTS: &str = "system:serviceaccounts";
 /// How tokens of service accounts are checked; shown to those who have one, as by RBAC's defaults.
 const ISSUER_DOCUMENTS: [&str; 2] = ["/.well-known/openid-configuration", "/openid/v1/jwks"];
+/// What load balancers and `kubectl version` ask before they know who they are.
+const PUBLIC_PATHS: [&str; 8] =
+    ["/healthz", "/healthz/*", "/livez", "/livez/*", "/readyz", "/readyz/*", "/version", "/version/"];
+
+/// What clients ask to learn what the server has, as the role `system:discovery` allows it.
+const DISCOVERY_PATHS: [&str; 6] = ["/api", "/api/*", "/apis", "/apis/*", "/openapi", "/openapi/*"];
 
 const NODE_PREFIX: &str = "system:node:";
 const LEASE_NAMESPACE: &str = "kube-node-lease";
@@ -50,14 +56,13 @@ impl Authorizer for RoleAuthorizer {
         decision(identity.in_group(MASTERS))
     }
 
-    /// What the server has outside the API it shows to everybody it knows, and a little to nobody in particular.
+    /// Discovery is for everybody whom the server knows, and a little for nobody in particular; the rest (`/metrics`,
+    /// `/logs`, `/debug`) is the administrator's.
     fn authorize_path(&self, identity: &Identity, verb: &str, path: &str) -> Decision {
-        let is_shown = match path.trim_end_matches('/') {
-            path if ISSUER_DOCUMENTS.contains(&path) => identity.in_group(SERVICE_ACCOUNTS),
-            path => identity.in_group(AUTHENTICATED) || is_public(path),
-        };
-        let reads = verb == "get" && is_shown;
-        decision(identity.in_group(MASTERS) || reads)
+        let shown = is_one_of(&PUBLIC_PATHS, path)
+            || (identity.in_group(AUTHENTICATED) && is_one_of(&DISCOVERY_PATHS, path))
+            || (identity.in_group(SERVICE_ACCOUNTS) && ISSUER_DOCUMENTS.contains(&path.trim_end_matches('/')));
+        decision(identity.in_group(MASTERS) || (verb == "get" && shown))
     }
 
     fn rules(&self, identity: &Identity, _: &str) -> Rules {
@@ -72,7 +77,8 @@ impl Authorizer for RoleAuthorizer {
                 group,
                 resources: resources.to_vec(),
             }));
-            rules.paths.push(PathRule { verbs: vec!["get"], paths: vec!["*"] });
+            let paths = PUBLIC_PATHS.into_iter().chain(DISCOVERY_PATHS).collect();
+            rules.paths.push(PathRule { verbs: vec!["get"], paths });
         }
         if node_name(identity).is_some() {
             rules.incomplete = "node authorizer does not support user rule resolution";
@@ -85,10 +91,12 @@ fn decision(allowed: bool) -> Decision {
     if allowed { Decision::Allow } else { Decision::Deny(String::new()) }
 }
 
-/// What load balancers and `kubectl version` ask before they know who they are.
-fn is_public(path: &str) -> bool {
-    let first = path.trim_start_matches('/').split('/').next().unwrap_or_default();
-    matches!(first, "healthz" | "livez" | "readyz" | "version")
+/// Whether a path is one of those, of which some stand for all that begins with them.
+fn is_one_of(paths: &[&str], path: &str) -> bool {
+    paths.iter().any(|known| match known.strip_suffix('*') {
+        Some(start) => path.starts_with(start),
+        None => path == *known,
+    })
 }
 
 /// Everybody whom the server knows may ask about himself.
