@@ -10,26 +10,41 @@ use flate2::read::GzDecoder;
 use http::HeaderMap;
 use http::header::CONTENT_ENCODING;
 use http_body_util::BodyExt;
+use tokio::time::{Instant, timeout_at};
 
 /// How long a client may take to send a body; slower ones are not at work but holding a connection.
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// How long a body may take to begin.
+const BEGIN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How many bytes a second a body must bring once it has begun: a modem did more, and whoever drips is not at work.
+const BYTES_PER_SECOND_MIN: u64 = 16 * 1024;
+
 /// How much of a body that is too large is read and thrown away.
 const DISCARD_BYTES_MAX: usize = 16 << 20;
+
+/// From this size on a body is received only when there is a seat for it.
+const LARGE_BYTES_MIN: u64 = 64 * 1024;
+
+/// Whether a body may become large: it says so, does not say how long it is, or is compressed.
+pub(crate) fn is_large(headers: &HeaderMap, body: &Body) -> bool {
+    let size = http_body::Body::size_hint(body);
+    headers.contains_key(CONTENT_ENCODING) || size.upper().is_none_or(|size| size >= LARGE_BYTES_MIN)
+}
 
 /// Reads a body of at most `limit` bytes, uncompressed.
 ///
 /// # Errors
-/// 413, 415 for an encoding other than gzip, 408-like 400 when the body breaks off or takes too long.
+/// 413, 415 for an encoding other than gzip, 408-like 400 when the body breaks off or comes too slowly.
 pub(crate) async fn read(headers: &HeaderMap, body: Body, limit: usize) -> Result<Bytes, Status> {
-    let read = tokio::time::timeout(BODY_TIMEOUT, collect(body, limit)).await;
-    let bytes = read.map_err(|_| {
-        let seconds = BODY_TIMEOUT.as_secs();
-        Status::bad_request(format!("the request's body was not there after {seconds} s"))
-    })??;
+    let bytes = collect(Paced::new(body), limit).await?;
     match headers.get(CONTENT_ENCODING).map(|value| value.as_bytes()) {
         None | Some(b"" | b"identity") => Ok(bytes),
-        Some(b"gzip") => gunzip(&bytes, limit),
+        Some(b"gzip") => {
+            let unpacked = tokio::task::spawn_blocking(move || gunzip(&bytes, limit)).await;
+            unpacked.unwrap_or_else(|_| Err(Status::internal("the request's body could not be unpacked")))
+        }
         Some(other) => {
             let other = String::from_utf8_lossy(other);
             let message = format!("bodies may be compressed with gzip, not with {other:?}");
@@ -38,16 +53,47 @@ pub(crate) async fn read(headers: &HeaderMap, body: Body, limit: usize) -> Resul
     }
 }
 
-async fn collect(mut body: Body, limit: usize) -> Result<Bytes, Status> {
-    if http_body::Body::size_hint(&body).lower() > limit as u64 {
+/// A body that must come with a lowest rate.
+struct Paced {
+    body: Body,
+    started: Instant,
+    received: u64,
+}
+
+impl Paced {
+    fn new(body: Body) -> Self {
+        Self { body, started: Instant::now(), received: 0 }
+    }
+
+    /// The next bytes; `None` at the end.
+    async fn next(&mut self) -> Result<Option<Bytes>, Status> {
+        loop {
+            let earned = Duration::from_secs(self.received / BYTES_PER_SECOND_MIN);
+            let allowed = (BEGIN_TIMEOUT + earned).min(BODY_TIMEOUT);
+            let frame = timeout_at(self.started + allowed, self.body.frame()).await;
+            let frame = frame.map_err(|_| too_slow(self.received, allowed))?;
+            let broken = |error| Status::bad_request(format!("the request's body broke off: {error}"));
+            let Some(frame) = frame.transpose().map_err(broken)? else { return Ok(None) };
+            if let Ok(data) = frame.into_data() {
+                self.received += data.len() as u64;
+                return Ok(Some(data));
+            }
+        }
+    }
+}
+
+fn too_slow(received: u64, allowed: Duration) -> Status {
+    let seconds = allowed.as_secs();
+    Status::bad_request(format!("the request's body came too slowly: {received} bytes in {seconds} s"))
+}
+
+async fn collect(mut body: Paced, limit: usize) -> Result<Bytes, Status> {
+    if http_body::Body::size_hint(&body.body).lower() > limit as u64 {
         return refuse(body, limit).await;
     }
     let mut first = None;
     let mut all = BytesMut::new();
-    while let Some(frame) = body.frame().await {
-        let frame =
-            frame.map_err(|error| Status::bad_request(format!("the request's body broke off: {error}")))?;
-        let Ok(data) = frame.into_data() else { continue };
+    while let Some(data) = body.next().await? {
         if all.len() + first.as_ref().map_or(0, Bytes::len) + data.len() > limit {
             return refuse(body, limit).await;
         }
@@ -66,11 +112,11 @@ async fn collect(mut body: Body, limit: usize) -> Result<Bytes, Status> {
 
 /// Refuses a body that is too large, after reading some of it: a client that is still sending when the connection ends
 /// would see a broken connection and not the answer.
-async fn refuse(mut body: Body, limit: usize) -> Result<Bytes, Status> {
+async fn refuse(mut body: Paced, limit: usize) -> Result<Bytes, Status> {
     let mut left = DISCARD_BYTES_MAX;
     while left > 0 {
-        let Some(Ok(frame)) = body.frame().await else { break };
-        left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
+        let Ok(Some(data)) = body.next().await else { break };
+        left = left.saturating_sub(data.len());
     }
     Err(too_large(limit))
 }
@@ -95,6 +141,8 @@ mod tests {
     use crate::respond::full;
     use flate2::Compression;
     use flate2::write::GzEncoder;
+    use futures_util::StreamExt;
+    use http_body_util::StreamBody;
     use std::io::Write;
 
     fn gzipped(bytes: &[u8]) -> Bytes {
@@ -115,5 +163,40 @@ mod tests {
         assert_eq!(read(&gzip, full("no gzip"), 99).await.unwrap_err().code, 400);
         gzip.insert(CONTENT_ENCODING, "br".parse().unwrap());
         assert_eq!(read(&gzip, full(""), 99).await.unwrap_err().code, 415);
+    }
+
+    /// A body of `count` pieces, one every `pause`.
+    fn dripping(piece: &'static [u8], count: usize, pause: Duration) -> Body {
+        let pieces = futures_util::stream::unfold(0, move |at| async move {
+            tokio::time::sleep(pause).await;
+            (at < count).then_some((Ok(http_body::Frame::data(Bytes::from_static(piece))), at + 1))
+        });
+        StreamBody::new(pieces.boxed()).boxed_unsync()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_comes_at_a_lowest_rate() {
+        let headers = HeaderMap::new();
+        let read = |body| read(&headers, body, 3 << 20);
+        let started = Instant::now();
+        let status = read(dripping(b"x", 1_000_000, Duration::from_secs(3))).await.unwrap_err();
+        assert_eq!(status.message, "the request's body came too slowly: 3 bytes in 10 s");
+        assert_eq!(started.elapsed(), BEGIN_TIMEOUT);
+        let piece: &[u8] = &[b'x'; 64 * 1024];
+        assert!(read(dripping(piece, 40, Duration::from_secs(1))).await.is_ok(), "slow, but at work");
+        let started = Instant::now();
+        assert!(read(dripping(piece, 48, Duration::from_secs(2))).await.is_err());
+        assert_eq!(started.elapsed(), BODY_TIMEOUT);
+    }
+
+    #[test]
+    fn what_does_not_say_how_long_it_is_may_be_large() {
+        let plain = HeaderMap::new();
+        let mut gzip = HeaderMap::new();
+        gzip.insert(CONTENT_ENCODING, "gzip".parse().unwrap());
+        assert!(!is_large(&plain, &full("x")));
+        assert!(is_large(&plain, &full(vec![0; LARGE_BYTES_MIN as usize])));
+        assert!(is_large(&gzip, &full("x")));
+        assert!(is_large(&plain, &dripping(b"x", 1, Duration::ZERO)));
     }
 }

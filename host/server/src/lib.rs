@@ -7,7 +7,12 @@ mod authentication;
 mod body;
 mod component;
 mod discovery;
+mod fairness;
+#[cfg(test)]
+mod fuzz;
 mod health;
+mod heavy;
+mod held;
 mod hooks;
 mod impersonation;
 mod issuer;

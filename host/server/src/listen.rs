@@ -1,7 +1,12 @@
 //! The network side: accept, TLS, HTTP/1.1 and HTTP/2 with upgrades.
 
+mod activity;
+mod slots;
+
 use std::convert::Infallible;
 use std::io;
+use std::net::IpAddr;
+use std::pin::pin;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -13,29 +18,31 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
 use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 use rustls::{RootCertStore, ServerConfig};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{mpsc, watch};
 use tokio_rustls::TlsAcceptor;
 
 use crate::authentication::{Caller, of_certificate};
+use crate::fairness::Level;
+use crate::held::{self, Bag, HeldStream};
 use crate::peer::Peer;
 use crate::pki::{Names, Pki, PkiError};
 use crate::server::Server;
+use activity::Activity;
+use slots::{Slot, Slots};
 
-/// Connections at a time: each costs some 50 KiB, and every node and every watching client needs one.
-const CONNECTIONS_MAX: usize = 10_000;
 /// How long a client may take for the TLS handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a client may take to send a request's head.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 /// How large a request's head may be: the API server's limit is 1 MiB, but no client sends more than some kilobytes.
 const HEADER_BYTES_MAX: u32 = 64 * 1024;
-/// Requests at a time on one HTTP/2 connection, watches included.
-const STREAMS_MAX: u32 = 1000;
+/// Requests at a time on one HTTP/2 connection, watches included. Streams that a client opens and resets at once are
+/// bounded by the protocol's library (20 that nobody took yet, 1024 that were refused): beyond, the connection ends.
+const STREAMS_MAX: u32 = 250;
 /// How often an idle HTTP/2 client is asked whether it is still there, and how long it may take to answer.
 const PING: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(20));
 /// How long requests in flight get to finish at the end. Watches end at once, sessions and followed logs are cut.
@@ -101,17 +108,13 @@ impl Server {
         mut stop: watch::Receiver<bool>,
     ) {
         let acceptor = TlsAcceptor::from(tls.config.clone());
-        let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-        let graceful = GracefulShutdown::new();
+        let slots = Slots::default();
+        let (alive, mut all_gone) = mpsc::channel(1);
         let mut renewal = tokio::time::interval(RENEWAL_INTERVAL);
         renewal.tick().await; // the first is at once
         loop {
-            let free = async {
-                let permit = connections.clone().acquire_owned().await;
-                (permit, listener.accept().await)
-            };
-            let (permit, accepted) = tokio::select! {
-                accepted = free => accepted,
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
                 _ = stop.wait_for(|stop| *stop) => break,
                 _ = renewal.tick() => {
                     if let Err(error) = tls.renew(&pki, self.inner.cluster.now()) {
@@ -121,16 +124,18 @@ impl Server {
                 }
             };
             match accepted {
-                Ok((tcp, _)) => {
+                Ok((tcp, peer)) => {
+                    let Some(slot) = slots.take(peer.ip()) else {
+                        tracing::debug!(%peer, "a connection too many was not taken");
+                        continue;
+                    };
                     let connection = Connection {
                         server: self.clone(),
                         acceptor: acceptor.clone(),
-                        watcher: graceful.watcher(),
+                        stop: stop.clone(),
+                        _alive: alive.clone(),
                     };
-                    tokio::spawn(async move {
-                        connection.serve(tcp).await;
-                        drop(permit);
-                    });
+                    tokio::spawn(connection.serve(tcp, slot, peer.ip()));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "a connection was not accepted");
@@ -139,35 +144,57 @@ impl Server {
             }
         }
         self.set_stopping();
-        drop(listener);
+        drop((listener, alive));
         // Whoever is still there after this follows a log or holds a session.
-        let _ = tokio::time::timeout(DRAIN_TIMEOUT, graceful.shutdown()).await;
+        let _ = tokio::time::timeout(DRAIN_TIMEOUT, all_gone.recv()).await;
     }
 }
 
 struct Connection {
     server: Server,
     acceptor: TlsAcceptor,
-    watcher: hyper_util::server::graceful::Watcher,
+    stop: watch::Receiver<bool>,
+    /// Gone when the connection is.
+    _alive: mpsc::Sender<()>,
 }
 
 impl Connection {
-    async fn serve(self, tcp: TcpStream) {
-        if let Err(error) = self.exchange(tcp).await {
-            tracing::debug!(error, "a connection ended");
+    async fn serve(self, tcp: TcpStream, slot: Slot, address: IpAddr) {
+        if let Err(error) = self.exchange(tcp, slot).await {
+            tracing::debug!(error, %address, "a connection ended");
         }
     }
 
-    async fn exchange(self, tcp: TcpStream) -> Result<(), BoxError> {
+    async fn exchange(mut self, tcp: TcpStream, slot: Slot) -> Result<(), BoxError> {
         let handshake = tokio::time::timeout(HANDSHAKE_TIMEOUT, self.acceptor.accept(Peer::new(tcp)?)).await;
         let stream = handshake.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
         let certificates = stream.get_ref().1.peer_certificates();
         let identity = certificates.and_then(|chain| chain.first()).and_then(of_certificate);
-        let server = self.server;
-        let service = service_fn(move |request| answer(server.clone(), request, identity.clone()));
+        if slot.is_reserved && Level::of(identity.as_deref()) != Level::System {
+            return Err("the last connections are for administrators".into());
+        }
+        let (activity, bag) = (Activity::new(), Bag::default());
+        bag.put(slot);
+        let stream = TokioIo::new(HeldStream::new(stream, bag.clone()));
+        let (server, requests) = (self.server, activity.clone());
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            let ongoing = requests.begin();
+            request.extensions_mut().insert(bag.clone());
+            let answered = answer(server.clone(), request, identity.clone());
+            async move { answered.await.map(|response| response.map(|body| held::with_body(body, ongoing))) }
+        });
         let builder = builder();
-        let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
-        self.watcher.watch(connection.into_owned()).await
+        let mut connection = pin!(builder.serve_connection_with_upgrades(stream, service));
+        tokio::select! {
+            ended = connection.as_mut() => return ended,
+            () = activity.idle() => {}
+            _ = self.stop.wait_for(|stop| *stop) => {}
+        }
+        connection.as_mut().graceful_shutdown();
+        tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = activity.done() => Ok(()),
+        }
     }
 }
 

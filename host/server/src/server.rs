@@ -10,10 +10,12 @@ use berth_client::{Body, NodeRegistry};
 use berth_pipeline::{Cluster, Identity};
 use futures_util::FutureExt;
 use http::request::Parts;
-use http::{Method, Request, Response};
+use http::{Method, Request, Response, StatusCode};
 
 use crate::authentication::{self, Caller};
 use crate::discovery::Documents;
+use crate::fairness::{Fairness, Level, Seat};
+use crate::held::{self, Bag};
 use crate::hooks::Hooks;
 use crate::jwt::TokenKey;
 use crate::metrics::Metrics;
@@ -35,6 +37,7 @@ pub(crate) struct Inner {
     pub(crate) hooks: Hooks,
     pub(crate) documents: Documents,
     pub(crate) metrics: Metrics,
+    pub(crate) fairness: Fairness,
     pub(crate) health: health::Health,
 }
 
@@ -58,6 +61,7 @@ impl Server {
             tokens,
             hooks,
             metrics: Metrics::default(),
+            fairness: Fairness::default(),
             health: health::Health::default(),
         };
         Self { inner: Arc::new(inner) }
@@ -98,6 +102,12 @@ impl Inner {
         let route = path::route(parts.uri.path());
         let known = authentication::authenticate(&self.cluster, &self.tokens, &caller, &parts.headers)?;
         let query = Query::parse(parts.uri.query());
+        let level = match &caller {
+            Caller::Process(_) => Level::System,
+            Caller::Network(_) => Level::of(known.as_deref()),
+        };
+        let user = known.as_ref().map_or("", |identity| identity.user.as_str()).to_owned();
+        let _seat = self.fairness.requests(level).take(&user).await?;
         // What load balancers and `kubectl version` ask before they know who they are is open, as in Kubernetes.
         match &route {
             Route::Version => return discovery::version(&parts),
@@ -106,13 +116,23 @@ impl Inner {
         }
         let caller = known.ok_or_else(authentication::unauthorized)?;
         let identity = impersonation::effective(&self.cluster, caller, &parts.headers).await?;
-        self.route(route, Call { parts, query, identity }, body).await
+        let call = Call { parts, query, identity };
+        if !lasts(&route, &call) {
+            return self.route(route, call, body).await;
+        }
+        let lasting = self.fairness.lasting(level).take(&user).await?;
+        let bag = call.parts.extensions.get::<Bag>().cloned();
+        let response = self.route(route, call, body).await?;
+        Ok(keep(response, lasting, bag))
     }
 
     async fn route(self: Arc<Self>, route: Route, call: Call, body: Body) -> Handled {
         match route {
-            Route::Object(path) => rest::serve(self, path, call, body).await,
-            Route::Nothing => Ok(respond::text(404, "404 page not found\n")),
+            Route::Object(path) => return rest::serve(self, path, call, body).await,
+            _ => authorize_path(&self, &call)?,
+        }
+        match route {
+            Route::Object(_) | Route::Nothing => Ok(respond::text(404, "404 page not found\n")),
             _ if call.parts.method != Method::GET => Err(method_not_allowed()),
             Route::Version | Route::Health { .. } => Ok(respond::text(404, "404 page not found\n")),
             Route::Metrics => Ok(self.metrics.answer(&self.cluster)),
@@ -128,6 +148,33 @@ impl Inner {
             | Route::OpenApi { .. } => discovery::serve(&self, &route, &call),
         }
     }
+}
+
+/// Whether a request goes on after its head was answered: a watch, a log that is followed, a session.
+fn lasts(route: &Route, call: &Call) -> bool {
+    let Route::Object(path) = route else { return false };
+    match path.subresource.as_str() {
+        "exec" | "attach" | "portforward" => true,
+        "log" => call.query.flag("follow"),
+        _ => path.watch || (call.parts.method == Method::GET && call.query.flag("watch")),
+    }
+}
+
+/// Keeps a seat as long as the answer lasts: its body, or the connection that became a session.
+fn keep(response: Response<Body>, seat: Seat, bag: Option<Bag>) -> Response<Body> {
+    match bag {
+        Some(bag) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+            bag.put(seat);
+            response
+        }
+        _ => response.map(|body| held::with_body(body, seat)),
+    }
+}
+
+/// Asks about a path that is none of a resource.
+fn authorize_path(server: &Inner, call: &Call) -> Result<(), Status> {
+    let verb = call.parts.method.as_str().to_ascii_lowercase();
+    server.cluster.authorize_path(&call.identity, &verb, call.parts.uri.path())
 }
 
 /// 405, as the API server words it.

@@ -1,17 +1,16 @@
 //! POST, PUT, PATCH and DELETE: everything that the pipeline does.
 
 use berth_api::{PatchType, Status};
-use berth_pipeline::{Body, PatchKind, Request, Shown, Verb};
+use berth_pipeline::{Attributes, Body, PatchKind, Request, Shown, Verb};
 use bytes::Bytes;
 use http::HeaderMap;
 use http::header::{CONTENT_TYPE, USER_AGENT};
 
-use crate::list;
-use crate::negotiate;
 use crate::render::{self, Context};
 use crate::respond::warn;
 use crate::rest::Target;
 use crate::server::{Call, Handled, Inner, method_not_allowed, not_supported_yet};
+use crate::{body, heavy, list, negotiate};
 
 /// How large a body may be: what the API server takes.
 const BODY_BYTES_MAX: usize = berth_api::decode::BODY_BYTES_MAX;
@@ -25,6 +24,7 @@ pub(crate) async fn serve(
     verb: Verb,
 ) -> Handled {
     check_verb(target, verb)?;
+    authorize(server, target, &call, verb)?;
     let headers = &call.parts.headers;
     let form = negotiate::object_form(headers)?;
     let context = Context::read(&call.query, server.cluster.now())?;
@@ -34,7 +34,11 @@ pub(crate) async fn serve(
     if verb == Verb::DeleteCollection {
         options.after = list::continued(&call.query, target)?;
     }
-    let bytes = crate::body::read(headers, sent, BODY_BYTES_MAX).await?;
+    let held = match body::is_large(headers, &sent) {
+        true => Some(server.fairness.large_bodies.take(&call.identity.user).await?),
+        false => None,
+    };
+    let bytes = body::read(headers, sent, BODY_BYTES_MAX).await?;
     let request = Request {
         identity: call.identity,
         verb,
@@ -42,10 +46,10 @@ pub(crate) async fn serve(
         subresource: target.subresource,
         namespace: target.path.namespace.clone(),
         name: target.path.name.clone(),
-        body: body(headers, bytes, patch, verb),
+        body: encoded(headers, bytes, patch, verb),
         options,
     };
-    let mut answer = server.cluster.apply(request).await?;
+    let mut answer = heavy::apply(server, request, held).await?;
     if let (Some(limit), Shown::Value(list)) = (limit, &mut answer.shown)
         && list["items"].as_array().is_some_and(|items| items.len() == limit)
     {
@@ -54,6 +58,19 @@ pub(crate) async fn serve(
     let mut response = render::answer(&answer, &target.resource, form, context)?;
     warn(&mut response, &answer.warnings);
     Ok(response)
+}
+
+/// Refuses what is not allowed before anything of the body is read: a stranger's bodies cost nothing. The pipeline asks
+/// again, on the state that it plans on.
+fn authorize(server: &Inner, target: &Target, call: &Call, verb: Verb) -> Result<(), Status> {
+    server.cluster.authorize(&Attributes {
+        identity: &call.identity,
+        verb,
+        resource: &target.resource,
+        subresource: target.subresource,
+        namespace: &target.path.namespace,
+        name: &target.path.name,
+    })
 }
 
 /// Whether the resource, or its part, can be written like this.
@@ -72,7 +89,7 @@ fn check_verb(target: &Target, verb: Verb) -> Result<(), Status> {
     if allowed { Ok(()) } else { Err(method_not_allowed()) }
 }
 
-fn body(headers: &HeaderMap, bytes: Bytes, patch: Option<PatchKind>, verb: Verb) -> Body {
+fn encoded(headers: &HeaderMap, bytes: Bytes, patch: Option<PatchKind>, verb: Verb) -> Body {
     match patch {
         Some(kind) => Body::Patch(kind, bytes),
         None if bytes.is_empty() && matches!(verb, Verb::Delete | Verb::DeleteCollection) => Body::None,

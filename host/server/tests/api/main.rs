@@ -1,6 +1,7 @@
 //! The server as clients see it: over HTTPS, and called directly.
 #![allow(clippy::unwrap_used)] // a test may
 
+mod attacks;
 mod harness;
 mod identity;
 mod rest;
