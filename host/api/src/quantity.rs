@@ -120,6 +120,13 @@ impl Quantity {
         saturate(divide_away(self.nanos, NANOS_PER_MILLI))
     }
 
+    /// The same in thousandths, rounded up (away from zero).
+    #[must_use]
+    pub fn rounded_to_milli(self) -> Self {
+        let nanos = divide_away(self.nanos, NANOS_PER_MILLI).saturating_mul(NANOS_PER_MILLI);
+        Self { nanos, format: self.format }
+    }
+
     /// The sum, capped like [`Quantity::parse`]; keeps this one's format (the other one's when this is zero).
     #[must_use]
     pub fn plus(self, other: Self) -> Self {
@@ -353,6 +360,21 @@ mod tests {
         assert_eq!(quantity("100u").milli_value(), 1);
         assert_eq!(quantity("1Gi").value(), 1 << 30);
         assert_eq!(quantity("9E").milli_value(), i64::MAX);
+    }
+
+    #[test]
+    fn what_is_finer_than_a_thousandth_is_rounded_away_from_zero() {
+        for (text, expected) in [
+            ("100u", "1m"),
+            ("1n", "1m"),
+            ("-1n", "-1m"),
+            ("1500001u", "1501m"),
+            ("1e-6", "1e-3"),
+            ("2m", "2m"),
+        ] {
+            assert_eq!(Quantity::parse(text).unwrap().rounded_to_milli().to_string(), expected, "{text}");
+        }
+        assert_eq!(Quantity::parse("100E").unwrap().rounded_to_milli(), Quantity::parse("100E").unwrap());
     }
 
     #[test]

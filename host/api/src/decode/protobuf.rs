@@ -15,6 +15,10 @@ use crate::time::Timestamp;
 /// What every protobuf body of the Kubernetes API begins with.
 pub(crate) const MAGIC: &[u8] = b"k8s\0";
 
+/// What a time can be in JSON, whose years have four digits: the first second of the year 0 and the last of 9999.
+const YEAR_0_S: i64 = -62_167_219_200;
+const YEAR_9999_END_S: i64 = 253_402_300_799;
+
 /// Why bytes are no such message, in Go's words where it has some.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ProtoError {
@@ -32,6 +36,8 @@ pub(super) enum ProtoError {
     WireType(u8),
     #[error("proto: wrong wireType = {wire} for field {field}")]
     WrongWireType { wire: u8, field: String },
+    #[error("proto: {seconds} seconds and {nanos} nanoseconds are no time between the years 0 and 9999")]
+    Time { seconds: i64, nanos: i64 },
     #[error("proto: exceeded max depth of {DEPTH_MAX}")]
     Depth,
     #[error("proto: field {0} does not hold JSON: {1}")]
@@ -358,7 +364,9 @@ fn time(raw: &[u8], write: fn(Timestamp) -> String) -> Result<Value, ProtoError>
     if seconds == 0 && nanos == 0 {
         return Ok(Value::Null);
     }
-    let micros = seconds.checked_mul(1_000_000).and_then(|micros| micros.checked_add(nanos / 1000));
-    let micros = micros.filter(|_| (0..=253_402_300_799).contains(&seconds)).ok_or(ProtoError::Overflow)?;
-    Ok(write(Timestamp::from_micros(micros)).into())
+    let moment = Timestamp::from_seconds(seconds.clamp(YEAR_0_S, YEAR_9999_END_S));
+    if moment.seconds() != seconds || !(0..1_000_000_000).contains(&nanos) {
+        return Err(ProtoError::Time { seconds, nanos });
+    }
+    Ok(write(Timestamp::from_micros(moment.micros() + nanos / 1000)).into())
 }

@@ -20,6 +20,15 @@ pub(super) fn quantity(text: &str) -> Result<Text, ScalarError> {
     Ok(quantity.to_string().into())
 }
 
+/// Maps of quantities are resource lists, which the API counts in thousandths: a canonical `amount` finer than that is
+/// rounded up, away from zero.
+pub(super) fn round_to_milli(amount: &mut Text) {
+    let is_finer = amount.ends_with(['n', 'u']) || amount.contains("e-");
+    if let (true, Ok(quantity)) = (is_finer, Quantity::parse(amount)) {
+        *amount = quantity.rounded_to_milli().to_string().into();
+    }
+}
+
 /// A time with whole seconds in UTC.
 pub(super) fn time(text: &str) -> Result<Text, ScalarError> {
     let parsed = Timestamp::parse(text);

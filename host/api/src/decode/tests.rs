@@ -354,6 +354,59 @@ fn protobuf_bodies_of_client_go() {
     assert!(cut.unwrap_err().contains("unexpected EOF"));
 }
 
+/// A protobuf field of bytes.
+fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
+    [&[number << 3 | 2, bytes.len() as u8], bytes].concat()
+}
+
+#[test]
+fn times_before_1970_are_times() {
+    let acquired = |seconds: i64| {
+        let mut time = vec![8];
+        let mut rest = seconds as u64;
+        while rest >= 0x80 {
+            time.push(rest as u8 | 0x80);
+            rest >>= 7;
+        }
+        time.push(rest as u8);
+        let body = [&b"k8s\0"[..], &field(2, &field(2, &field(3, &time)))].concat();
+        let lease = read(expected("coordination.k8s.io/v1", "Lease"), MediaType::Protobuf, &body)?;
+        Ok::<_, String>(lease.value["spec"]["acquireTime"].clone())
+    };
+    assert_eq!(acquired(-62_135_596_798), Ok("0001-01-01T00:00:02.000000Z".into()));
+    assert_eq!(acquired(-1), Ok("1969-12-31T23:59:59.000000Z".into()));
+    assert_eq!(acquired(253_402_300_799), Ok("9999-12-31T23:59:59.000000Z".into()));
+    for beyond in [253_402_300_800, -62_167_219_201, i64::MIN, i64::MAX] {
+        let why = acquired(beyond).unwrap_err();
+        assert!(why.contains(&format!("{beyond} seconds and 0 nanoseconds are no time")), "{why}");
+    }
+}
+
+#[test]
+fn resource_lists_count_in_thousandths_and_other_quantities_do_not() {
+    let tiny = json!({"cpu": "0.0001", "memory": "100u", "example.com/x": "1e-9"});
+    let pod = json!({
+        "spec": {
+            "containers": [{"name": "c", "resources": {"limits": tiny, "requests": tiny}}],
+            "overhead": tiny, "resources": {"requests": tiny},
+            "volumes": [{"name": "v", "emptyDir": {"sizeLimit": "100u"}}],
+        },
+        "status": {"containerStatuses": [{"name": "c", "allocatedResources": tiny}]},
+    });
+    let pod = check(Schema::builtin(), expected("v1", "Pod"), pod).unwrap().value;
+    let rounded = json!({"cpu": "1m", "memory": "1m", "example.com/x": "1e-3"});
+    for list in [
+        &pod["spec"]["containers"][0]["resources"]["limits"],
+        &pod["spec"]["containers"][0]["resources"]["requests"],
+        &pod["spec"]["overhead"],
+        &pod["spec"]["resources"]["requests"],
+        &pod["status"]["containerStatuses"][0]["allocatedResources"],
+    ] {
+        assert_eq!(*list, rounded);
+    }
+    assert_eq!(pod["spec"]["volumes"][0]["emptyDir"]["sizeLimit"], "100u");
+}
+
 proptest! {
     #[test]
     fn hostile_bytes_never_panic(body in proptest::collection::vec(any::<u8>(), 0..300), media in 0_usize..3) {

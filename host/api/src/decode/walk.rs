@@ -286,7 +286,10 @@ impl<'w, 's> Place<'w, 's> {
             self.walk.pay(key.len())?;
             let path = Path::Key(self.path, &key);
             let value = access.next_value_seed(self.child(kind, Shape::Single, &path))?;
-            let value = self.present(value, kind);
+            let mut value = self.present(value, kind);
+            if let (Kind::Quantity, Value::String(amount)) = (kind, &mut value) {
+                scalar::round_to_milli(amount);
+            }
             if !is_opaque && entries.contains_key(&key) {
                 self.walk.find(Finding::Duplicate, &path);
             }
