@@ -20,6 +20,8 @@ pub(crate) struct Machine {
     pub(crate) system_uuid: String,
     pub(crate) ip: IpAddr,
     pub(crate) has_app_armor: bool,
+    /// Whether its kernel enforces labels, or would.
+    pub(crate) has_selinux: bool,
 }
 
 impl Machine {
@@ -37,6 +39,7 @@ impl Machine {
             system_uuid: line("/sys/class/dmi/id/product_uuid"),
             has_app_armor: line("/sys/module/apparmor/parameters/enabled") == "Y",
             ip: ip.or_else(default_address).unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+            has_selinux: Path::new("/sys/fs/selinux/enforce").exists(),
         }
     }
 

@@ -1,6 +1,7 @@
 //! Security contexts.
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -13,6 +14,7 @@ pub(crate) struct PodSecurity {
     pub(crate) sysctls: Vec<Sysctl>,
     pub(crate) seccomp_profile: Option<SeccompProfile>,
     pub(crate) app_armor_profile: Option<AppArmorProfile>,
+    pub(crate) se_linux_options: Option<IgnoredAny>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -49,6 +51,7 @@ pub(crate) struct ContainerSecurity {
     pub(crate) seccomp_profile: Option<SeccompProfile>,
     pub(crate) app_armor_profile: Option<AppArmorProfile>,
     pub(crate) proc_mount: String,
+    pub(crate) se_linux_options: Option<IgnoredAny>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]

@@ -225,6 +225,12 @@ impl Worker {
         if let Some(text) = non_root_by_name(&self.pod, &spec, image_user) {
             events.container(&self.pod, container, Severity::Warning, "NonRootByName", text);
         }
+        let wants_label = self.pod.spec.security_context.se_linux_options.is_some()
+            || spec.security_context.se_linux_options.is_some();
+        if wants_label && self.node.machine.has_selinux {
+            let text = "this node has SELinux, and Berth sets no labels: seLinuxOptions are not followed";
+            events.container(&self.pod, container, Severity::Warning, "NoSELinuxLabel", text.to_owned());
+        }
         let Some(record) = self.observed.containers.get_mut(container) else { return };
         let container_id = id(self.pod.uid(), container, record.attempt);
         record.phase = Phase::Running(Running {
