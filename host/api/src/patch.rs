@@ -69,7 +69,12 @@ impl Patch {
             true => Spent.into(),
             false => Status::bad_request(format!("error decoding patch: {why}")),
         };
-        let (body, findings) = walk::untyped(body, &budget).map_err(undecodable)?;
+        let (body, findings) = walk::untyped(body, &budget).map_err(|why| match kind {
+            PatchType::Json | PatchType::Merge if !budget.is_spent() => {
+                Status::bad_request("invalid JSON patch")
+            }
+            _ => undecodable(why),
+        })?;
         let found = go_kind(&body);
         match (kind, &body) {
             (PatchType::Json, Value::Array(operations)) => operations_fit(operations)?,

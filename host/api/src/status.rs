@@ -93,7 +93,8 @@ pub struct Cause {
 const PROBLEMS_MAX: usize = 1000;
 const PROBLEMS_BYTES_MAX: usize = 1 << 20;
 
-/// The problems found while validating one object, in the order in which they are found; the first thousand of them.
+/// The problems found while validating one object, in the order in which they are found; the first thousand of
+/// them, and none twice.
 #[derive(Clone, Debug, Default)]
 pub struct Problems {
     /// What was found so far.
@@ -114,6 +115,11 @@ impl Problems {
 
     /// A field has a value outside its enumeration.
     pub fn not_supported(&mut self, field: impl Into<String>, value: &Value, supported: &[&str]) {
+        self.not_supported_shown(field, &value.to_string(), supported);
+    }
+
+    /// The same of a struct, which the API server shows in a form of its own.
+    pub fn not_supported_shown(&mut self, field: impl Into<String>, value: &str, supported: &[&str]) {
         let quoted: Vec<String> = supported.iter().map(|s| format!("\"{s}\"")).collect();
         let detail = format!("supported values: {}", quoted.join(", "));
         self.add("FieldValueNotSupported", || format!("Unsupported value: {value}"), field.into(), &detail);
@@ -121,6 +127,11 @@ impl Problems {
 
     /// A value that must be unique within its list stands there twice.
     pub fn duplicate(&mut self, field: impl Into<String>, value: &Value) {
+        self.duplicate_shown(field, &value.to_string());
+    }
+
+    /// The same of a struct, which the API server shows in a form of its own.
+    pub fn duplicate_shown(&mut self, field: impl Into<String>, value: &str) {
         self.add("FieldValueDuplicate", || format!("Duplicate value: {value}"), field.into(), "");
     }
 
@@ -139,8 +150,14 @@ impl Problems {
         self.add("FieldValueTooLong", || "Too long".to_owned(), field.into(), detail);
     }
 
+    /// A list has more than `max` items.
+    pub fn too_many(&mut self, field: impl Into<String>, items: usize, max: usize) {
+        let detail = format!("must have at most {max} items");
+        self.add("FieldValueTooMany", || format!("Too many: {items}"), field.into(), &detail);
+    }
+
     fn add(&mut self, reason: &'static str, head: impl FnOnce() -> String, field: String, detail: &str) {
-        if self.causes.len() >= PROBLEMS_MAX || self.bytes >= PROBLEMS_BYTES_MAX {
+        if self.is_full() {
             return;
         }
         let mut message = head();
@@ -148,8 +165,23 @@ impl Problems {
             message.push_str(": ");
             message.push_str(detail);
         }
-        self.bytes += message.len() + field.len();
-        self.causes.push(Cause { reason, message, field });
+        self.take(Cause { reason, message, field });
+    }
+
+    /// Adds what was found elsewhere about the same object.
+    pub fn extend(&mut self, others: Problems) {
+        others.causes.into_iter().for_each(|cause| self.take(cause));
+    }
+
+    fn is_full(&self) -> bool {
+        self.causes.len() >= PROBLEMS_MAX || self.bytes >= PROBLEMS_BYTES_MAX
+    }
+
+    fn take(&mut self, cause: Cause) {
+        if !self.is_full() && !self.causes.contains(&cause) {
+            self.bytes += cause.message.len() + cause.field.len();
+            self.causes.push(cause);
+        }
     }
 
     /// Whether nothing was found.
@@ -157,13 +189,10 @@ impl Problems {
         self.causes.is_empty()
     }
 
-    /// All problems in one line, as the API server writes them: a single one plainly, several as a bracketed list in
-    /// which nothing stands twice.
+    /// All problems in one line, as the API server writes them: a single one plainly, several as a bracketed list.
     pub fn text(&self) -> String {
-        let mut said = HashSet::with_capacity(self.causes.len());
-        let different = self.causes.iter().filter(|cause| said.insert((&cause.field, &cause.message)));
-        let mut lines: Vec<String> =
-            different.map(|cause| format!("{}: {}", cause.field, cause.message)).collect();
+        let lines = self.causes.iter().map(|cause| format!("{}: {}", cause.field, cause.message));
+        let mut lines: Vec<String> = lines.collect();
         if lines.len() == 1 { lines.swap_remove(0) } else { format!("[{}]", lines.join(", ")) }
     }
 }
@@ -308,12 +337,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_message_says_nothing_twice() {
+    fn nothing_is_said_twice() {
         let mut problems = Problems::default();
         problems.required("a", "");
         assert_eq!(problems.text(), "a: Required value");
         problems.required("a", "");
-        assert_eq!((problems.text(), problems.causes.len()), ("a: Required value".to_owned(), 2));
+        assert_eq!((problems.text(), problems.causes.len()), ("a: Required value".to_owned(), 1));
         problems.required("b", "here");
         assert_eq!(problems.text(), "[a: Required value, b: Required value: here]");
     }

@@ -68,6 +68,7 @@ pub(crate) fn mutate_built_in(review: &Review<'_>, object: &mut Value, suffix: &
     if review.verb == Verb::Create {
         service_account::mutate(review, object, suffix)?;
         pod::set_priority(review, object)?;
+        pod::check_runtime_class(review, object)?;
     }
     pod::add_default_tolerations(object);
     Ok(())

@@ -71,6 +71,7 @@ fn pods_that_admission_refuses() {
             "error looking up service account ns/other: serviceaccount \"other\" not found",
         ),
         (with("priorityClassName", json!("vip")), "no PriorityClass with name vip was found"),
+        (with("runtimeClassName", json!("gvisor")), "pod rejected: RuntimeClass \"gvisor\" not found"),
         (
             with("priority", json!(5)),
             "the integer value of priority (5) must not be provided in pod spec; priority admission controller computed \

@@ -288,6 +288,12 @@ fn services_get_addresses_and_ports() {
         assert!(refused.0 == 422 && refused.1.contains(message), "{refused:?}");
     }
 
+    world.options.dry_run = true;
+    let elsewhere = json!({"clusterIP": "11.0.0.1", "ports": ports});
+    let refused = world.refused(world.create("services", "ns", service("x", elsewhere)));
+    assert!(refused.1.ends_with("The range of valid IPs is 10.96.0.0/24"), "{refused:?}");
+    world.options.dry_run = false;
+
     let spec = json!({"type": "NodePort", "ports": [{"port": 1, "name": "a"}, {"port": 2, "name": "b"}]});
     let mut numbers = vec![];
     for name in ["n1", "n2"] {

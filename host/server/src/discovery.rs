@@ -50,7 +50,7 @@ impl Documents {
 
 /// `GET /version`.
 pub(crate) fn version(parts: &Parts) -> Handled {
-    let form = negotiate::plain_form(&parts.headers)?;
+    let form = negotiate::text_form(&parts.headers)?;
     let minor = MINOR.to_string();
     Ok(value(
         200,

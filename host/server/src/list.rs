@@ -264,11 +264,19 @@ fn read_token(token: &str, target: &Target) -> Result<(At, Key), Status> {
     Ok((at, Key::new(target.resource.id.clone(), namespace, name)))
 }
 
+/// Kubernetes has the parameter and, by default, sends everything all the same.
+pub(crate) fn refuse_shards(query: &Query, problems: &mut Problems) {
+    if !query.text("shardSelector").is_empty() {
+        problems.forbidden("shardSelector", "Berth does not divide lists and watches into shards");
+    }
+}
+
 fn check_options(query: &Query) -> Result<(), Status> {
     let mut problems = Problems::default();
     if query.optional_flag("sendInitialEvents").is_some() {
         problems.forbidden("sendInitialEvents", "sendInitialEvents is forbidden for list");
     }
+    refuse_shards(query, &mut problems);
     let field = "resourceVersionMatch";
     match query.version_match() {
         Ok(VersionMatch::Unset) => {}

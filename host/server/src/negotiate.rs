@@ -89,6 +89,14 @@ pub(crate) fn object_form(headers: &HeaderMap) -> Result<Form, Status> {
     })
 }
 
+/// What the answer becomes where something is only posted, as a review or a binding: it has no columns, so no Table.
+pub(crate) fn posted_form(headers: &HeaderMap) -> Result<Form, Status> {
+    first_accepted(headers, |range, encoding| {
+        let transform = transform(range)?;
+        (!matches!(transform, Transform::Table(_))).then_some(Form { encoding, transform })
+    })
+}
+
 /// What the events of a watch become; they are streamed in JSON only, which every client that prefers protobuf takes too.
 pub(crate) fn watch_form(headers: &HeaderMap) -> Result<Form, Status> {
     first_accepted(headers, |range, encoding| {
@@ -101,6 +109,14 @@ pub(crate) fn watch_form(headers: &HeaderMap) -> Result<Form, Status> {
 pub(crate) fn plain_form(headers: &HeaderMap) -> Result<Form, Status> {
     first_accepted(headers, |range, encoding| {
         let plain = transform(range) == Some(Transform::None);
+        plain.then_some(Form { encoding, transform: Transform::None })
+    })
+}
+
+/// The same for what has no protobuf form.
+pub(crate) fn text_form(headers: &HeaderMap) -> Result<Form, Status> {
+    first_accepted(headers, |range, encoding| {
+        let plain = transform(range) == Some(Transform::None) && encoding != Encoding::Protobuf;
         plain.then_some(Form { encoding, transform: Transform::None })
     })
 }
@@ -241,7 +257,11 @@ mod tests {
         let text = |accept| object_form(&headers(accept)).unwrap_err().message;
         assert!(text("text/plain").starts_with("406: Not Acceptable"));
         assert!(text("application/json;as=Table;v=v9;g=meta.k8s.io").starts_with("only the following"));
-        assert!(plain_form(&headers("application/json;as=Table;v=v1;g=meta.k8s.io")).is_err());
+        let table = headers("application/json;as=Table;v=v1;g=meta.k8s.io");
+        assert!(plain_form(&table).is_err());
+        assert_eq!(posted_form(&table).unwrap_err().code, 406);
+        assert_eq!(text_form(&headers("application/vnd.kubernetes.protobuf")).unwrap_err().code, 406);
+        assert_eq!(text_form(&headers("application/vnd.kubernetes.protobuf,application/json")), Ok(JSON));
     }
 
     #[test]

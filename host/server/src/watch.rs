@@ -14,7 +14,7 @@ use futures_util::{StreamExt, stream as futures};
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
 
-use crate::list::Selection;
+use crate::list::{Selection, refuse_shards};
 use crate::negotiate;
 use crate::query::{Query, VersionMatch, invalid_options};
 use crate::read::revision;
@@ -94,6 +94,7 @@ fn check_options(query: &Query) -> Result<(), Status> {
     let mut problems = Problems::default();
     let field = "resourceVersionMatch";
     let wanted = query.version_match();
+    refuse_shards(query, &mut problems);
     if query.optional_flag("sendInitialEvents").is_some() {
         if wanted.as_ref().ok() != Some(&VersionMatch::NotOlderThan) {
             let detail = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan";

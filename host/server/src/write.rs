@@ -26,7 +26,11 @@ pub(crate) async fn serve(
     check_verb(target, verb)?;
     authorize(server, target, &call, verb)?;
     let headers = &call.parts.headers;
-    let form = negotiate::object_form(headers)?;
+    let form = if is_only_posted(target) {
+        negotiate::posted_form(headers)?
+    } else {
+        negotiate::object_form(headers)?
+    };
     let context = Context::read(&call.query, server.cluster.now())?;
     let patch = if verb == Verb::Patch { Some(patch_kind(header(headers, "content-type"))?) } else { None };
     let mut options = call.query.options(options_kind(verb), header(headers, USER_AGENT.as_str()))?;
@@ -71,6 +75,11 @@ fn authorize(server: &Inner, target: &Target, call: &Call, verb: Verb) -> Result
         namespace: &target.path.namespace,
         name: &target.path.name,
     })
+}
+
+/// Whether what is sent is no object that is kept, nor a view of one: a review, a binding, an eviction, a token request.
+fn is_only_posted(target: &Target) -> bool {
+    !target.resource.is_stored() || matches!(target.subresource, "binding" | "eviction" | "token")
 }
 
 /// Whether the resource, or its part, can be written like this.

@@ -38,8 +38,7 @@ fn validate(object: &Value, problems: &mut Problems) {
         bytes += decoded_length(value.text());
     }
     if bytes > DATA_BYTES_MAX {
-        // How the API server prints a path without a name.
-        problems.too_long("[]", &too_long_detail());
+        problems.too_long("data", &too_long_detail());
     }
 }
 
@@ -97,4 +96,25 @@ pub(super) fn count(object: &Value, fields: &[&str]) -> usize {
         _ => 0,
     };
     fields.iter().map(entries).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use berth_json::json;
+
+    use super::{DATA_BYTES_MAX, validate};
+    use crate::status::Problems;
+
+    #[test]
+    fn too_much_data_is_said_of_the_data() {
+        let metadata = json!({"name": "m", "namespace": "ns"});
+        for (bytes, expected) in [
+            (DATA_BYTES_MAX, "[]"),
+            (DATA_BYTES_MAX + 1, "data: Too long: may not be more than 1048576 bytes"),
+        ] {
+            let mut problems = Problems::default();
+            validate(&json!({"metadata": metadata, "data": {"a": "x".repeat(bytes)}}), &mut problems);
+            assert_eq!(problems.text(), expected);
+        }
+    }
 }

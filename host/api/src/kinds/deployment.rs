@@ -3,7 +3,7 @@
 use berth_json::{Value, json};
 
 use super::cursor::Cursor;
-use super::meta::{immutable, not_negative, reject, validate_meta, validate_meta_update};
+use super::meta::{as_go, immutable, not_negative, reject, validate_meta, validate_meta_update};
 use super::pod::default_template;
 use super::view::{age, copy_field, int_at, name};
 use super::workload::{validate_counters, validate_workload, warnings, wide_cells};
@@ -107,7 +107,10 @@ fn validate_strategy(strategy: &Cursor<'_>, problems: &mut Problems) {
         }
         "Recreate" => {}
         "RollingUpdate" => validate_rolling(&rolling, problems),
-        _ => problems.not_supported(strategy, kind.value(), &["Recreate", "RollingUpdate"]),
+        _ => {
+            let shown = format!("{{\"Type\":{},\"RollingUpdate\":{}}}", kind.value(), as_go(rolling.value()));
+            problems.not_supported_shown(strategy, &shown, &["Recreate", "RollingUpdate"]);
+        }
     }
 }
 

@@ -68,6 +68,20 @@ pub(super) fn reject(at: &Cursor<'_>, faults: Faults, problems: &mut Problems) {
     }
 }
 
+/// A struct as the API server's messages show it: with the names that its fields have in Go.
+pub fn as_go(value: &Value) -> Value {
+    match value {
+        Value::Object(fields) => fields.iter().map(|(key, value)| (go_name(key), as_go(value))).collect(),
+        Value::Array(items) => items.iter().map(as_go).collect::<Vec<_>>().into(),
+        value => value.clone(),
+    }
+}
+
+fn go_name(key: &str) -> String {
+    let mut chars = key.chars();
+    chars.next().map(|first| first.to_ascii_uppercase()).into_iter().chain(chars).collect()
+}
+
 fn shown(at: &Cursor<'_>) -> Value {
     if at.exists() { at.value().clone() } else { "".into() }
 }
@@ -137,7 +151,7 @@ pub(super) fn validate_annotations(annotations: &Cursor<'_>, problems: &mut Prob
 fn validate_owners(owners: &Cursor<'_>, problems: &mut Problems) {
     let mut controller: Option<String> = None;
     for owner in owners.items() {
-        validate_owner(&owner, owners, problems);
+        validate_owner(&owner, problems);
         if !owner.child("controller").is_true() {
             continue;
         }
@@ -155,20 +169,20 @@ fn validate_owners(owners: &Cursor<'_>, problems: &mut Problems) {
     }
 }
 
-/// The API server names the list, not the item, in these causes.
-fn validate_owner(owner: &Cursor<'_>, owners: &Cursor<'_>, problems: &mut Problems) {
+fn validate_owner(owner: &Cursor<'_>, problems: &mut Problems) {
     let api_version = owner.child("apiVersion");
-    let version = api_version.text().rsplit('/').next().unwrap_or_default();
-    if version.is_empty() {
-        problems.invalid(owners.child("apiVersion"), &api_version.text().into(), "version must not be empty");
+    let parts: Vec<&str> = api_version.text().split('/').collect();
+    if !api_version.is_empty() && (parts.len() > 2 || parts.last().is_some_and(|version| version.is_empty()))
+    {
+        problems.invalid(api_version, api_version.value(), "must be <group>/<version> or <version>");
     }
-    for key in ["kind", "name", "uid"] {
+    for key in ["apiVersion", "kind", "name", "uid"] {
         if owner.child(key).is_empty() {
-            problems.invalid(owners.child(key), &"".into(), "must not be empty");
+            problems.required(owner.child(key), "must not be empty");
         }
     }
     if api_version.text() == "v1" && owner.child("kind").text() == "Event" {
-        problems.invalid(owners, owner.value(), "/v1, Kind=Event is disallowed from being an owner");
+        problems.invalid(owner, owner.value(), "/v1, Kind=Event is disallowed from being an owner");
     }
 }
 
@@ -209,8 +223,10 @@ fn refuse_new_finalizers(new: &Cursor<'_>, old: &Cursor<'_>, problems: &mut Prob
 fn validate_managed_fields(entries: &Cursor<'_>, problems: &mut Problems) {
     for entry in entries.items() {
         let operation = entry.child("operation");
-        if !["Apply", "Update"].contains(&operation.text()) {
-            problems.invalid(operation, &operation.text().into(), "must be `Apply` or `Update`");
+        match operation.text() {
+            "Apply" | "Update" => {}
+            "" => problems.required(operation, "must not be empty"),
+            _ => problems.not_supported(operation, operation.value(), &["Apply", "Update"]),
         }
         let fields_type = entry.child("fieldsType");
         if !matches!(fields_type.text(), "" | "FieldsV1") {

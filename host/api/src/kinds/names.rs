@@ -2,6 +2,8 @@
 //!
 //! Each function returns what is wrong, in the words of the API server; nothing when the value is fine.
 
+use std::net::IpAddr;
+
 /// What is wrong with a value, one sentence each.
 pub type Faults = Vec<String>;
 
@@ -16,9 +18,6 @@ const LABEL_1123: &str = "a lowercase RFC 1123 label must consist of lower case 
 const SUBDOMAIN_1123: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, \
     '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for \
     validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
-const LABEL_1035: &str = "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with \
-    an alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used \
-    for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')";
 const QUALIFIED: &str = "must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an \
     alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is \
     '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
@@ -53,15 +52,6 @@ pub fn subdomain_1123(value: &str) -> Faults {
     faults
 }
 
-/// A DNS label that starts with a letter (RFC 1035): names of Services.
-pub fn label_1035(value: &str) -> Faults {
-    let mut faults = too_long(value, LABEL_LENGTH_MAX);
-    if !(is_label_1123(value) && value.starts_with(|c: char| c.is_ascii_lowercase())) {
-        faults.push(LABEL_1035.to_owned());
-    }
-    faults
-}
-
 /// A label key, annotation key, resource name, …: `name` or `dns.prefix/name`.
 pub fn qualified_name(value: &str) -> Faults {
     let mut faults = Faults::new();
@@ -69,7 +59,7 @@ pub fn qualified_name(value: &str) -> Faults {
         None => value,
         Some((_, name)) if name.contains('/') => {
             return vec![format!(
-                "a qualified name {QUALIFIED} with an optional DNS subdomain prefix and '/' (e.g. \
+                "a valid label key {QUALIFIED} with an optional DNS subdomain prefix and '/' (e.g. \
                  'example.com/MyName')"
             )];
         }
@@ -85,7 +75,7 @@ pub fn qualified_name(value: &str) -> Faults {
     if name.is_empty() {
         faults.push("name part must be non-empty".to_owned());
     } else {
-        faults.extend(too_long(name, LABEL_LENGTH_MAX).into_iter().map(|fault| format!("name part {fault}")));
+        faults.extend(too_long_label(name).into_iter().map(|fault| format!("name part {fault}")));
     }
     if !is_qualified_part(name) {
         faults.push(format!("name part {QUALIFIED}"));
@@ -95,7 +85,7 @@ pub fn qualified_name(value: &str) -> Faults {
 
 /// The value of a label.
 pub fn label_value(value: &str) -> Faults {
-    let mut faults = too_long(value, LABEL_LENGTH_MAX);
+    let mut faults = too_long_label(value);
     if !value.is_empty() && !is_qualified_part(value) {
         faults.push(LABEL_VALUE.to_owned());
     }
@@ -172,25 +162,78 @@ pub fn id_number(value: i64) -> Faults {
     in_range(value, 0, i64::from(i32::MAX))
 }
 
-/// An IP address, v4 or v6.
+/// An IP address, v4 or v6, that every program reads alike.
 pub fn ip_address(value: &str) -> Faults {
-    if value.parse::<std::net::IpAddr>().is_ok() {
-        return Faults::new();
-    }
-    vec!["must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)".to_owned()]
+    let fault = match value.parse() {
+        Ok(IpAddr::V6(address)) if address.to_ipv4_mapped().is_some() => {
+            "must not be an IPv4-mapped IPv6 address"
+        }
+        Ok(_) => return Faults::new(),
+        Err(_) if without_leading_zeros(value).parse::<IpAddr>().is_ok() => "must not have leading 0s",
+        Err(_) => "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)",
+    };
+    vec![fault.to_owned()]
 }
 
-/// An IP address range such as `10.9.8.0/24`.
-pub fn cidr(value: &str) -> Faults {
-    let valid = value.split_once('/').is_some_and(|(address, length)| {
-        let Ok(address) = address.parse::<std::net::IpAddr>() else { return false };
-        let bits = if address.is_ipv4() { 32 } else { 128 };
-        length.bytes().all(|b| b.is_ascii_digit()) && length.parse::<u32>().is_ok_and(|length| length <= bits)
+/// An address that can be that of another machine: no address of a host to itself, or of a link.
+pub fn endpoint_address(value: &str) -> Faults {
+    let faults = ip_address(value);
+    let Some(address) = value.parse::<IpAddr>().ok().filter(|_| faults.is_empty()) else { return faults };
+    let (is_link_local, is_link_multicast) = match address {
+        IpAddr::V4(v4) => (v4.is_link_local(), v4.octets()[..3] == [224, 0, 0]),
+        IpAddr::V6(v6) => (v6.is_unicast_link_local(), v6.segments()[0] & 0xff0f == 0xff02),
+    };
+    let unspecified = format!("may not be unspecified ({value})");
+    let faults = [
+        (address.is_unspecified(), &*unspecified),
+        (address.is_loopback(), "may not be in the loopback range (127.0.0.0/8, ::1/128)"),
+        (is_link_local, "may not be in the link-local range (169.254.0.0/16, fe80::/10)"),
+        (is_link_multicast, "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)"),
+    ];
+    faults.into_iter().filter(|(applies, _)| *applies).map(|(_, fault)| fault.to_owned()).collect()
+}
+
+/// `010.0.0.1` is octal to some programs and decimal to others: as it would be decimal.
+fn without_leading_zeros(value: &str) -> String {
+    let parts = value.split('.').map(|part| match part.trim_start_matches('0') {
+        "" if !part.is_empty() => "0",
+        rest => rest,
     });
-    if valid {
-        return Faults::new();
-    }
-    vec!["must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)".to_owned()]
+    parts.collect::<Vec<_>>().join(".")
+}
+
+/// An IP address range such as `10.9.8.0/24`, that every program reads alike.
+pub fn cidr(value: &str) -> Faults {
+    let (address, length) = value.split_once('/').unwrap_or_default();
+    let bits = length.parse::<u32>().ok().filter(|_| length.bytes().all(|b| b.is_ascii_digit()));
+    let fault = match (without_leading_zeros(address).parse::<IpAddr>(), bits) {
+        (Ok(sloppy), Some(bits)) if bits <= address_bits(sloppy) => {
+            let is_exact = address.parse::<IpAddr>().is_ok() && bits.to_string() == length;
+            match sloppy {
+                _ if !is_exact => "must not have leading 0s in IP or prefix length",
+                IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some() => {
+                    "must not have an IPv4-mapped IPv6 address"
+                }
+                _ if has_bits_beyond(sloppy, bits) => "must not have bits set beyond the prefix length",
+                _ => return Faults::new(),
+            }
+        }
+        _ => "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)",
+    };
+    vec![fault.to_owned()]
+}
+
+fn address_bits(address: IpAddr) -> u32 {
+    if address.is_ipv4() { 32 } else { 128 }
+}
+
+fn has_bits_beyond(address: IpAddr, length: u32) -> bool {
+    let value = match address {
+        IpAddr::V4(v4) => u128::from(v4.to_bits()),
+        IpAddr::V6(v6) => v6.to_bits(),
+    };
+    let host_bits = address_bits(address) - length;
+    value & 1_u128.checked_shl(host_bits).map_or(u128::MAX, |above| above - 1) != 0
 }
 
 /// A number from `low` to `high`.
@@ -231,6 +274,15 @@ fn too_long(value: &str, max: usize) -> Faults {
     if value.len() <= max { Faults::new() } else { vec![format!("must be no more than {max} characters")] }
 }
 
+/// The same of what labels are made of, for which the API server says what it counts.
+fn too_long_label(value: &str) -> Faults {
+    if value.len() <= LABEL_LENGTH_MAX {
+        Faults::new()
+    } else {
+        vec![format!("must be no more than {LABEL_LENGTH_MAX} bytes")]
+    }
+}
+
 fn is_label_1123(value: &str) -> bool {
     let bytes = value.as_bytes();
     let inner = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'-';
@@ -259,7 +311,6 @@ mod tests {
         for (rule, good, bad) in [
             (label_1123 as Rule, vec!["a", "0-a"], vec!["", "-a", "a-", "A", "a.b", &long]),
             (subdomain_1123, vec!["a", "a.b-c.0"], vec!["", ".a", "a..b", "a.-b"]),
-            (label_1035, vec!["a-0"], vec!["0a", "a.b"]),
             (
                 qualified_name,
                 vec!["a", "A_b.c", "x.example/A"],
@@ -270,8 +321,32 @@ mod tests {
             (env_name, vec!["A b", "1.x"], vec!["", "a=b", "é"]),
             (port_name, vec!["http", "a-1"], vec!["", "80", "a--b", "-a", "A", "a-name-that-is-long"]),
             (percent, vec!["0%", "150%"], vec!["", "%", "1", "-1%"]),
-            (ip_address, vec!["10.0.0.1", "2001:db8::1"], vec!["", "10.0.0", "10.0.0.256"]),
-            (cidr, vec!["10.0.0.0/8", "::/0"], vec!["10.0.0.0", "10.0.0.0/33", "x/8", "10.0.0.0/+8"]),
+            (
+                ip_address,
+                vec!["10.0.0.1", "0.0.0.0", "2001:db8::1"],
+                vec!["", "10.0.0", "10.0.0.256", "010.0.0.1", "::ffff:10.0.0.1"],
+            ),
+            (
+                endpoint_address,
+                vec!["10.0.0.1", "2001:db8::1", "224.0.1.1"],
+                vec!["x", "0.0.0.0", "::", "127.9.9.9", "169.254.1.1", "fe80::1", "224.0.0.1", "ff02::1"],
+            ),
+            (
+                cidr,
+                vec!["10.0.0.0/8", "::/0", "0.0.0.0/0", "10.0.0.1/32"],
+                vec![
+                    "10.0.0.0",
+                    "10.0.0.0/33",
+                    "x/8",
+                    "10.0.0.0/+8",
+                    "10.0.0.0/08",
+                    "010.0.0.0/8",
+                    "10.0.0.1/8",
+                    "::ffff:10.0.0.0/104",
+                    "/8",
+                    "10.0.0.0/",
+                ],
+            ),
             (path_segment, vec!["a:b"], vec![".", "..", "a/b", "a%b"]),
         ] {
             for value in good {

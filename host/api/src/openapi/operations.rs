@@ -9,7 +9,7 @@ use crate::resource::{Resource, Scope};
 use crate::schema::Schema;
 
 const WRITE_PARAMETERS: [&str; 3] = ["dryRun", "fieldManager", "fieldValidation"];
-const LIST_PARAMETERS: [&str; 10] = [
+const LIST_PARAMETERS: [&str; 11] = [
     "allowWatchBookmarks",
     "continue",
     "fieldSelector",
@@ -18,6 +18,7 @@ const LIST_PARAMETERS: [&str; 10] = [
     "resourceVersion",
     "resourceVersionMatch",
     "sendInitialEvents",
+    "shardSelector",
     "timeoutSeconds",
     "watch",
 ];
@@ -126,7 +127,7 @@ impl Endpoint<'_> {
                 (DELETE_PARAMETERS.to_vec(), Some("io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions"))
             }
             "deletecollection" => (
-                [&DELETE_PARAMETERS[..], &LIST_PARAMETERS[1..9]].concat(),
+                [&DELETE_PARAMETERS[..], &LIST_PARAMETERS[1..10]].concat(),
                 Some("io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions"),
             ),
             _ => (Vec::new(), None),

@@ -80,8 +80,8 @@ fn bodies_that_are_no_patch() {
             400,
             "error decoding patch: json: cannot unmarshal string into Go value of type []handlers.jsonPatchOp",
         ),
-        (PatchType::Json, r#"[{"op":"#, 400, "error decoding patch: unexpected end of JSON input"),
-        (PatchType::Json, "", 400, "error decoding patch: unexpected end of JSON input"),
+        (PatchType::Json, r#"[{"op":"#, 400, "invalid JSON patch"),
+        (PatchType::Json, "", 400, "invalid JSON patch"),
         (
             PatchType::Merge,
             "[]",
@@ -89,7 +89,8 @@ fn bodies_that_are_no_patch() {
             "error decoding patch: json: cannot unmarshal array into Go value of type map[string]interface {}",
         ),
         (PatchType::Merge, "null", 400, "Invalid JSON Patch"),
-        (PatchType::Merge, "{", 400, "error decoding patch: unexpected end of JSON input"),
+        (PatchType::Merge, "{", 400, "invalid JSON patch"),
+        (PatchType::StrategicMerge, "{", 400, "error decoding patch: unexpected end of JSON input"),
     ] {
         let status = Patch::parse(kind, body.as_bytes()).unwrap_err();
         assert_eq!((status.code, status.message.as_str()), (code, message), "{body}");

@@ -1,4 +1,4 @@
-//! Priority and DefaultTolerationSeconds.
+//! Priority, RuntimeClass and DefaultTolerationSeconds.
 
 use berth_api::Status;
 use berth_api::kinds::view::{int_at, list_at, str_at};
@@ -38,6 +38,17 @@ pub(super) fn set_priority(review: &Review<'_>, pod: &mut Value) -> Result<(), S
         pod["spec"]["preemptionPolicy"] = "PreemptLowerPriority".into();
     }
     Ok(())
+}
+
+/// Runtime classes are objects of a kind that is not served yet: none has the name that a pod gives.
+pub(super) fn check_runtime_class(review: &Review<'_>, pod: &Value) -> Result<(), Status> {
+    match str_at(pod, "spec.runtimeClassName") {
+        "" => Ok(()),
+        name => {
+            let why = format!("pod rejected: RuntimeClass \"{name}\" not found");
+            Err(Status::forbidden(review.resource, review.name, &why))
+        }
+    }
 }
 
 /// Adds what keeps a pod on an unhealthy node for a while, where it does not say so itself.

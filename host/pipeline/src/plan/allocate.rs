@@ -56,8 +56,13 @@ fn allocate_address(
         return;
     }
     let why = match wish.parse().ok().and_then(|address| context.env.services.offset(address)) {
-        None => "the provided network does not match the current range",
-        Some(_) if is_taken(context, &wish) => "provided IP is already allocated",
+        // The API server tells the range in a dry run only.
+        None if context.request.options.dry_run => format!(
+            "the provided IP ({wish}) is not in the valid range. The range of valid IPs is {}",
+            context.env.services
+        ),
+        None => "the provided network does not match the current range".to_owned(),
+        Some(_) if is_taken(context, &wish) => "provided IP is already allocated".to_owned(),
         Some(_) => return,
     };
     let value = json!([wish]);

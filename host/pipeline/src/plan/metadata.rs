@@ -167,15 +167,14 @@ pub(super) fn keep_servers_own(new: &mut Value, old: &Value) {
     }
 }
 
-/// The problems of a change: the API server checks the change of metadata before the kind checks the whole, metadata
-/// included, and so names each fault of the metadata twice.
+/// The problems of a change, those of the metadata first: the API server checks it before the kind checks the whole.
 pub(super) fn with_metadata_first(new: &Value, old: &Value, problems: Problems) -> Problems {
     if problems.is_empty() {
         return problems;
     }
     let mut all = Problems::default();
     validate_meta_update(new, old, &mut all);
-    all.causes.extend(problems.causes);
+    all.extend(problems);
     all
 }
 

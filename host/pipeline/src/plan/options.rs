@@ -50,6 +50,13 @@ impl Context<'_, '_> {
                 let media = MediaType::of_content_type(media_type)?;
                 // DeleteOptions are registered in every group: clients send them as of the resource's own.
                 let sent = decode::read_type_meta(media, bytes)?;
+                if !matches!(&*sent.kind, "" | "DeleteOptions") {
+                    let message = format!(
+                        "no kind \"{}\" is registered for version \"{}\"",
+                        sent.kind, sent.api_version
+                    );
+                    return Err(Status::bad_request(message));
+                }
                 let version = delete_options_version(&sent);
                 Ok(decode::decode(schema, expected(&version), media, bytes)?.value)
             }

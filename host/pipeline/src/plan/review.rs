@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use berth_api::decode::{Expected, complete};
+use berth_api::kinds::meta::as_go;
 use berth_api::kinds::view::{at, list_at, str_at};
 use berth_api::select::{FieldOperator, FieldRequirement};
 use berth_api::status::Details;
@@ -107,16 +108,10 @@ fn access(context: &Context<'_, '_>, kind: &str, review: &Value) -> Result<Value
 }
 
 fn check_attributes(review: &Value, problems: &mut Problems) {
-    const FIELDS: [&str; 2] = ["spec.resourceAttributes", "spec.nonResourceAttributes"];
-    match FIELDS.map(|field| at(review, field)) {
-        [None, None] => {
-            let detail = "exactly one of nonResourceAttributes or resourceAttributes must be specified";
-            problems.invalid(FIELDS[0], &Value::Null, detail);
-        }
-        [Some(_), Some(path)] => {
-            problems.invalid(FIELDS[1], path, "cannot be specified in combination with resourceAttributes");
-        }
-        _ => {}
+    let (resource, path) = (at(review, "spec.resourceAttributes"), at(review, "spec.nonResourceAttributes"));
+    if resource.is_some() == path.is_some() {
+        let detail = "exactly one of nonResourceAttributes or resourceAttributes must be specified";
+        problems.invalid("spec", &path.map_or(Value::Null, as_go), detail);
     }
 }
 

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use crate::harness::Harness;
 use berth_client::{
-    ApiResource, ClientError, Credentials, DeleteOptions, Event, Followed, ListOptions, PatchKind,
+    ApiResource, ClientError, Credentials, DeleteOptions, Event, Followed, ListOptions, PatchKind, Transport,
 };
+use berth_pipeline::Identity;
 use serde_json::{Value, json};
 
 const MAPS: ApiResource = ApiResource::CONFIG_MAPS;
@@ -72,6 +73,24 @@ async fn what_is_only_posted_cannot_be_read() {
         ("/api/v1/namespaces/default/bindings", 405),
     ] {
         assert_eq!(code(client.get_raw(path).await.unwrap_err()), expected, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_only_posted_has_no_table() {
+    const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io";
+    let harness = Harness::start().await;
+    let transport = harness.server.in_process(Identity::component("test"));
+    let review = json!({ "spec": { "nonResourceAttributes": { "path": "/", "verb": "get" } } });
+    for (path, body, accept, expected) in [
+        ("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", &review, TABLE, 406),
+        ("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", &review, &format!("{TABLE},*/*"), 201),
+        ("/api/v1/namespaces/default/serviceaccounts/default/token", &json!({}), TABLE, 406),
+        ("/api/v1/namespaces/default/configmaps", &map("m"), TABLE, 201),
+    ] {
+        let request = http::Request::post(path).header("accept", accept).body(body.to_string().into());
+        let answer = transport.send(request.unwrap()).await.unwrap();
+        assert_eq!(answer.status(), expected, "{path} {accept}");
     }
 }
 

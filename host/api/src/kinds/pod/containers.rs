@@ -10,6 +10,10 @@ use crate::kinds::view::{repeats, str_at};
 use crate::status::Problems;
 
 const PROTOCOLS: [&str; 3] = ["SCTP", "TCP", "UDP"];
+/// As many restart rules as a container may have.
+const RESTART_RULES_MAX: usize = 20;
+/// As many exit codes as there are beside success.
+const EXIT_CODES_MAX: usize = 255;
 
 /// Checks all containers of a pod spec.
 pub(super) fn validate_all(spec: &Cursor<'_>, problems: &mut Problems) {
@@ -21,8 +25,10 @@ pub(super) fn validate_all(spec: &Cursor<'_>, problems: &mut Problems) {
     }
     for container in containers.items() {
         validate_common(&container, spec, problems);
+        validate_restart(&container, problems);
         check_unique_name(&container, &mut names_seen, problems);
         probes::validate_all(&container, grace_s, problems);
+        refuse_own_restart(&container, spec.child("restartPolicy").text(), problems);
     }
     let mut host_ports = BTreeSet::new();
     for container in containers.items() {
@@ -30,6 +36,7 @@ pub(super) fn validate_all(spec: &Cursor<'_>, problems: &mut Problems) {
     }
     for container in spec.child("initContainers").items() {
         validate_common(&container, spec, problems);
+        validate_restart(&container, problems);
         check_unique_name(&container, &mut names_seen, problems);
         // Plain init containers run one after the other: each has the host's ports for itself.
         check_host_ports(&container, &mut BTreeSet::new(), problems);
@@ -37,6 +44,13 @@ pub(super) fn validate_all(spec: &Cursor<'_>, problems: &mut Problems) {
             probes::validate_all(&container, grace_s, problems);
         } else {
             refuse_long_running(&container, problems);
+            for policy in container.child("resizePolicy").items() {
+                let restart = policy.child("restartPolicy");
+                if restart.text() == "RestartContainer" {
+                    let detail = "must not be set to 'RestartContainer' for non-sidecar initContainers";
+                    problems.invalid(restart, restart.value(), detail);
+                }
+            }
         }
     }
 }
@@ -76,7 +90,8 @@ fn validate_common(container: &Cursor<'_>, spec: &Cursor<'_>, problems: &mut Pro
     validate_mounts(container, &spec.child("volumes"), problems);
     one_of(&container.child("imagePullPolicy"), &["Always", "IfNotPresent", "Never"], problems);
     resources::validate_requirements(&container.child("resources"), problems);
-    validate_resize(&container.child("resizePolicy"), problems);
+    let pod_restart = spec.child("restartPolicy").text();
+    validate_resize(&container.child("resizePolicy"), pod_restart, problems);
     security::validate_container_context(&container.child("securityContext"), problems);
 }
 
@@ -201,18 +216,63 @@ pub(super) fn no_backsteps(at: &str, path: &str, problems: &mut Problems) {
     }
 }
 
-fn validate_resize(policies: &Cursor<'_>, problems: &mut Problems) {
+/// Most causes name the list, not the item, as the API server's do.
+fn validate_resize(policies: &Cursor<'_>, pod_restart: &str, problems: &mut Problems) {
     let mut seen = BTreeSet::new();
     for policy in policies.items() {
         let (resource, restart) = (policy.child("resourceName"), policy.child("restartPolicy"));
         if !seen.insert(resource.text().to_owned()) {
-            problems.duplicate(policies, resource.value());
+            problems.duplicate(policy, resource.value());
         }
-        if !["cpu", "memory"].contains(&resource.text()) {
-            problems.not_supported(policies, resource.value(), &["cpu", "memory"]);
+        for (part, supported) in
+            [(resource, &["cpu", "memory"]), (restart, &["NotRequired", "RestartContainer"])]
+        {
+            if part.is_empty() {
+                problems.required(policies, "");
+            } else if !supported.contains(&part.text()) {
+                problems.not_supported(policies, part.value(), supported);
+            }
         }
-        if !["NotRequired", "RestartContainer"].contains(&restart.text()) {
-            problems.not_supported(policies, restart.value(), &["NotRequired", "RestartContainer"]);
+        if pod_restart == "Never" && restart.text() != "NotRequired" {
+            let detail = "must be 'NotRequired' when pod `restartPolicy` is 'Never'";
+            problems.invalid(policies, &restart.text().into(), detail);
         }
+    }
+}
+
+/// When a container itself is started again, whatever the pod says.
+fn validate_restart(container: &Cursor<'_>, problems: &mut Problems) {
+    let (policy, rules) = (container.child("restartPolicy"), container.child("restartPolicyRules"));
+    if !policy.exists() {
+        if !rules.is_empty() {
+            problems.required(policy, "must specify restartPolicy when restart rules are used");
+        }
+    } else {
+        one_of(&policy, &["Always", "Never", "OnFailure"], problems);
+    }
+    if rules.list().len() > RESTART_RULES_MAX {
+        problems.too_many(rules, rules.list().len(), RESTART_RULES_MAX);
+    }
+    for rule in rules.items() {
+        one_of(&rule.child("action"), &["Restart", "RestartAllContainers"], problems);
+        let codes = rule.child("exitCodes");
+        if !codes.exists() {
+            problems.required(codes, "must be specified");
+            continue;
+        }
+        one_of(&codes.child("operator"), &["In", "NotIn"], problems);
+        let values = codes.child("values");
+        if values.list().len() > EXIT_CODES_MAX {
+            problems.too_many(values, values.list().len(), EXIT_CODES_MAX);
+        }
+    }
+}
+
+/// Berth starts a container again as its pod says; a policy of its own is a promise only where it says otherwise.
+fn refuse_own_restart(container: &Cursor<'_>, pod_restart: &str, problems: &mut Problems) {
+    let policy = container.child("restartPolicy");
+    if policy.text() == "Always" && pod_restart != "Always" {
+        let detail = format!("Berth restarts the containers of a pod alike, here {pod_restart}");
+        problems.forbidden(policy, &detail);
     }
 }

@@ -1,5 +1,6 @@
 //! Environment variables, and references to a pod's fields and a container's resources.
 
+use super::containers::no_backsteps;
 use crate::kinds::cursor::Cursor;
 use crate::kinds::meta::reject;
 use crate::kinds::names;
@@ -83,8 +84,13 @@ fn validate_source(source: &Cursor<'_>, has_value: bool, problems: &mut Problems
             validate_key(&source.child(key), problems);
         }
     }
+    if source.child("fileKeyRef").exists() {
+        validate_file_key(&source.child("fileKeyRef"), problems);
+    }
     let detail = match source.map().map_or(0, berth_json::Map::len) {
-        0 => "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef` or `secretKeyRef`",
+        0 => {
+            "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`"
+        }
         _ if has_value => "may not be specified when `value` is not empty",
         1 => return,
         _ => "may not have more than one field specified at a time",
@@ -166,6 +172,45 @@ fn validate_key(reference: &Cursor<'_>, problems: &mut Problems) {
         problems.required(key, "");
     } else {
         reject(&key, names::config_key(key.text()), problems);
+    }
+}
+
+fn validate_file_key(reference: &Cursor<'_>, problems: &mut Problems) {
+    let (key, volume, path) =
+        (reference.child("key"), reference.child("volumeName"), reference.child("path"));
+    if key.is_empty() {
+        problems.required(key, "");
+    } else {
+        reject(&key, names::env_name(key.text()), problems);
+    }
+    if volume.is_empty() {
+        problems.required(volume, "");
+    } else {
+        reject(&volume, names::label_1123(volume.text()), problems);
+    }
+    if path.is_empty() {
+        problems.required(path, "");
+    } else {
+        no_backsteps(&path.path(), path.text(), problems);
+    }
+}
+
+/// Checks that a file with variables lies in one of the pod's emptyDirs.
+pub(super) fn validate_file_volumes(variables: &Cursor<'_>, volumes: &Cursor<'_>, problems: &mut Problems) {
+    for variable in variables.items() {
+        let source = variable.child("valueFrom");
+        let reference = source.child("fileKeyRef");
+        if !reference.exists() {
+            continue;
+        }
+        let name = reference.child("volumeName");
+        match volumes.items().find(|volume| volume.child("name").text() == name.text()) {
+            None => problems.not_found(name, &name.text().into()),
+            Some(volume) if !volume.child("emptyDir").exists() => {
+                problems.invalid(name, name.value(), "referenced volume must be of type emptyDir");
+            }
+            Some(_) => {}
+        }
     }
 }
 

@@ -181,6 +181,10 @@ pub(super) fn validate_tolerations(tolerations: &Cursor<'_>, problems: &mut Prob
                 problems.invalid(operator, value.value(), "value must be empty when `operator` is 'Exists'");
             }
             "Exists" => {}
+            // The numeric operators have names, and are off by default.
+            "Gt" | "Lt" => {
+                problems.not_supported(operator, operator.value(), &["Equal", "Exists", "Lt", "Gt"]);
+            }
             _ => problems.not_supported(operator, operator.value(), &["Equal", "Exists"]),
         }
         if !effect.is_empty() {

@@ -2,10 +2,13 @@
 
 use super::containers::descending;
 use crate::kinds::cursor::Cursor;
-use crate::kinds::meta::{one_of, reject};
+use crate::kinds::meta::{as_go, one_of, reject};
 use crate::kinds::names;
 use crate::kinds::view::{repeats, str_at};
 use crate::status::Problems;
+
+/// The longest name of a sysctl.
+const SYSCTL_LENGTH_MAX: usize = 253;
 
 const PROFILES: [&str; 3] = ["Localhost", "RuntimeDefault", "Unconfined"];
 
@@ -32,6 +35,28 @@ pub(super) fn validate_pod_context(spec: &Cursor<'_>, problems: &mut Problems) {
     validate_app_armor(&context.child("appArmorProfile"), problems);
     if context.child("supplementalGroupsPolicy").exists() {
         one_of(&context.child("supplementalGroupsPolicy"), &["Merge", "Strict"], problems);
+    }
+    if context.child("seLinuxChangePolicy").exists() {
+        one_of(&context.child("seLinuxChangePolicy"), &["MountOption", "Recursive"], problems);
+    }
+}
+
+/// A pod that says it is for Linux has nothing to say to Windows.
+pub(super) fn validate_os(spec: &Cursor<'_>, problems: &mut Problems) {
+    if spec.child("os").child("name").text() != "linux" {
+        return;
+    }
+    let refuse = |context: Cursor<'_>, problems: &mut Problems| {
+        if context.child("windowsOptions").exists() {
+            let detail = "windows options cannot be set for a linux pod";
+            problems.forbidden(context.child("windowsOptions"), detail);
+        }
+    };
+    refuse(spec.child("securityContext"), problems);
+    for list in ["initContainers", "containers"] {
+        for container in spec.child(list).items() {
+            refuse(container.child("securityContext"), problems);
+        }
     }
 }
 
@@ -74,13 +99,13 @@ pub(super) fn validate_container_context(context: &Cursor<'_>, problems: &mut Pr
     if context.child("allowPrivilegeEscalation").value().as_bool() == Some(false) {
         if context.child("privileged").is_true() {
             let detail = "cannot set `allowPrivilegeEscalation` to false and `privileged` to true";
-            problems.invalid(context, context.value(), detail);
+            problems.invalid(context, &as_go(context.value()), detail);
         }
         let capabilities = context.child("capabilities");
         if capabilities.child("add").list().iter().any(|name| name == "CAP_SYS_ADMIN") {
             let detail =
                 "cannot set `allowPrivilegeEscalation` to false and `capabilities.Add` CAP_SYS_ADMIN";
-            problems.invalid(context, context.value(), detail);
+            problems.invalid(context, &as_go(context.value()), detail);
         }
     }
 }
@@ -98,21 +123,29 @@ fn validate_sysctls(sysctls: &Cursor<'_>, problems: &mut Problems) {
     let repeated = repeats(sysctls.list(), |sysctl| str_at(sysctl, "name"));
     for (sysctl, is_repeated) in sysctls.items().zip(repeated) {
         let name = sysctl.child("name");
-        let parts = || name.text().split(['.', '/']);
-        let is_part = |part: &str| {
-            part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-_".contains(&b))
-                && part.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric())
-        };
         if name.is_empty() {
             problems.required(name, "");
-        } else if !parts().all(is_part) {
-            let detail = "must have at most 253 characters and match regex \
-                ^([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\\./])*[a-z0-9][-_a-z0-9]*[a-z0-9]?$";
-            problems.invalid(name, name.value(), detail);
+        } else if !is_sysctl(name.text()) {
+            let detail = format!(
+                "must have at most {SYSCTL_LENGTH_MAX} characters and match regex \
+                 ^([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\\./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?$"
+            );
+            problems.invalid(name, name.value(), &detail);
         } else if is_repeated {
             problems.duplicate(name, name.value());
         }
     }
+}
+
+/// Whether a text can name a sysctl: segments between dots or slashes, each with a letter or digit at both ends.
+fn is_sysctl(name: &str) -> bool {
+    let is_end = |byte: Option<&u8>| byte.is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+    let is_segment = |segment: &str| {
+        let bytes = segment.as_bytes();
+        let inner = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-_".contains(b);
+        bytes.iter().all(inner) && is_end(bytes.first()) && is_end(bytes.last())
+    };
+    name.len() <= SYSCTL_LENGTH_MAX && name.split(['.', '/']).all(is_segment)
 }
 
 fn validate_seccomp(profile: &Cursor<'_>, problems: &mut Problems) {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use berth_json::Value;
 
-use super::{containers, placement, resources, security, volumes};
+use super::{containers, env, placement, resources, security, volumes};
 use crate::kinds::cursor::Cursor;
 use crate::kinds::meta::{one_of, reject, validate_annotations, validate_labels, validate_meta};
 use crate::kinds::names;
@@ -17,6 +17,9 @@ const NAME_SERVERS_MAX: usize = 3;
 const SEARCHES_MAX: usize = 32;
 /// As many bytes as all search domains may have together, spaces included.
 const SEARCHES_BYTES_MAX: usize = 2048;
+
+/// The longest name that Linux lets a host have.
+const HOSTNAME_LENGTH_MAX: usize = 64;
 
 /// Checks a new pod.
 pub(super) fn validate(object: &Value, problems: &mut Problems) {
@@ -80,6 +83,7 @@ fn validate_spec(spec: &Cursor<'_>, problems: &mut Problems) {
     validate_gates(spec, problems);
     placement::validate_spread(&spec.child("topologySpreadConstraints"), problems);
     security::validate_host_users(spec, problems);
+    validate_hostname_override(spec, problems);
     validate_references(spec, problems);
     validate_identity(spec, problems);
     placement::validate_tolerations(&spec.child("tolerations"), problems);
@@ -92,6 +96,12 @@ fn validate_spec(spec: &Cursor<'_>, problems: &mut Problems) {
     }
     if spec.child("preemptionPolicy").exists() {
         one_of(&spec.child("preemptionPolicy"), &["PreemptLowerPriority", "Never"], problems);
+    }
+    security::validate_os(spec, problems);
+    for list in ["initContainers", "containers"] {
+        for container in spec.child(list).items() {
+            env::validate_file_volumes(&container.child("env"), &spec.child("volumes"), problems);
+        }
     }
 }
 
@@ -107,6 +117,23 @@ fn validate_references(spec: &Cursor<'_>, problems: &mut Problems) {
     if let Some(seconds) = deadline.int() {
         reject(&deadline, names::in_range(seconds, 1, i64::from(i32::MAX)), problems);
     }
+}
+
+/// A name of any form a host may have, in place of `hostname` and `subdomain`.
+fn validate_hostname_override(spec: &Cursor<'_>, problems: &mut Problems) {
+    let name = spec.child("hostnameOverride");
+    if !name.exists() {
+        return;
+    }
+    for key in ["setHostnameAsFQDN", "hostNetwork"] {
+        if spec.child(key).is_true() {
+            problems.forbidden(name, &format!("may not be specified when {key} is true"));
+        }
+    }
+    if name.text().len() > HOSTNAME_LENGTH_MAX {
+        problems.too_long(name, &format!("may not be more than {HOSTNAME_LENGTH_MAX} bytes"));
+    }
+    reject(&name, names::subdomain_1123(name.text()), problems);
 }
 
 /// The name the pod goes by inside.

@@ -137,7 +137,7 @@ fn validate_host_path(source: &Cursor<'_>, problems: &mut Problems) {
 
 fn validate_driver(driver: &Cursor<'_>, problems: &mut Problems) {
     if driver.is_empty() {
-        problems.required(driver, "");
+        return problems.required(driver, "");
     }
     if driver.text().len() > DRIVER_LENGTH_MAX {
         problems.too_long(driver, &format!("may not be more than {DRIVER_LENGTH_MAX} bytes"));

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use berth_json::{Value, json};
+use berth_json::Value;
 
 use crate::kinds::cursor::Cursor;
 use crate::kinds::meta::{one_of, reject, validate_labels, validate_meta, validate_meta_update};
@@ -22,7 +22,7 @@ const BALANCER_ONLY: &str = "may only be used when `type` is 'LoadBalancer'";
 
 /// Checks a new service.
 pub(super) fn validate(object: &Value, problems: &mut Problems) {
-    validate_meta(object, Scope::Namespaced, names::label_1035, problems);
+    validate_meta(object, Scope::Namespaced, names::label_1123, problems);
     let spec = Cursor::top(object, "spec");
     validate_type(&spec, problems);
     validate_ports(&spec, problems);
@@ -32,7 +32,7 @@ pub(super) fn validate(object: &Value, problems: &mut Problems) {
         validate_addresses(&spec, problems);
     }
     for address in spec.child("externalIPs").items() {
-        reject(&address, names::ip_address(address.text()), problems);
+        reject(&address, names::endpoint_address(address.text()), problems);
     }
     one_of(&spec.child("type"), &TYPES, problems);
     validate_node_ports(&spec, problems);
@@ -221,7 +221,14 @@ fn validate_node_ports(spec: &Cursor<'_>, problems: &mut Problems) {
             }
             match key {
                 "nodePort" => problems.duplicate(port.child(key), port.child(key).value()),
-                _ => problems.duplicate(port, &json!({ "port": number(&port, key), "protocol": protocol })),
+                _ => {
+                    let (protocol, number) = (Value::from(protocol), number(&port, key));
+                    let shown = format!(
+                        "{{\"Name\":\"\",\"Protocol\":{protocol},\"AppProtocol\":null,\"Port\":{number},\
+                         \"TargetPort\":0,\"NodePort\":0}}"
+                    );
+                    problems.duplicate_shown(port, &shown);
+                }
             }
         }
     }
@@ -278,6 +285,6 @@ fn validate_traffic(spec: &Cursor<'_>, problems: &mut Problems) {
     }
     let distribution = spec.child("trafficDistribution");
     if distribution.exists() {
-        one_of(&distribution, &["PreferClose", "PreferSameNode", "PreferSameZone"], problems);
+        one_of(&distribution, &["PreferClose", "PreferSameZone", "PreferSameNode"], problems);
     }
 }
