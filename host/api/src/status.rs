@@ -1,6 +1,5 @@
 //! `meta/v1.Status`: every error a client sees, worded and coded as the Kubernetes API server does.
 
-
 use berth_json::{Value, json};
 
 use crate::resource::Resource;

@@ -61,7 +61,8 @@ impl Authorizer for RoleAuthorizer {
     fn authorize_path(&self, identity: &Identity, verb: &str, path: &str) -> Decision {
         let shown = is_one_of(&PUBLIC_PATHS, path)
             || (identity.in_group(AUTHENTICATED) && is_one_of(&DISCOVERY_PATHS, path))
-            || (identity.in_group(SERVICE_ACCOUNTS) && ISSUER_DOCUMENTS.contains(&path.trim_end_matches('/')));
+            || (identity.in_group(SERVICE_ACCOUNTS)
+                && ISSUER_DOCUMENTS.contains(&path.trim_end_matches('/')));
         decision(identity.in_group(MASTERS) || (verb == "get" && shown))
     }
 
