@@ -29,14 +29,14 @@ struct Finished {
 /// Runs the controllers until the cluster shuts down. They write only while `fence` holds.
 pub async fn run_controllers(cluster: Arc<Cluster>, config: Config, fence: Fence) {
     let fence = Arc::new(fence);
-    let (mut follower, mut state) = Follower::new(cluster.clone());
+    let (mut follower, state) = Follower::new(cluster.clone());
     let mut manager = Manager::new(config);
     manager.resync(&state);
     let sinks = Sinks::new(&cluster);
     let (report, mut finished) = mpsc::channel::<Finished>(RUNNING_MAX);
     let mut running = 0;
     loop {
-        state = catch_up(&mut follower, &mut manager);
+        let state = catch_up(&mut follower, &mut manager);
         while running < RUNNING_MAX {
             let Some(work) = manager.next(cluster.now()) else { break };
             let outcome = manager.reconcile(&work, &state, cluster.now());
@@ -54,7 +54,7 @@ pub async fn run_controllers(cluster: Arc<Cluster>, config: Config, fence: Fence
             Some(done) = finished.recv() => {
                 running -= 1;
                 // The work's own writes must be seen before its controller looks again.
-                state = catch_up(&mut follower, &mut manager);
+                catch_up(&mut follower, &mut manager);
                 manager.done(&done.work, done.result, done.again_at, cluster.now());
             }
             () = until(due, cluster.now()) => {}

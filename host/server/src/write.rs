@@ -24,6 +24,8 @@ pub(crate) async fn serve(
     verb: Verb,
 ) -> Handled {
     check_verb(target, verb)?;
+    // Before anything of the body is read: a stranger's bodies cost nothing. The pipeline asks again, on the state that it
+    // plans on.
     authorize(server, target, &call, verb)?;
     let headers = &call.parts.headers;
     let form = if is_only_posted(target) {
@@ -62,19 +64,6 @@ pub(crate) async fn serve(
     let mut response = render::answer(&answer, &target.resource, form, context)?;
     warn(&mut response, &answer.warnings);
     Ok(response)
-}
-
-/// Refuses what is not allowed before anything of the body is read: a stranger's bodies cost nothing. The pipeline asks
-/// again, on the state that it plans on.
-fn authorize(server: &Inner, target: &Target, call: &Call, verb: Verb) -> Result<(), Status> {
-    server.cluster.authorize(&Attributes {
-        identity: &call.identity,
-        verb,
-        resource: &target.resource,
-        subresource: target.subresource,
-        namespace: &target.path.namespace,
-        name: &target.path.name,
-    })
 }
 
 /// Whether what is sent is no object that is kept, nor a view of one: a review, a binding, an eviction, a token request.

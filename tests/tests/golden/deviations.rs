@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// What is to be expected of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub(crate) enum Verdict {
     /// It is answered as recorded.
     Passes,
     /// It is not.
@@ -19,7 +19,7 @@ pub enum Verdict {
 
 /// The list.
 #[derive(Debug, Default)]
-pub struct Deviations {
+pub(crate) struct Deviations {
     /// By `area/scenario` or `area/scenario: step`.
     named: BTreeMap<String, Verdict>,
 }
@@ -29,7 +29,7 @@ impl Deviations {
     ///
     /// # Errors
     /// A line that names nothing, names something twice or takes a step out of nothing, or a group without a reason.
-    pub fn parse(text: &str) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let mut list = Self::default();
         let mut has_reason = false;
         for (at, line) in text.lines().enumerate() {
@@ -65,14 +65,14 @@ impl Deviations {
     }
 
     /// What is to be expected of `area/scenario: step`.
-    pub fn verdict(&self, step: &str) -> Verdict {
+    pub(crate) fn verdict(&self, step: &str) -> Verdict {
         let scenario = step.split_once(": ").map_or(step, |(scenario, _)| scenario);
         let named = self.named.get(step).or_else(|| self.named.get(scenario));
         named.copied().unwrap_or(Verdict::Passes)
     }
 
     /// What the list names and the recordings do not have, one sentence each.
-    pub fn unknown(&self, steps: &BTreeSet<String>) -> Vec<String> {
+    pub(crate) fn unknown(&self, steps: &BTreeSet<String>) -> Vec<String> {
         let is_known = |name: &str| {
             steps.contains(name)
                 || steps.iter().any(|step| step.split_once(": ").is_some_and(|(s, _)| s == name))

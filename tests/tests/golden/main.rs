@@ -38,10 +38,11 @@ fn answers_are_those_of_kube_apiserver_but_for_the_named_steps() {
     let deviations = Deviations::parse(DEVIATIONS).unwrap_or_else(|why| panic!("deviations.txt: {why}"));
     let berth = Berth::start(Options::simulated(0));
     // The areas mostly wait, each for its own: side by side they take as long as the slowest.
+    let areas = recordings.areas();
     let failed: BTreeMap<String, String> = std::thread::scope(|scope| {
-        let areas = recordings.areas();
+        let (berth, recordings) = (&berth, &recordings);
         let replays: Vec<_> =
-            areas.iter().map(|area| scope.spawn(|| replay(&berth, &recordings, area))).collect();
+            areas.iter().map(|area| scope.spawn(move || replay(berth, recordings, area))).collect();
         replays.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
     });
     println!("golden: {} of {} steps pass", steps.len() - failed.len(), steps.len());

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 /// The recorded steps, in their order.
-pub struct Recordings {
+pub(crate) struct Recordings {
     directory: PathBuf,
     steps: Vec<Step>,
 }
@@ -21,7 +21,7 @@ struct Step {
 
 impl Recordings {
     /// Reads them; `None` where they are not.
-    pub fn find() -> Option<Self> {
+    pub(crate) fn find() -> Option<Self> {
         let beside = || repository().parent().unwrap().join("shared/kubernetes-golden");
         let directory = std::env::var_os("BERTH_GOLDEN").map_or_else(beside, PathBuf::from);
         if !directory.join("replay.py").is_file() {
@@ -38,27 +38,27 @@ impl Recordings {
     }
 
     /// The program that replays them.
-    pub fn program(&self) -> PathBuf {
+    pub(crate) fn program(&self) -> PathBuf {
         self.directory.join("replay.py")
     }
 
     /// The names of all steps that are compared.
-    pub fn steps(&self) -> BTreeSet<String> {
+    pub(crate) fn steps(&self) -> BTreeSet<String> {
         self.steps.iter().map(|step| step.name.clone()).collect()
     }
 
     /// `decoding`, `defaulting`, …
-    pub fn areas(&self) -> BTreeSet<String> {
+    pub(crate) fn areas(&self) -> BTreeSet<String> {
         self.steps.iter().map(|step| step.area.clone()).collect()
     }
 
     /// How many steps of an area are compared.
-    pub fn count(&self, area: &str) -> usize {
+    pub(crate) fn count(&self, area: &str) -> usize {
         self.steps.iter().filter(|step| step.area == area).count()
     }
 
     /// The steps that failed by the program's report, each with the lines about it.
-    pub fn failed(&self, report: &str) -> BTreeMap<String, String> {
+    pub(crate) fn failed(&self, report: &str) -> BTreeMap<String, String> {
         let by_heading: BTreeMap<&str, &str> =
             self.steps.iter().map(|step| (&*step.heading, &*step.name)).collect();
         let mut failed = BTreeMap::new();
