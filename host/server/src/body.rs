@@ -166,10 +166,10 @@ mod tests {
     }
 
     /// A body of `count` pieces, one every `pause`.
-    fn dripping(piece: &'static [u8], count: usize, pause: Duration) -> Body {
-        let pieces = futures_util::stream::unfold(0, move |at| async move {
+    fn dripping(piece: Bytes, count: usize, pause: Duration) -> Body {
+        let pieces = futures_util::stream::unfold((piece, 0), move |(piece, at)| async move {
             tokio::time::sleep(pause).await;
-            (at < count).then_some((Ok(http_body::Frame::data(Bytes::from_static(piece))), at + 1))
+            (at < count).then(|| (Ok(http_body::Frame::data(piece.clone())), (piece, at + 1)))
         });
         StreamBody::new(pieces.boxed()).boxed_unsync()
     }
@@ -179,13 +179,13 @@ mod tests {
         let headers = HeaderMap::new();
         let read = |body| read(&headers, body, 3 << 20);
         let started = Instant::now();
-        let status = read(dripping(b"x", 1_000_000, Duration::from_secs(3))).await.unwrap_err();
+        let status = read(dripping("x".into(), 1_000_000, Duration::from_secs(3))).await.unwrap_err();
         assert_eq!(status.message, "the request's body came too slowly: 3 bytes in 10 s");
         assert_eq!(started.elapsed(), BEGIN_TIMEOUT);
-        let piece: &[u8] = &[b'x'; 64 * 1024];
-        assert!(read(dripping(piece, 40, Duration::from_secs(1))).await.is_ok(), "slow, but at work");
+        let piece = || Bytes::from(vec![b'x'; 64 * 1024]);
+        assert!(read(dripping(piece(), 40, Duration::from_secs(1))).await.is_ok(), "slow, but at work");
         let started = Instant::now();
-        assert!(read(dripping(piece, 48, Duration::from_secs(2))).await.is_err());
+        assert!(read(dripping(piece(), 48, Duration::from_secs(2))).await.is_err());
         assert_eq!(started.elapsed(), BODY_TIMEOUT);
     }
 
@@ -197,6 +197,6 @@ mod tests {
         assert!(!is_large(&plain, &full("x")));
         assert!(is_large(&plain, &full(vec![0; LARGE_BYTES_MIN as usize])));
         assert!(is_large(&gzip, &full("x")));
-        assert!(is_large(&plain, &dripping(b"x", 1, Duration::ZERO)));
+        assert!(is_large(&plain, &dripping("x".into(), 1, Duration::ZERO)));
     }
 }

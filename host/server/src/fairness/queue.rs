@@ -185,7 +185,9 @@ mod tests {
         let limits = Limits { seats: 4, seats_of_one: 4, places: 1000, places_of_one: 500 };
         let mut queue = Queue::new(limits);
         let (crowd, other): (Arc<str>, Arc<str>) = ("crowd".into(), "other".into());
-        (0..400).for_each(|_| drop(queue.enter(&crowd, "crowd")));
+        for at in 0..400 {
+            assert_eq!(queue.enter(&crowd, "crowd") == Entry::Seated, at < limits.seats);
+        }
         assert!(matches!(queue.enter(&other, "other"), Entry::Waits(_)));
         let until = (0..).find(|_| queue.leave(&crowd) == Some("other"));
         assert!(until <= Some(1), "{until:?}");
