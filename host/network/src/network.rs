@@ -12,10 +12,11 @@ use std::time::{Duration, Instant};
 use crate::addresses::Addresses;
 use crate::host::{self, Bridge, netlink_error};
 use crate::netlink::Socket;
-use crate::ports::{self, Held};
-use crate::rules::{self, At, HostPorts};
+use crate::rules::{self, HostPorts};
 use crate::worker::{self, Pod, Shared, Spare, State};
-use crate::{Adoption, HostPort, MacAddress, NetworkConfig, NetworkError, PodNetwork, link, netns, senders};
+use crate::{
+    Adoption, HostPort, MacAddress, NetworkConfig, NetworkError, PodNetwork, link, netns, ports, senders,
+};
 
 /// The longest pod uid; Kubernetes' have 36 characters, static pods' 32.
 const UID_CHARS_MAX: usize = 128;
@@ -208,7 +209,7 @@ impl Network {
                 return Err(NetworkError::HostPortInUse { port, protocol, uid });
             }
         }
-        let new = hold_new(config, pod, &wanted)?;
+        let new = ports::hold_new(config, pod, &wanted)?;
         let socket = host::netfilter_socket()?;
         match rules::change_host_ports(&socket, config, &pod.ports, &wanted) {
             // Somebody else has changed the maps, or removed them: they are made anew.
@@ -230,24 +231,6 @@ impl Network {
         }
         Ok(true)
     }
-}
-
-/// Holds the ports that the pod does not have yet.
-fn hold_new(
-    config: &NetworkConfig,
-    pod: &Pod,
-    wanted: &HostPorts,
-) -> Result<BTreeMap<At, Held>, NetworkError> {
-    let mut new = BTreeMap::new();
-    // Those of all addresses come first, and hold the port on each.
-    for at in wanted.keys() {
-        let everywhere = At { address: None, ..*at };
-        let holds = |at: &At| pod.held.contains_key(at) || new.contains_key(at);
-        if !holds(at) && !holds(&everywhere) {
-            new.insert(*at, ports::hold(config, *at)?);
-        }
-    }
-    Ok(new)
 }
 
 impl Drop for Network {
@@ -338,7 +321,7 @@ fn restore_rules(config: &NetworkConfig, pods: &mut BTreeMap<String, Pod>) -> Re
     for (at, target) in kept {
         let Some((uid, pod)) = pods.iter_mut().find(|(_, pod)| pod.network.ip == target.0) else { continue };
         let entry = HostPorts::from([(at, target)]);
-        match hold_new(config, pod, &entry) {
+        match ports::hold_new(config, pod, &entry) {
             Ok(held) => {
                 pod.held.extend(held);
                 pod.ports.extend(entry);

@@ -1,6 +1,7 @@
 //! Ports of the node that lead to pods, each held by a socket that nobody listens on: a rule would take the port from a
 //! program of the machine without a word, and so would a program that starts later lose its port to a rule.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -10,36 +11,52 @@ use nix::sys::socket::{
     AddressFamily, SockFlag, SockProtocol, SockType, SockaddrIn, bind, setsockopt, socket, sockopt,
 };
 
-use crate::rules::At;
+use crate::rules::{At, HostPorts};
+use crate::worker::Pod;
 use crate::{NetworkConfig, NetworkError, Protocol};
 
 /// States of sockets in `/proc/net`: a TCP socket that listens, a UDP socket without a peer.
 const LISTENS: &str = "0A";
 const UNCONNECTED: &str = "07";
 
-/// A port that belongs to nobody else as long as this lives. `None`: the machine does not speak the protocol, so that
-/// nobody can have its ports.
+/// A port that belongs to nobody else as long as this lives. Without a socket: the machine does not speak the protocol, or
+/// a connection has the port, so that nobody else can have it.
 #[derive(Debug)]
 pub(crate) struct Held {
     _socket: Option<OwnedFd>,
+}
+
+/// Holds the ports that the pod does not have yet.
+pub(crate) fn hold_new(
+    config: &NetworkConfig,
+    pod: &Pod,
+    wanted: &HostPorts,
+) -> Result<BTreeMap<At, Held>, NetworkError> {
+    let mut new = BTreeMap::new();
+    // Those of all addresses come first, and hold the port on each.
+    for at in wanted.keys() {
+        let everywhere = At { address: None, ..*at };
+        let holds = |at: &At| pod.held.contains_key(at) || new.contains_key(at);
+        if !holds(at) && !holds(&everywhere) {
+            new.insert(*at, hold(config, *at)?);
+        }
+    }
+    Ok(new)
 }
 
 /// Holds a port.
 ///
 /// # Errors
 /// [`NetworkError::HostPortTaken`] when a program of the machine has it.
-pub(crate) fn hold(config: &NetworkConfig, at: At) -> Result<Held, NetworkError> {
+fn hold(config: &NetworkConfig, at: At) -> Result<Held, NetworkError> {
     let At { address, protocol, port } = at;
     match bound(SocketAddrV4::new(address.unwrap_or(Ipv4Addr::UNSPECIFIED), port), protocol) {
         Ok(socket) => Ok(Held { _socket: socket }),
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-            let is_api = config.api.is_some_and(|api| {
-                let address = Some(*api.ip()).filter(|ip| !ip.is_unspecified());
-                at.clashes(&At { address, protocol: Protocol::Tcp, port: api.port() })
-            });
-            let owner = if is_api { "this cluster's API server".to_owned() } else { owner(at) };
-            Err(NetworkError::HostPortTaken { port, protocol, owner })
-        }
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => match owner(config, at) {
+            Some(owner) => Err(NetworkError::HostPortTaken { port, protocol, owner }),
+            // A connection to elsewhere began there, and goes on: its answers are nobody else's.
+            None => Ok(Held { _socket: None }),
+        },
         Err(source) => Err(NetworkError::HoldPort { port, protocol, source }),
     }
 }
@@ -67,31 +84,50 @@ fn bound(address: SocketAddrV4, protocol: Protocol) -> io::Result<Option<OwnedFd
     Ok(Some(held))
 }
 
-/// Who has the port, as well as it can be known.
-fn owner(at: At) -> String {
-    let (files, state) = match at.protocol {
+/// Who has the port, as well as it can be known; `None` when only connections have it.
+fn owner(config: &NetworkConfig, at: At) -> Option<String> {
+    let api = config.api.map(|api| At {
+        address: Some(*api.ip()).filter(|ip| !ip.is_unspecified()),
+        protocol: Protocol::Tcp,
+        port: api.port(),
+    });
+    if api.is_some_and(|api| api.clashes(&at)) {
+        return Some("this cluster's API server".to_owned());
+    }
+    let (files, waiting) = match at.protocol {
         Protocol::Tcp => (["tcp", "tcp6"], LISTENS),
         Protocol::Udp => (["udp", "udp6"], UNCONNECTED),
         Protocol::Sctp => (["sctp/eps"; 2], ""),
     };
     let tables = files.iter().filter_map(|file| fs::read_to_string(format!("/proc/net/{file}")).ok());
-    let inode = tables.into_iter().find_map(|table| inode(&table, state, at));
-    let process = inode.and_then(|inode| process_with(&format!("socket:[{inode}]")));
-    process.unwrap_or_else(|| "a program of this machine".to_owned())
+    let found: Vec<_> = tables.flat_map(|table| sockets(&table, at)).collect();
+    let waits = found.iter().find(|socket| socket.state == waiting);
+    if waits.is_none() && !found.is_empty() {
+        return None;
+    }
+    let process = waits.and_then(|socket| process_with(&format!("socket:[{}]", socket.inode)));
+    // One that has only bound it, as this network does, is in no table.
+    process.or_else(|| Some("a program of this machine".to_owned()))
 }
 
-/// The socket of a table (`/proc/net/tcp` and its like) that has the port.
-fn inode(table: &str, state: &str, at: At) -> Option<u64> {
-    table.lines().find_map(|line| {
+/// A line of the kernel's table.
+#[derive(Debug, PartialEq, Eq)]
+struct Socket {
+    state: String,
+    inode: u64,
+}
+
+/// The sockets of a table (`/proc/net/tcp` and its like) that have the port.
+fn sockets(table: &str, at: At) -> Vec<Socket> {
+    let socket = |line: &str| {
         let fields: Vec<&str> = line.split_whitespace().collect();
-        let [_, local, _, its_state, _, _, _, _, _, inode, ..] = fields[..] else { return None };
+        let [_, local, _, state, _, _, _, _, _, inode, ..] = fields[..] else { return None };
         let (address, port) = local.split_once(':')?;
-        let is_it = its_state == state
-            && u16::from_str_radix(port, 16) == Ok(at.port)
+        let is_it = u16::from_str_radix(port, 16) == Ok(at.port)
             && at.address.is_none_or(|wanted| covers(address, wanted));
-        // The kernel has sockets of its own, without one.
-        inode.parse().ok().filter(|inode| is_it && *inode != 0)
-    })
+        is_it.then_some(Socket { state: state.to_owned(), inode: inode.parse().ok()? })
+    };
+    table.lines().filter_map(socket).collect()
 }
 
 /// Whether a socket's address, as the kernel writes it, is reached at this one.
@@ -137,16 +173,18 @@ mod tests {
 ";
         let of = |address: Option<&str>, port| {
             let address = address.map(|address| address.parse().unwrap());
-            inode(table, LISTENS, At { address, protocol: Protocol::Tcp, port })
+            let found = sockets(table, At { address, protocol: Protocol::Tcp, port });
+            found.into_iter().map(|socket| (socket.state, socket.inode)).collect::<Vec<_>>()
         };
+        let (listens, connected) = (|inode| (LISTENS.to_owned(), inode), ("01".to_owned(), 12));
         if cfg!(target_endian = "little") {
-            assert_eq!(of(Some("127.0.0.1"), 8080), Some(11));
-            assert_eq!(of(Some("192.0.2.1"), 8080), None);
+            assert_eq!(of(Some("127.0.0.1"), 8080), [listens(11)]);
+            assert_eq!(of(Some("192.0.2.1"), 8080), []);
+            assert_eq!(of(Some("192.0.2.1"), 22), [listens(13)], "it listens on all addresses");
         }
-        assert_eq!(of(None, 8080), Some(11));
-        assert_eq!(of(None, 22), Some(13), "not the connection");
-        assert_eq!(of(Some("192.0.2.1"), 22), Some(13), "it listens on all addresses");
-        assert_eq!(of(None, 80), None);
+        assert_eq!(of(None, 8080), [listens(11)]);
+        assert_eq!(of(None, 22), [connected, listens(13)]);
+        assert_eq!(of(None, 80), []);
     }
 
     #[test]
@@ -157,7 +195,14 @@ mod tests {
             protocol: Protocol::Tcp,
             port: listener.local_addr().unwrap().port(),
         };
-        let owner = owner(at);
+        let config = NetworkConfig {
+            cluster_id: "1".parse().unwrap(),
+            pod_cidr: "10.9.0.0/29".parse().unwrap(),
+            api: None,
+            data_dir: "/d".into(),
+            spare_count: 0,
+        };
+        let owner = owner(&config, at).unwrap();
         assert!(owner.ends_with(&format!("(process {})", std::process::id())), "{owner}");
     }
 }

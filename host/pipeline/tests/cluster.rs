@@ -119,7 +119,10 @@ async fn a_cluster_keeps_the_range_of_its_services() {
     let with = async |range: &str| {
         let config = Config { services: ServiceCidr::parse(range).unwrap(), ..config() };
         match Cluster::start(disk.clone(), config).await {
-            Ok(cluster) => Ok(cluster.shutdown().await),
+            Ok(cluster) => {
+                cluster.shutdown().await;
+                Ok(())
+            }
             Err(error) => Err(error.to_string()),
         }
     };

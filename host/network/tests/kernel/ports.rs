@@ -1,6 +1,7 @@
 //! Host ports: whose they are, and what happens when somebody else changes them.
 
-use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, UdpSocket};
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
 
 use berth_network::{HostPort, Network, NetworkConfig, NetworkError, Protocol, destroy};
 
@@ -32,6 +33,23 @@ fn a_port_that_a_program_has_is_refused_with_the_programs_name() {
     network.set_host_ports("pod", &[port(Protocol::Udp, tcp), port(Protocol::Tcp, udp)]).unwrap();
     drop(listener);
     network.set_host_ports("pod", &[port(Protocol::Tcp, tcp)]).unwrap();
+}
+
+#[test]
+fn a_connection_that_began_at_a_port_does_not_keep_a_pod_from_it() {
+    let fixture = Fixture::new("a2155", "10.213.37.0/24");
+    let network = fixture.open(0);
+    let pod = network.attach("pod").unwrap();
+    let server = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let mut client = TcpStream::connect(server.local_addr().unwrap()).unwrap();
+    let number = client.local_addr().unwrap().port();
+    network.set_host_ports("pod", &[port(Protocol::Tcp, number)]).unwrap();
+    let _in_pod = serve(Some(&pod.netns_path), (Ipv4Addr::UNSPECIFIED, 80));
+    assert_eq!(ask((Ipv4Addr::LOCALHOST, number)), pod.gateway.to_string());
+    let mut answer = [0; 5];
+    server.accept().unwrap().0.write_all(b"still").unwrap();
+    client.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"still", "it goes on");
 }
 
 #[test]

@@ -152,11 +152,10 @@ impl NodeApi for Pretender {
             if request.command == ["sleep"] {
                 std::future::pending::<()>().await;
             }
-            while request.command == ["yes"] {
-                let lines = Bytes::from_static(&[b'y'; 16 << 10]);
-                if streams.stdout.as_ref().unwrap().send(lines).await.is_err() {
-                    std::future::pending::<()>().await;
-                }
+            if request.command == ["yes"] {
+                let stdout = streams.stdout.take().unwrap();
+                while stdout.send(Bytes::from_static(&[b'y'; 16 << 10])).await.is_ok() {}
+                std::future::pending::<()>().await;
             }
             let stdout = streams.stdout.take().unwrap();
             stdout.send(Bytes::from(request.command.join(" "))).await.unwrap();
