@@ -121,7 +121,7 @@ fn each_case(file: &str, run: impl Fn(&Resource, &Value) -> Vec<String>) {
         written.push_str(&format!("{case}\n"));
     }
     if std::env::var_os("BERTH_WRITE_FIXTURES").is_some() {
-        std::fs::write(&path, written).unwrap();
+        std::fs::write(&path, &written).unwrap();
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert!(!written.is_empty(), "{file} has no case");

@@ -1,14 +1,14 @@
 //! POST, PUT, PATCH and DELETE: everything that the pipeline does.
 
 use berth_api::{PatchType, Status};
-use berth_pipeline::{Attributes, Body, PatchKind, Request, Shown, Verb};
+use berth_pipeline::{Body, PatchKind, Request, Shown, Verb};
 use bytes::Bytes;
 use http::HeaderMap;
 use http::header::{CONTENT_TYPE, USER_AGENT};
 
 use crate::render::{self, Context};
 use crate::respond::warn;
-use crate::rest::Target;
+use crate::rest::{Target, authorize};
 use crate::server::{Call, Handled, Inner, method_not_allowed, not_supported_yet};
 use crate::{body, heavy, list, negotiate};
 
