@@ -159,13 +159,14 @@ impl ImageStore {
 }
 
 /// Of layers from the top-most down those that show: below a root that is opaque there is nothing to see, and overlayfs
-/// does not look at that of a root itself.
+/// does not look at that of a root itself. A layer that comes again further down is hidden by itself, and overlayfs takes
+/// none twice.
 fn visible(layers: impl Iterator<Item = Option<PathBuf>>) -> Result<Option<Vec<PathBuf>>, ImageError> {
     let mut shown = Vec::new();
     let mut is_hidden = false;
     for layer in layers {
         let Some(layer) = layer else { return Ok(None) };
-        if !is_hidden {
+        if !is_hidden && !shown.contains(&layer) {
             is_hidden = is_opaque(&layer).map_err(|error| ImageError::io("read", &layer)(error.into()))?;
             shown.push(layer);
         }

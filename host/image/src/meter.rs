@@ -124,6 +124,7 @@ fn within(count: u64, max: u64, limit: impl FnOnce() -> String) -> Result<(), Ex
 /// Looks now and then whether the disk has room left.
 pub(crate) struct Space {
     directory: PathBuf,
+    /// What may be written, and made, before the next look.
     bytes: u64,
     files: u64,
 }
@@ -136,18 +137,24 @@ impl Space {
 
     /// Before this many bytes are written.
     pub(crate) fn bytes(&mut self, count: u64) -> Result<(), Exceeded> {
-        self.bytes += count;
-        if self.bytes >= LOOK_BYTES { self.look(0) } else { Ok(()) }
+        if self.bytes < count {
+            self.look(0)?;
+        }
+        self.bytes = self.bytes.saturating_sub(count);
+        Ok(())
     }
 
     fn file(&mut self) -> Result<(), Exceeded> {
-        self.files += 1;
-        if self.files >= LOOK_FILES { self.look(0) } else { Ok(()) }
+        if self.files == 0 {
+            self.look(0)?;
+        }
+        self.files = self.files.saturating_sub(1);
+        Ok(())
     }
 
     /// Whether there is room for this many bytes more.
     pub(crate) fn look(&mut self, wanted: u64) -> Result<(), Exceeded> {
-        (self.bytes, self.files) = (0, 0);
+        (self.bytes, self.files) = (LOOK_BYTES, LOOK_FILES);
         // A file system that does not say is not held against anybody: writing will tell.
         let Ok(found) = statvfs(&self.directory) else { return Ok(()) };
         let block = found.fragment_size();
@@ -157,13 +164,18 @@ impl Space {
             inodes: found.files(),
             inodes_free: found.files_available(),
         };
-        match disk.lacks(wanted) {
-            None => Ok(()),
-            Some(what) => Err(Exceeded::Space(format!(
+        if let Some(what) = disk.lacks(wanted) {
+            return Err(Exceeded::Space(format!(
                 "the file system of {} has {what}; make room there, or remove images that nobody needs",
                 self.directory.display()
-            ))),
+            )));
         }
+        // Nearly full, it is looked at more often.
+        self.bytes = LOOK_BYTES.min(disk.bytes_free.saturating_sub(disk.bytes_reserved()));
+        if disk.inodes > 0 {
+            self.files = LOOK_FILES.min(disk.inodes_free.saturating_sub(disk.inodes_reserved()));
+        }
+        Ok(())
     }
 }
 
@@ -188,9 +200,17 @@ struct Disk {
 }
 
 impl Disk {
+    fn bytes_reserved(self) -> u64 {
+        (self.bytes / RESERVE_PART).min(RESERVE_BYTES_MAX)
+    }
+
+    fn inodes_reserved(self) -> u64 {
+        (self.inodes / RESERVE_PART).min(RESERVE_INODES_MAX)
+    }
+
     /// What there is too little of, for this many bytes more and the reserve.
     fn lacks(self, wanted: u64) -> Option<String> {
-        let reserve = (self.bytes / RESERVE_PART).min(RESERVE_BYTES_MAX);
+        let reserve = self.bytes_reserved();
         if self.bytes_free < reserve.saturating_add(wanted) {
             let wanted =
                 if wanted == 0 { String::new() } else { format!(", {} are wanted", mebibytes(wanted)) };
@@ -201,7 +221,7 @@ impl Disk {
             ));
         }
         // Some file systems (btrfs) make inodes as they need them, and say 0.
-        let reserve = (self.inodes / RESERVE_PART).min(RESERVE_INODES_MAX);
+        let reserve = self.inodes_reserved();
         (self.inodes > 0 && self.inodes_free < reserve)
             .then(|| format!("{} inodes free, and {reserve} stay in reserve for others", self.inodes_free))
     }

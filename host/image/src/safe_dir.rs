@@ -269,6 +269,17 @@ impl SafeDir {
         set_xattr(directory, OsStr::new("."), OPAQUE_XATTR, b"y")
     }
 
+    /// Removes the whiteouts of a directory (its path without links) that no layer below has: there is nothing to hide,
+    /// and overlayfs would show them as broken files.
+    pub(crate) fn drop_idle_whiteouts(&self, path: &Path) -> Result<(), WalkError> {
+        // A later entry may have put something else in its place.
+        let Ok(directory) = self.open_here(path) else { return Ok(()) };
+        if self.path_of(&directory)? != path || self.view.is_merged(path)? {
+            return Ok(());
+        }
+        Ok(remove_whiteouts(&directory, 0)?)
+    }
+
     /// Forgets what it knows about parents: something was replaced.
     pub(crate) fn forget(&mut self) {
         self.last_parent = None;

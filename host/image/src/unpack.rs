@@ -4,6 +4,7 @@
 //! `trusted.overlay.opaque=y`, as the OCI image specification's "layer.md" and the kernel's overlayfs.rst define them.
 //! Device nodes are made as Docker makes them; what a container may do with them is the runtime's device policy.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -63,7 +64,7 @@ pub(crate) fn unpack(
     let (budget, spender) = Budget::new(stream);
     let mut archive = tar::Archive::new(budget);
     let dir = SafeDir::open(target, below).map_err(|error| UnpackError::Stream(error.into()))?;
-    let mut unpacker = Unpacker { dir, meter, late_links: Vec::new() };
+    let mut unpacker = Unpacker { dir, meter, late_links: Vec::new(), hiding: BTreeSet::new() };
     let mut entries = archive.entries().map_err(UnpackError::Stream)?;
     loop {
         spender.headers();
@@ -80,6 +81,8 @@ pub(crate) struct Unpacker {
     pub(crate) meter: Meter,
     /// Hard links whose targets were not there yet.
     pub(crate) late_links: Vec<LateLink>,
+    /// The directories that hold whiteouts, from the root, without links.
+    hiding: BTreeSet<PathBuf>,
 }
 
 /// What is said of an entry that cannot be made.
@@ -270,6 +273,7 @@ impl Unpacker {
             None if self.dir.is_sealed(parent)? => Ok(()),
             None => {
                 self.dir.forget();
+                self.hiding.insert(parent.path.clone());
                 mknodat(&*parent.fd, hidden, SFlag::S_IFCHR, Mode::empty(), makedev(0, 0))
             }
         }
@@ -282,6 +286,10 @@ impl Unpacker {
 
     fn finish(mut self) -> Result<bool, UnpackError> {
         self.make_late_links()?;
+        for path in &self.hiding {
+            let refusal = Refusal(path);
+            self.dir.drop_idle_whiteouts(path).map_err(|error| refusal.place(error.into()))?;
+        }
         self.dir.set_times().map_err(|(path, error)| Refusal(&path).system(error))?;
         Ok(self.dir.depends_on_below())
     }

@@ -233,6 +233,19 @@ impl View {
         Ok(Found::Directory(Place { path: path.to_owned(), layers, open }))
     }
 
+    /// Whether a directory of this layer (its path without links) shows what layers below have in theirs. Where that is
+    /// not known, they may.
+    pub(crate) fn is_merged(&self, path: &Path) -> Result<bool, WalkError> {
+        if !self.knows_below {
+            return Ok(true);
+        }
+        let is_merged = self.at(path)?.layers.len() > 1;
+        if !is_merged {
+            self.asked.set(true);
+        }
+        Ok(is_merged)
+    }
+
     /// The directory's own place in the top-most layer that has it.
     pub(crate) fn source(&self, place: &Place) -> Option<PathBuf> {
         place.layers.first().map(|layer| self.layers[*layer].join(&place.path))

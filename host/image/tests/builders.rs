@@ -383,6 +383,21 @@ fn headers_as_gnu_tar_bsdtar_and_go_write_them() {
 }
 
 #[test]
+fn a_layer_may_come_again_as_the_empty_one_of_old_docker_does() {
+    let (empty, app) = (vec![0; 1024], app());
+    let hides = Tar::new().file(".wh.app", b"").build();
+    for (kind, layers, expected) in [
+        ("empty", vec![empty.clone(), app.clone(), empty.clone(), empty], APP),
+        ("with something", vec![app.clone(), app.clone()], APP),
+        ("removed in between", vec![app.clone(), hides.clone(), app.clone()], APP),
+        ("removed twice", vec![hides.clone(), app, hides], ""),
+    ] {
+        let store = Store::new();
+        assert_eq!(listing(&import(&store, "t", &layers).unwrap()), expected, "{kind}");
+    }
+}
+
+#[test]
 fn an_image_of_127_layers_shows_them_all() {
     let layers: Vec<_> = (0..127)
         .map(|n| Tar::new().file(&format!("deep/f{n:03}"), n.to_string().as_bytes()).build())

@@ -167,10 +167,8 @@ async fn what_the_registry_has_lost_is_named() {
         fake.answer("/v2/app/manifests/latest", Answer::ok(OCI_INDEX, index.as_bytes()));
     };
     let config_path = |fake: &Fake| {
-        fake.paths()
-            .into_iter()
-            .find(|path| path.contains("/blobs/") && fake.body(path).starts_with(b"{"))
-            .unwrap()
+        let is_config = |path: &String| String::from_utf8_lossy(&fake.body(path)).contains("diff_ids");
+        fake.paths().into_iter().find(is_config).unwrap()
     };
     let grow = |fake: &Fake| {
         let manifest = String::from_utf8(fake.body("/v2/app/manifests/latest")).unwrap();

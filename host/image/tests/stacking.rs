@@ -165,6 +165,11 @@ fn whiteouts_go_through_links_and_leave_no_trace() {
             Tar::new().file("made/here/x", b"x").file("made/.wh.y", b"").file("made/here/.wh.z", b""),
             with(&["made/", "made/here/", "made/here/x = x"]),
         ),
+        (
+            "what is not there in a directory with an entry of its own",
+            Tar::new().dir("made/").file("made/.wh.y", b"").dir("opt/").file("opt/.wh.app", b""),
+            with(&["made/"]).replace("opt/app/\nopt/app/a = a\n", ""),
+        ),
         ("everything", Tar::new().file("new", b"n").file(".wh..wh..opq", b""), "new = n\n".to_owned()),
     ] {
         assert_eq!(stacked(&[base(), top]).unwrap(), expected, "{kind}");

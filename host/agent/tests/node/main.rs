@@ -68,6 +68,8 @@ fn all() -> Vec<Test> {
         network::host_ports_lead_to_the_pod_as_long_as_it_is_there,
         network::a_pod_may_use_the_nodes_network,
         images::unused_images_go_when_the_disk_fills_up,
+        images::an_image_of_127_layers_runs_and_shows_them_all,
+        images::a_slow_registry_stops_nobody_else_and_its_pulls_end_with_their_pods,
         lifecycle::the_node_registers_and_renews_its_lease,
         lifecycle::what_is_added_to_the_nodes_capacity_can_be_allocated,
     ]

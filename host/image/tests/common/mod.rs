@@ -178,7 +178,15 @@ pub(crate) struct Store {
 
 impl Store {
     pub(crate) fn new() -> Store {
-        let dir = tempfile::tempdir().unwrap();
+        Store::at(tempfile::tempdir().unwrap())
+    }
+
+    /// In memory: for tests that make many.
+    pub(crate) fn in_memory() -> Store {
+        Store::at(tempfile::tempdir_in("/dev/shm").unwrap())
+    }
+
+    fn at(dir: tempfile::TempDir) -> Store {
         let store = ImageStore::open(dir.path().join("images")).unwrap();
         Store { dir, store }
     }
