@@ -170,8 +170,12 @@ fn arguments_are_not_written_where_a_component_has_no_memory() {
 fn tables_have_a_limit() {
     let grow =
         "(if (i32.ne (table.grow $t (ref.null func) (i32.const 200000)) (i32.const -1)) (then unreachable))";
-    let component =
-        by_hand::Component { describe: &grow, more: "(table $t 1 funcref)", ..by_hand::Component::default() };
+    let describe = format!("{grow} {}", by_hand::manifest(1, 0));
+    let component = by_hand::Component {
+        describe: &describe,
+        more: "(table $t 1 funcref)",
+        ..by_hand::Component::default()
+    };
     let component = engine().load(&component.encode(), Limits::default()).unwrap();
     component.scheduler("hand-made", b"", Columns::default()).unwrap();
 }
@@ -182,7 +186,9 @@ fn answers_that_mean_nothing_end_a_policy_or_are_refused() {
     // One action of code 99.
     let strange = format!("(i32.store (i32.const 200000) (i32.const 99)) {}", by_hand::list(200_000, 1));
     let quiet: Vec<(&str, &str)> =
-        ["define-dimensions", "end-batch", "upsert-nodes", "define-classes"].map(|name| (name, "")).to_vec();
+        ["reset", "define-dimensions", "end-batch", "upsert-nodes", "define-classes"]
+            .map(|name| (name, ""))
+            .to_vec();
     let start = |answers: &[(&str, &str)]| {
         let bodies = [&quiet[..], answers].concat();
         let component =
@@ -229,7 +235,7 @@ fn an_interpreter_with_its_adapters_is_within_the_limits() {
 #[test]
 fn the_places_for_running_policies_are_bounded_and_a_full_house_says_so() {
     let engine = Engine::new(None).unwrap();
-    let describe = by_hand::manifest(0, 0);
+    let describe = by_hand::manifest(1, 0);
     let component = by_hand::Component { describe: &describe, ..by_hand::Component::default() };
     let component = engine.load(&component.encode(), Limits::default()).unwrap();
     let start = || component.scheduler("hand-made", b"", Columns::default());

@@ -110,15 +110,24 @@ async fn collect(mut body: Paced, limit: usize) -> Result<Bytes, Status> {
     Ok(first.unwrap_or_else(|| all.freeze()))
 }
 
-/// Refuses a body that is too large, after reading some of it: a client that is still sending when the connection ends
-/// would see a broken connection and not the answer.
-async fn refuse(mut body: Paced, limit: usize) -> Result<Bytes, Status> {
+/// Refuses a body that is too large, after throwing some of it away.
+async fn refuse(body: Paced, limit: usize) -> Result<Bytes, Status> {
+    throw_away(body).await;
+    Err(too_large(limit))
+}
+
+/// Throws a body away that nobody wants to read, while its request is answered already.
+pub(crate) fn discard(body: Body) {
+    tokio::spawn(throw_away(Paced::new(body)));
+}
+
+/// A client that is still sending when the connection ends would see a broken connection and not the answer.
+async fn throw_away(mut body: Paced) {
     let mut left = DISCARD_BYTES_MAX;
     while left > 0 {
         let Ok(Some(data)) = body.next().await else { break };
         left = left.saturating_sub(data.len());
     }
-    Err(too_large(limit))
 }
 
 fn gunzip(bytes: &[u8], limit: usize) -> Result<Bytes, Status> {

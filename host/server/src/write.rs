@@ -26,7 +26,10 @@ pub(crate) async fn serve(
     check_verb(target, verb)?;
     // Before anything of the body is read: a stranger's bodies cost nothing. The pipeline asks again, on the state that it
     // plans on.
-    authorize(server, target, &call, verb)?;
+    if let Err(status) = authorize(server, target, &call, verb) {
+        body::discard(sent);
+        return Err(status);
+    }
     let headers = &call.parts.headers;
     let form = if is_only_posted(target) {
         negotiate::posted_form(headers)?

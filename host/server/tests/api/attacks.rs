@@ -112,6 +112,19 @@ async fn the_body_of_a_forbidden_write_is_not_waited_for() {
 }
 
 #[tokio::test]
+async fn who_sends_a_large_forbidden_body_still_sees_the_answer() {
+    let harness = Harness::start().await;
+    let token = robot(&harness).await;
+    let mut stream = connect(&harness, "http/1.1").await;
+    stream.write_all(head("/api/v1/namespaces/default/configmaps", &token).as_bytes()).await.unwrap();
+    stream.write_all(&vec![b'x'; 3_000_000]).await.unwrap();
+    stream.write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    let answered = answer(&mut stream, "\r\n\r\nok").await;
+    assert!(answered.starts_with("HTTP/1.1 403"), "{answered}");
+    assert!(answered.ends_with("ok"), "and the connection goes on: {answered}");
+}
+
+#[tokio::test]
 async fn a_body_that_drips_is_given_up() {
     let harness = Harness::start().await;
     let token = robot(&harness).await;
