@@ -4,6 +4,7 @@
 use berth_tests::{Agent, Berth, Options, program, run, skip};
 use std::fs;
 use std::net::TcpListener;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -75,7 +76,7 @@ fn a_start_that_fails_half_way_takes_its_mounts_and_links_back() {
     for (name, range) in [("images", "10.251.0.0/24"), ("run", "10.251.1.0/24"), ("network", "10.251.2.0/24")]
     {
         let data = root.path().join(name);
-        fs::create_dir(&data).unwrap();
+        fs::DirBuilder::new().mode(0o700).create(&data).unwrap();
         // Where a directory is to be, and cannot.
         fs::write(data.join(name), "").unwrap();
         contains(&refused(&data, &["--pod-cidr", range]), name);

@@ -3,13 +3,14 @@
 mod activity;
 mod slots;
 
-use std::convert::Infallible;
 use std::io;
 use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use axum::Router;
+use axum::extract::State;
 use berth_client::{Body, BoxError};
 use berth_pipeline::Identity;
 use http::{Request, Response};
@@ -24,6 +25,7 @@ use rustls::{RootCertStore, ServerConfig};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio_rustls::TlsAcceptor;
+use tower::ServiceExt;
 
 use crate::authentication::{Caller, of_certificate};
 use crate::fairness::Level;
@@ -176,12 +178,14 @@ impl Connection {
         let (activity, bag) = (Activity::new(), Bag::default());
         bag.put(slot);
         let stream = TokioIo::new(HeldStream::new(stream, bag.clone()));
-        let (server, requests) = (self.server, activity.clone());
+        let (router, requests) = (router(self.server, identity), activity.clone());
         let service = service_fn(move |mut request: Request<Incoming>| {
             let ongoing = requests.begin();
             request.extensions_mut().insert(bag.clone());
-            let answered = answer(server.clone(), request, identity.clone());
-            async move { answered.await.map(|response| response.map(|body| held::with_body(body, ongoing))) }
+            let answered = router.clone().oneshot(request.map(axum::body::Body::new));
+            async move {
+                answered.await.map(|response| response.map(|body| held::with_body(boxed(body), ongoing)))
+            }
         });
         let builder = builder();
         let mut connection = pin!(builder.serve_connection_with_upgrades(stream, service));
@@ -198,13 +202,20 @@ impl Connection {
     }
 }
 
+/// What a connection's requests go to. All paths lead to one machine: which kinds there are is data, not routes.
+fn router(server: Server, identity: Option<Arc<Identity>>) -> Router {
+    Router::new().fallback(answer).with_state((server, Caller::Network(identity)))
+}
+
 async fn answer(
-    server: Server,
-    request: Request<Incoming>,
-    identity: Option<Arc<Identity>>,
-) -> Result<Response<Body>, Infallible> {
-    let request = request.map(|body| body.map_err(BoxError::from).boxed_unsync());
-    Ok(server.handle(request, Caller::Network(identity)).await)
+    State((server, caller)): State<(Server, Caller)>,
+    request: axum::extract::Request,
+) -> Response<axum::body::Body> {
+    server.handle(request.map(boxed), caller).await.map(axum::body::Body::new)
+}
+
+fn boxed(body: axum::body::Body) -> Body {
+    body.map_err(BoxError::from).boxed_unsync()
 }
 
 fn builder() -> auto::Builder<TokioExecutor> {

@@ -10,14 +10,14 @@ fn kubectl_tells_who_may_do_what() {
     let can = |args: &[&str]| berth.kubectl(&[&["auth", "can-i"], args].concat()).stdout;
     assert_eq!(can(&["create", "deployments"]), "yes\n");
     assert_eq!(can(&["*", "*"]), "yes\n");
-    assert_eq!(
-        can(&["get", "nodes", "--as=system:node:simulated-00001", "--as-group=system:nodes"]),
-        "yes\n"
-    );
-    assert_eq!(
-        can(&["delete", "nodes", "--as=system:node:simulated-00001", "--as-group=system:nodes"]),
-        "no\n"
-    );
+    for (verb, node, answer) in [
+        ("get", "nodes/simulated-00001", "yes\n"),
+        ("get", "nodes/simulated-00002", "no\n"),
+        ("delete", "nodes/simulated-00001", "no\n"),
+    ] {
+        let as_node = ["--as=system:node:simulated-00001", "--as-group=system:nodes"];
+        assert_eq!(can(&[&[verb, node], &as_node[..]].concat()), answer, "{verb} {node}");
+    }
     assert_eq!(can(&["list", "pods", "--as=system:serviceaccount:default:default"]), "no\n");
     let all = can(&["--list"]);
     assert!(all.lines().any(|line| words(line) == ["*.*", "[]", "[]", "[*]"]), "{all}");
