@@ -41,6 +41,10 @@ fn binding(berth: &Berth) -> Value {
 
 fn swap(berth: &Berth, plugin: &str, more: &[&str]) {
     berth.berth(&[&["plugin", "swap", plugin], more].concat()).ok();
+    serves(berth, plugin);
+}
+
+fn serves(berth: &Berth, plugin: &str) {
     eventually("it serves", SOON, || {
         let status = binding(berth);
         holds(status["activePlugin"] == plugin, status)
@@ -50,6 +54,8 @@ fn swap(berth: &Berth, plugin: &str, more: &[&str]) {
 #[test]
 fn a_swap_changes_the_placement_and_loses_no_pod() {
     let berth = Berth::start(Options::simulated(NODES));
+    // Until its component is compiled, others place the pods.
+    serves(&berth, "spread");
     deploy(&berth, "before", PODS);
     rolled_out(&berth, "before");
     let before = placement(&berth, "app=before");
