@@ -8,14 +8,14 @@ use imbl::OrdMap;
 use crate::{Change, Revision};
 
 /// Changes of all resources kept at most: at 20,000 writes a second a watcher may be five seconds behind.
-pub const CHANGES_MAX: usize = 100_000;
+const CHANGES_MAX: usize = 100_000;
 /// Encoded bytes of all resources kept alive at most (old versions live only here), so that large objects cannot exhaust
 /// memory. Whichever resource holds most forgets first, so that writers of large objects expire their own watchers and
 /// nobody else's.
-pub const BYTES_MAX: usize = 64 << 20;
+const BYTES_MAX: usize = 64 << 20;
 /// Changes of a resource kept however large they are, so that a burst of large objects does not cut off every watcher:
 /// at 1.5 MB an object 24 MB.
-pub const CHANGES_MIN: usize = 16;
+const CHANGES_MIN: usize = 16;
 
 /// How much a history holds, or several together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
