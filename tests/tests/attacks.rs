@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)] // a test may
 
 use berth_tests::{Berth, Options, run};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -26,7 +26,7 @@ impl<'b> Robot<'b> {
     }
 
     /// `curl` that posts a file, and prints the answer and its code.
-    fn post(&self, path: &str, content_type: &str, file: &PathBuf) -> Command {
+    fn post(&self, path: &str, content_type: &str, file: &Path) -> Command {
         let mut curl = Command::new("curl");
         curl.args(["-sk", "--noproxy", "*", "--http1.1", "-w", " %{http_code}", "-H", "Expect:"])
             .args(["-H", &format!("Authorization: Bearer {}", self.token)])

@@ -107,7 +107,7 @@ pub(crate) struct Index {
 
 /// A manifest or an index, told apart by media type or, where that is missing, by shape.
 pub(crate) enum Document {
-    Manifest(Manifest),
+    Manifest(Box<Manifest>),
     Index(Index),
 }
 
@@ -151,7 +151,7 @@ fn manifest(bytes: &[u8]) -> Result<Document, ImageError> {
         });
     }
     check_layer_count(manifest.layers.len())?;
-    Ok(Document::Manifest(manifest))
+    Ok(Document::Manifest(Box::new(manifest)))
 }
 
 pub(crate) fn check_layer_count(count: usize) -> Result<(), ImageError> {

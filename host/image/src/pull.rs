@@ -260,7 +260,7 @@ async fn fetch_manifest(remote: &Remote, reference: &Reference) -> Result<(Vec<u
     for _ in 0..INDEX_DEPTH_MAX {
         let (bytes, media_type) = found;
         let index = match Document::parse(&bytes, &media_type)? {
-            Document::Manifest(manifest) => return Ok((bytes, manifest)),
+            Document::Manifest(manifest) => return Ok((bytes, *manifest)),
             Document::Index(index) => index,
         };
         let child: &Descriptor = pick(&index)?;

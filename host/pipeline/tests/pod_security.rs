@@ -52,7 +52,7 @@ fn what_violates_the_standard_is_refused_and_what_makes_it_warned_of() {
     assert_eq!(warnings(&mut world, fine), [""; 0]);
     let expected = format!("would violate PodSecurity \"restricted:latest\": {USUAL}");
     let made = world.create("deployments.apps", "ns", deployment("w", 1));
-    assert_eq!(warnings(&mut world, made), [expected.clone()]);
+    assert_eq!(warnings(&mut world, made), std::slice::from_ref(&expected));
     let resized = world.merge("deployments.apps", "w", json!({"spec": {"replicas": 2}}));
     assert_eq!(warnings(&mut world, resized), [expected], "an update too");
     let scaled = at("scale", world.merge("deployments.apps", "w", json!({"spec": {"replicas": 3}})));

@@ -304,7 +304,7 @@ impl SharedDirectory {
 impl Drop for SharedDirectory {
     fn drop(&mut self) {
         for point in self.mounted().iter().rev().map(PathBuf::from).chain([self.0.clone()]) {
-            drop(nix::mount::umount2(&point, nix::mount::MntFlags::MNT_DETACH));
+            let _ = nix::mount::umount2(&point, nix::mount::MntFlags::MNT_DETACH);
         }
     }
 }
