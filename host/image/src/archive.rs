@@ -139,7 +139,7 @@ fn oci_image(files: &Files, entry: &Descriptor) -> Result<Found, ImageError> {
                         .map(|layer| files.blob(layer))
                         .collect::<Result<_, _>>()?,
                     manifest_bytes: bytes,
-                    manifest,
+                    manifest: *manifest,
                 });
             }
         }
