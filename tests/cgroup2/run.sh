@@ -55,12 +55,13 @@ fi
 
 # executable TEST PACKAGES: the test's program, built with the features that these packages have together.
 executable() {
+    # shellcheck disable=SC2086
     CARGO_TARGET_DIR=$target cargo test -q $2 --test "$1" --no-run --message-format=json \
         | sed -n "s|.*\"executable\":\"\([^\"]*/$1-[^\"]*\)\".*|\1|p" | tail -n 1
 }
 
 # The tests; for those of the runtime also the shim, at the path that is compiled into them.
-programs= commands=
+programs='' commands=''
 for crate in $crates; do
     case $crate in
         runtime) tests=$(executable containers '-p berth-runtime') others=$target/debug/berth-shim arguments='--test-threads 2' ;;
