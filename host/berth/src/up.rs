@@ -156,6 +156,10 @@ async fn start(options: UpOptions) -> anyhow::Result<Running> {
             };
             let started = Agent::start(config).await;
             if started.is_err() && plan.bond == Bond::default() {
+                // A first start that fails leaves nothing in the kernel; what is in its way here was in the start's, too.
+                if let Err(error) = Agent::destroy(&data, &id.parse()?, plan.pods) {
+                    tracing::debug!("after a start that failed: {error}");
+                }
                 Bond::release(&data)?;
             }
             let agent = Arc::new(started?);
