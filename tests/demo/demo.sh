@@ -94,6 +94,9 @@ ok "server up and node Ready"
 show kubectl get nodes
 
 step "The tutorial's Deployment, as it is"
+# At a cluster's first start the policy's component is compiled; until then the host places pods by itself.
+kubectl wait --for=condition=Active pluginbinding/default-scheduler --timeout=60s >/dev/null ||
+    fail "the Wasm scheduler is not active"
 show kubectl apply -f "$REPO/examples/manifests/my-app.yaml"
 kubectl rollout status deployment/my-app --timeout=60s >/dev/null || fail "the Deployment was not rolled out"
 ok "3 pods run as containers"
