@@ -143,7 +143,9 @@ async fn start(options: UpOptions) -> anyhow::Result<Running> {
         None => None,
         Some(node) => {
             // Before anything is made: `berth down` needs the range.
-            data_dir::write_durably(&data.join("pod-cidr"), plan.pods.to_string().as_bytes())?;
+            let range = data.join("pod-cidr");
+            let is_first = data_dir::read(&range)?.is_none();
+            data_dir::write_durably(&range, plan.pods.to_string().as_bytes())?;
             Bond::write(&data, &node.name, &objects)?;
             let client = node_client(&server, &node.name);
             let config = AgentConfig {
@@ -156,9 +158,9 @@ async fn start(options: UpOptions) -> anyhow::Result<Running> {
             };
             let started = Agent::start(config).await;
             if started.is_err() && plan.bond == Bond::default() {
-                // A first start that fails leaves nothing in the kernel; what is in its way here was in the start's, too.
-                if let Err(error) = Agent::destroy(&data, &id.parse()?, plan.pods) {
-                    tracing::debug!("after a start that failed: {error}");
+                // Only of a first start is it certain that there are no containers of an earlier one.
+                if is_first && let Err(error) = Agent::destroy(&data, &id.parse()?, plan.pods) {
+                    tracing::warn!("the start failed, and not all that it made could be removed: {error}");
                 }
                 Bond::release(&data)?;
             }
