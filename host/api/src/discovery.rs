@@ -109,7 +109,7 @@ fn legacy(resource: &Resource) -> Value {
 }
 
 fn legacy_subresource(resource: &Resource, subresource: &Subresource) -> Value {
-    let (group, version, kind) = subresource.kind;
+    let (group, version, kind) = subresource.kind();
     let mut entry = json!({
         "name": format!("{}/{}", resource.plural, subresource.name),
         "singularName": "",
@@ -164,7 +164,7 @@ fn aggregated_resource(resource: &Resource) -> Value {
 
 /// The API server leaves group and version empty when they are those of the list.
 fn aggregated_subresource(resource: &Resource, subresource: &Subresource) -> Value {
-    let (group, version, kind) = subresource.kind;
+    let (group, version, kind) = subresource.kind();
     let (group, version) = if is_own(resource, subresource) { ("", "") } else { (group, version) };
     json!({
         "subresource": subresource.name,
@@ -174,7 +174,7 @@ fn aggregated_subresource(resource: &Resource, subresource: &Subresource) -> Val
 }
 
 fn is_own(resource: &Resource, subresource: &Subresource) -> bool {
-    let (group, version, _) = subresource.kind;
+    let (group, version, _) = subresource.kind();
     resource.group == group && resource.version == version
 }
 

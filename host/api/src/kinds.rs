@@ -22,10 +22,12 @@ mod service_account;
 pub mod view;
 mod workload;
 
+use std::sync::Arc;
+
 use berth_json::Value;
 
-use crate::resource::{Behaviour, Catalogue, Column, Resource, Scope, Subresource};
-use crate::status::Problems;
+use crate::resource::{Catalogue, Column, Kind, Resource, Scope, Subresource, kind_of};
+use crate::schema::Schema;
 
 /// Every kind that is served from the first start on, in the order in which discovery lists them.
 pub fn catalogue() -> Catalogue {
@@ -65,7 +67,7 @@ struct Names {
 }
 
 /// A resource with every verb, no subresource, and the schema row that the API's naming rule gives it.
-fn resource(names: &Names, scope: Scope, behaviour: Behaviour) -> Resource {
+fn resource(names: &Names, scope: Scope, behaviour: impl Kind + 'static) -> Resource {
     let id = if names.group.is_empty() {
         names.plural.to_owned()
     } else {
@@ -75,6 +77,7 @@ fn resource(names: &Names, scope: Scope, behaviour: Behaviour) -> Resource {
         Some("") | None => "core",
         Some(first) => first,
     };
+    let schema_type = format!("{package}.{}.{}", names.version, names.kind);
     Resource {
         id: id.into(),
         group: names.group.to_owned(),
@@ -87,45 +90,27 @@ fn resource(names: &Names, scope: Scope, behaviour: Behaviour) -> Resource {
         scope,
         verbs: ALL_VERBS.to_vec(),
         subresources: Vec::new(),
-        schema_type: format!("{package}.{}.{}", names.version, names.kind),
+        schema: Schema::builtin().clone(),
+        fields_type: schema_type.clone(),
+        schema_type,
         has_generation: false,
         create_on_update: false,
         unconditional_update: true,
-        behaviour,
+        behaviour: Arc::new(behaviour),
     }
 }
 
 /// `/status` of a kind: read, replaced and patched like the object itself.
 const fn status_of(group: &'static str, version: &'static str, kind: &'static str) -> Subresource {
-    Subresource { name: "status", kind: (group, version, kind), verbs: &["get", "patch", "update"] }
+    Subresource { name: "status", kind: kind_of(group, version, kind), verbs: &["get", "patch", "update"] }
 }
 
 /// `/scale` of a workload.
-const SCALE: Subresource =
-    Subresource { name: "scale", kind: ("autoscaling", "v1", "Scale"), verbs: &["get", "patch", "update"] };
-
-/// A behaviour that adds nothing to the schema; kinds replace what they need.
-fn plain() -> Behaviour {
-    Behaviour {
-        default: |_| {},
-        prepare_create: |_| {},
-        prepare_update: |_, _| {},
-        prepare_status: keep_all_but_status,
-        validate: |_, _: &mut Problems| {},
-        validate_update: |_, _, _| {},
-        validate_status: |_, _, _| {},
-        warnings: |_| Vec::new(),
-        fields: |_| Vec::new(),
-        columns: name_and_age,
-        cells: |object, now| vec![view::name(object).into(), view::age(object, now).into()],
-        row_conditions: |_| Vec::new(),
-    }
-}
-
-/// The behaviour of a kind with a `/status` subresource: clients write the spec, components the status.
-fn with_status() -> Behaviour {
-    Behaviour { prepare_create: drop_status, prepare_update: keep_status, ..plain() }
-}
+const SCALE: Subresource = Subresource {
+    name: "scale",
+    kind: kind_of("autoscaling", "v1", "Scale"),
+    verbs: &["get", "patch", "update"],
+};
 
 /// `prepare_create` of a kind whose status is written by others only.
 fn drop_status(object: &mut Value) {
@@ -139,19 +124,13 @@ fn keep_status(new: &mut Value, old: &Value) {
     view::copy_field(new, old, "status");
 }
 
-/// `prepare_status`: `/status` changes the status and, as the API server does, nothing else but metadata that
-/// clients of `/status` may carry along.
-fn keep_all_but_status(new: &mut Value, old: &Value) {
-    view::copy_field(new, old, "spec");
-}
-
-fn name_and_age() -> Vec<Column> {
+pub(crate) fn name_and_age() -> Vec<Column> {
     vec![name_column(), age_column()]
 }
 
 fn name_column() -> Column {
     Column {
-        format: "name",
+        format: "name".into(),
         ..column("Name", "string", 0, "Name of the object, unique within its namespace.")
     }
 }
@@ -161,5 +140,5 @@ fn age_column() -> Column {
 }
 
 pub(crate) fn column(name: &str, kind: &'static str, priority: i32, description: &str) -> Column {
-    Column { name: name.to_owned(), kind, format: "", description: description.to_owned(), priority }
+    Column { name: name.to_owned(), kind, format: "".into(), description: description.to_owned(), priority }
 }

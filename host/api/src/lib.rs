@@ -23,7 +23,7 @@ pub mod version;
 pub use decode::{Decoded, Expected, FieldValidation, MediaType};
 pub use patch::{Patch, PatchType};
 pub use quantity::Quantity;
-pub use resource::{Behaviour, Catalogue, Resource, ResourceName, Scope};
+pub use resource::{Catalogue, Kind, Resource, ResourceName, Scope};
 pub use schema::Schema;
 pub use select::{FieldSelector, Labels, Selector};
 pub use status::{Cause, Problems, Reason, Status};

@@ -1,11 +1,18 @@
 //! What Berth knows of a kind beyond its schema: one [`Resource`] a kind, found through the [`Catalogue`].
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 
 use berth_json::Value;
 
+use crate::decode::Finding;
+use crate::kinds::name_and_age;
+use crate::kinds::view::{age, copy_field, name};
+use crate::schema::Schema;
+use crate::select::FieldSelector;
 use crate::status::{Details, Problems};
 use crate::time::Timestamp;
 
@@ -28,44 +35,95 @@ pub struct Column {
     pub name: String,
     /// `string`, `integer`, `number`, `boolean` or `date`.
     pub kind: &'static str,
-    /// `name` for the object's name, else empty.
-    pub format: &'static str,
+    /// `name` for the object's name, or what a custom resource's definition says; as a rule empty.
+    pub format: Cow<'static, str>,
     /// What the column shows.
     pub description: String,
     /// 0: always shown; 1: only with `-o wide`.
     pub priority: i32,
 }
 
-/// The short functions that make one kind behave as its users expect; all pure.
+/// A field that field selectors may name beyond `metadata.name` and `metadata.namespace`, and its value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Selectable {
+    /// Its path: `spec.nodeName`.
+    pub name: Cow<'static, str>,
+    /// Its value in an object; empty when it is not there.
+    pub value: String,
+    /// Whether the objects of a value are found without looking at all others.
+    pub is_indexed: bool,
+}
+
+impl Selectable {
+    /// A field that is looked for in all objects.
+    pub fn new(name: impl Into<Cow<'static, str>>, value: impl Into<String>) -> Self {
+        Self { name: name.into(), value: value.into(), is_indexed: false }
+    }
+
+    /// A field with an index, so that "the pods of a node" does not read all pods.
+    pub fn indexed(name: &'static str, value: impl Into<String>) -> Self {
+        Self { is_indexed: true, ..Self::new(name, value) }
+    }
+}
+
+/// What makes one kind behave as its users expect, beyond its schema; all pure.
 ///
-/// Order within a create: `prepare_create`, `default`, `validate`; within an update of the main endpoint:
+/// Order within a create: `prune`, `prepare_create`, `default`, `validate`; within an update of the main endpoint: `prune`,
 /// `prepare_update`, `default`, `validate_update` (which includes what `validate` checks).
-#[derive(Clone)]
-pub struct Behaviour {
+pub trait Kind: Send + Sync + UnwindSafe + RefUnwindSafe {
+    /// Drops what the schema type lets pass and the kind does not know, and says what that was.
+    fn prune(&self, _object: &mut Value) -> Vec<Finding> {
+        Vec::new()
+    }
+
     /// Fills in what the client left out.
-    pub default: fn(&mut Value),
+    fn default(&self, _object: &mut Value) {}
+
     /// Drops what a client may not set on create (usually `status`).
-    pub prepare_create: fn(&mut Value),
-    /// Takes from the old object what the main endpoint may not change (usually `status`). `(new, old)`
-    pub prepare_update: fn(&mut Value, &Value),
-    /// Takes from the old object what `/status` may not change (all but `status`). `(new, old)`
-    pub prepare_status: fn(&mut Value, &Value),
+    fn prepare_create(&self, _object: &mut Value) {}
+
+    /// Takes from the old object what the main endpoint may not change (usually `status`).
+    fn prepare_update(&self, _new: &mut Value, _old: &Value) {}
+
+    /// Takes from the old object what `/status` may not change: as a rule everything but the status and what clients of
+    /// `/status` may carry along in the metadata.
+    fn prepare_status(&self, new: &mut Value, old: &Value) {
+        copy_field(new, old, "spec");
+    }
+
     /// Finds what is wrong with a new object.
-    pub validate: fn(&Value, &mut Problems),
-    /// Finds what is wrong with a changed object, immutable fields included. `(new, old, …)`
-    pub validate_update: fn(&Value, &Value, &mut Problems),
-    /// Finds what is wrong with a changed status. `(new, old, …)`
-    pub validate_status: fn(&Value, &Value, &mut Problems),
+    fn validate(&self, _object: &Value, _problems: &mut Problems) {}
+
+    /// Finds what is wrong with a changed object, immutable fields included.
+    fn validate_update(&self, _new: &Value, _old: &Value, _problems: &mut Problems) {}
+
+    /// Finds what is wrong with a changed status.
+    fn validate_status(&self, _new: &Value, _old: &Value, _problems: &mut Problems) {}
+
     /// Deprecations and the like: each becomes a `Warning` header.
-    pub warnings: fn(&Value) -> Vec<String>,
-    /// The fields that field selectors may name beyond `metadata.name` and `metadata.namespace`, with their values.
-    pub fields: fn(&Value) -> Vec<(&'static str, String)>,
+    fn warnings(&self, _object: &Value) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// The selectable fields with their values; the same fields for every object, `null` included.
+    fn fields(&self, _object: &Value) -> Vec<Selectable> {
+        Vec::new()
+    }
+
     /// The columns of a table.
-    pub columns: fn() -> Vec<Column>,
-    /// The cells of one row, as many as there are columns. `(object, now)`
-    pub cells: fn(&Value, Timestamp) -> Vec<Value>,
+    fn columns(&self) -> Vec<Column> {
+        name_and_age()
+    }
+
+    /// The cells of one row, as many as there are columns.
+    fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
+        vec![name(object).into(), age(object, now).into()]
+    }
+
     /// What a row says of its object beyond the cells (`metav1.TableRowCondition`): clients may hide what is completed.
-    pub row_conditions: fn(&Value) -> Vec<Value>,
+    fn row_conditions(&self, _object: &Value) -> Vec<Value> {
+        Vec::new()
+    }
 }
 
 /// One kind the server serves.
@@ -92,8 +150,12 @@ pub struct Resource {
     pub verbs: Vec<&'static str>,
     /// `status`, `scale`, `binding`, `log`, … that this resource serves.
     pub subresources: Vec<Subresource>,
-    /// The row of the schema table that describes the object, e.g. `core.v1.Pod`.
+    /// The types of its objects.
+    pub schema: Arc<Schema>,
+    /// The type that an object is decoded as, e.g. `core.v1.Pod`.
     pub schema_type: String,
+    /// The type that tells who owns which fields: the same, where the schema knows all of them.
+    pub fields_type: String,
     /// Whether `metadata.generation` starts at 1 and grows with every change of `spec`.
     pub has_generation: bool,
     /// Whether a PUT of an absent object creates it.
@@ -101,7 +163,15 @@ pub struct Resource {
     /// Whether a PUT without `metadata.resourceVersion` is accepted.
     pub unconditional_update: bool,
     /// What the kind does beyond the schema.
-    pub behaviour: Behaviour,
+    pub behaviour: Arc<dyn Kind>,
+}
+
+/// Group (empty for the core group), version and kind.
+pub type GroupVersionKind = (Cow<'static, str>, Cow<'static, str>, Cow<'static, str>);
+
+/// [`GroupVersionKind`] of a kind that is known at compile time.
+pub const fn kind_of(group: &'static str, version: &'static str, kind: &'static str) -> GroupVersionKind {
+    (Cow::Borrowed(group), Cow::Borrowed(version), Cow::Borrowed(kind))
 }
 
 /// A path below an object, e.g. `/status`.
@@ -110,9 +180,16 @@ pub struct Subresource {
     /// `status`, `scale`, `binding`, `log`, `exec`, …
     pub name: &'static str,
     /// The kind that travels there, with its group and version: `("autoscaling", "v1", "Scale")`.
-    pub kind: (&'static str, &'static str, &'static str),
+    pub kind: GroupVersionKind,
     /// `get`, `update`, `patch`, `create` as discovery lists them.
     pub verbs: &'static [&'static str],
+}
+
+impl Subresource {
+    /// Group, version and kind of what travels there.
+    pub fn kind(&self) -> (&str, &str, &str) {
+        (&self.kind.0, &self.kind.1, &self.kind.2)
+    }
 }
 
 impl fmt::Debug for Resource {
@@ -141,6 +218,16 @@ impl Resource {
     /// Whether there are objects of this kind; if not, it is only ever posted and answered.
     pub fn is_stored(&self) -> bool {
         self.verbs.contains(&"get")
+    }
+
+    /// Whether a field selector names only fields that this kind has.
+    ///
+    /// # Errors
+    /// A sentence that names the other field.
+    pub fn check_selector(&self, selector: &FieldSelector) -> Result<(), String> {
+        let fields = self.behaviour.fields(&Value::Null);
+        let known: Vec<&str> = fields.iter().map(|field| &*field.name).collect();
+        selector.check(&known)
     }
 
     /// The subresource `name`, when this resource has it.

@@ -7,7 +7,7 @@
 mod rows;
 
 use std::collections::HashMap;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 pub use rows::SchemaError;
 
@@ -165,13 +165,13 @@ pub struct PatchStrategy {
 
 impl Schema {
     /// The table of this build: the Kubernetes types and Berth's own. Parsed once.
-    pub fn builtin() -> &'static Self {
-        static BUILTIN: LazyLock<Schema> = LazyLock::new(|| {
+    pub fn builtin() -> &'static Arc<Self> {
+        static BUILTIN: LazyLock<Arc<Schema>> = LazyLock::new(|| {
             let mut schema = Schema::default();
             if let Err(error) = schema.extend(&[KUBERNETES, META, BERTH].concat()) {
                 panic!("the schema table of this build is broken: {error}");
             }
-            schema
+            Arc::new(schema)
         });
         &BUILTIN
     }
@@ -318,7 +318,7 @@ mod tests {
 
     #[test]
     fn types_are_added_and_replaced_at_run_time() {
-        let mut schema = Schema::builtin().clone();
+        let mut schema = Schema::clone(Schema::builtin());
         let rows = r#"{"name":"x.v1.A","kinds":["x.dev/v1/A"],"fields":[{"name":"b","type":"x.v1.B"}]}
             {"name":"x.v1.B","fields":[{"name":"when","type":"meta.v1.Time"}]}"#;
         schema.extend(rows).unwrap();

@@ -50,16 +50,16 @@ pub fn table<'a>(
     now: Timestamp,
 ) -> Value {
     let row = |object: &Value| {
-        let cells = (resource.behaviour.cells)(object, now);
+        let cells = resource.behaviour.cells(object, now);
         let mut row = json!({ "cells": cells, "object": shown(object, include, version) });
-        let conditions = (resource.behaviour.row_conditions)(object);
+        let conditions = resource.behaviour.row_conditions(object);
         if !conditions.is_empty() {
             row["conditions"] = conditions.into();
         }
         row
     };
     let rows = objects.into_iter().map(row).collect();
-    assemble(&(resource.behaviour.columns)(), rows, list_metadata, version)
+    assemble(&resource.behaviour.columns(), rows, list_metadata, version)
 }
 
 /// Builds a Table of one `autoscaling/v1` Scale.

@@ -10,6 +10,7 @@ use std::path::Path;
 
 use berth_api::decode::{Expected, check, complete};
 use berth_api::kinds::catalogue;
+use berth_api::resource::Selectable;
 use berth_api::{Catalogue, Problems, Resource, Schema, Timestamp};
 use berth_json::{Map, Value, json};
 
@@ -22,8 +23,8 @@ fn defaults() {
     each_case("defaults", |resource, case| {
         let mut object = decode(resource, &case["object"]);
         let sent = flatten(&object);
-        (resource.behaviour.prepare_create)(&mut object);
-        (resource.behaviour.default)(&mut object);
+        resource.behaviour.prepare_create(&mut object);
+        resource.behaviour.default(&mut object);
         complete(Schema::builtin(), &resource.schema_type, &mut object);
         changes(&sent, &flatten(&object))
     });
@@ -33,11 +34,11 @@ fn defaults() {
 fn refusals() {
     each_case("refusals", |resource, case| {
         let mut object = decode(resource, &case["object"]);
-        (resource.behaviour.prepare_create)(&mut object);
-        (resource.behaviour.default)(&mut object);
+        resource.behaviour.prepare_create(&mut object);
+        resource.behaviour.default(&mut object);
         name_service_account(resource, &mut object);
         let mut problems = Problems::default();
-        (resource.behaviour.validate)(&object, &mut problems);
+        resource.behaviour.validate(&object, &mut problems);
         causes(problems)
     });
 }
@@ -47,18 +48,18 @@ fn updates() {
     each_case("updates", |resource, case| {
         let schema = Schema::builtin();
         let mut old = decode(resource, &case["object"]);
-        (resource.behaviour.prepare_create)(&mut old);
-        (resource.behaviour.default)(&mut old);
+        resource.behaviour.prepare_create(&mut old);
+        resource.behaviour.default(&mut old);
         name_service_account(resource, &mut old);
         complete(schema, &resource.schema_type, &mut old);
         let mut new = old.clone();
         merge(&mut new, &case["patch"]);
         let mut new = decode(resource, &new);
-        (resource.behaviour.prepare_update)(&mut new, &old);
-        (resource.behaviour.default)(&mut new);
+        resource.behaviour.prepare_update(&mut new, &old);
+        resource.behaviour.default(&mut new);
         complete(schema, &resource.schema_type, &mut new);
         let mut problems = Problems::default();
-        (resource.behaviour.validate_update)(&new, &old, &mut problems);
+        resource.behaviour.validate_update(&new, &old, &mut problems);
         if problems.is_empty() { changes(&flatten(&old), &flatten(&new)) } else { causes(problems) }
     });
 }
@@ -67,8 +68,8 @@ fn updates() {
 fn rows() {
     each_case("rows", |resource, case| {
         let object = decode(resource, &case["object"]);
-        let cells = (resource.behaviour.cells)(&object, Timestamp::parse(NOW).unwrap());
-        let columns = (resource.behaviour.columns)();
+        let cells = resource.behaviour.cells(&object, Timestamp::parse(NOW).unwrap());
+        let columns = resource.behaviour.columns();
         assert_eq!(cells.len(), columns.len(), "{} has a cell for each column", resource.id);
         columns.iter().zip(cells).map(|(column, cell)| format!("{}: {cell}", column.name)).collect()
     });
@@ -78,8 +79,8 @@ fn rows() {
 fn warnings() {
     each_case("warnings", |resource, case| {
         let mut object = decode(resource, &case["object"]);
-        (resource.behaviour.default)(&mut object);
-        (resource.behaviour.warnings)(&object)
+        resource.behaviour.default(&mut object);
+        resource.behaviour.warnings(&object)
     });
 }
 
@@ -87,10 +88,9 @@ fn warnings() {
 fn every_kind_names_its_fields_and_schema() {
     for resource in catalogue().iter() {
         assert!(Schema::builtin().named(&resource.schema_type).is_some(), "{}", resource.schema_type);
-        let of_nothing = (resource.behaviour.fields)(&Value::Null);
-        let of_object = (resource.behaviour.fields)(&json!({ "metadata": { "name": "x" } }));
-        let names =
-            |fields: &[(&'static str, String)]| fields.iter().map(|(name, _)| *name).collect::<Vec<_>>();
+        let of_nothing = resource.behaviour.fields(&Value::Null);
+        let of_object = resource.behaviour.fields(&json!({ "metadata": { "name": "x" } }));
+        let names = |fields: &[Selectable]| fields.iter().map(|field| field.name.clone()).collect::<Vec<_>>();
         assert_eq!(names(&of_nothing), names(&of_object), "selectable fields do not depend on the object");
     }
 }

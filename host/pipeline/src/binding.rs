@@ -131,7 +131,7 @@ fn bound(pod: &Stored, node: &str, now: Timestamp, now_text: &str) -> Result<Dra
     }
     bytes.push(b'}');
     let mut fields = pod.fields().to_vec();
-    fields.iter_mut().filter(|(field, _)| *field == NODE_NAME).for_each(|(_, value)| *value = node.into());
+    fields.iter_mut().filter(|field| field.name == NODE_NAME).for_each(|field| field.value = node.into());
     Ok(Draft::from_parts(Bytes::from(bytes), pod.meta().clone(), fields))
 }
 

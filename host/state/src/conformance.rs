@@ -6,7 +6,8 @@ use std::sync::Arc;
 use berth_json::{Value, json};
 use bytes::Bytes;
 
-use berth_api::{Behaviour, Resource, Scope};
+use berth_api::resource::Selectable;
+use berth_api::{Kind, Resource, Scope};
 
 use crate::{Change, Draft, Key, Record, Revision, State, Store, Stored};
 
@@ -97,7 +98,6 @@ fn draft(name: &str, number: u64) -> Draft {
 
 /// A resource for tests of stores and states: namespaced, with `spec.number` as a selectable field.
 pub fn resource() -> Resource {
-    let keep: fn(&mut Value, &Value) = |_, _| {};
     Resource {
         id: "things.example.com".into(),
         group: "example.com".into(),
@@ -110,24 +110,21 @@ pub fn resource() -> Resource {
         scope: Scope::Namespaced,
         verbs: vec![],
         subresources: vec![],
+        schema: Arc::default(),
         schema_type: String::new(),
+        fields_type: String::new(),
         has_generation: false,
         create_on_update: false,
         unconditional_update: true,
-        behaviour: Behaviour {
-            default: |_| {},
-            prepare_create: |_| {},
-            prepare_update: keep,
-            prepare_status: keep,
-            validate: |_, _| {},
-            validate_update: |_, _, _| {},
-            validate_status: |_, _, _| {},
-            warnings: |_| vec![],
-            fields: |object| vec![("spec.number", object["spec"]["number"].to_string())],
-            columns: Vec::new,
-            cells: |_, _| vec![],
-            row_conditions: |_| vec![],
-        },
+        behaviour: Arc::new(Things),
+    }
+}
+
+struct Things;
+
+impl Kind for Things {
+    fn fields(&self, object: &Value) -> Vec<Selectable> {
+        vec![Selectable::new("spec.number", object["spec"]["number"].to_string())]
     }
 }
 

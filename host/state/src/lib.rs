@@ -22,4 +22,4 @@ pub use memory::MemoryStore;
 pub use meta::{Meta, Owner};
 pub use state::State;
 pub use store::{Record, Store, StoreError};
-pub use stored::{Draft, EncodeError, Stored};
+pub use stored::{Draft, EncodeError, Stored, StoredField};

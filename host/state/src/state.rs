@@ -6,7 +6,7 @@ use berth_api::ResourceName;
 use imbl::{HashMap, OrdMap, OrdSet};
 
 use crate::history::Held;
-use crate::table::{Table, is_indexed};
+use crate::table::Table;
 use crate::{Change, Key, Revision, Stored};
 
 /// The objects of a cluster at one revision: a value. A clone costs a few counters and shares everything, so whoever
@@ -87,15 +87,16 @@ impl State {
     /// The objects of a resource whose indexed field has that value, sorted by key.
     ///
     /// # Panics
-    /// When the field is not in the list of indexed fields: a bug of the caller.
+    /// In debug builds, when the kind has no index over the field: a bug of the caller.
     pub fn by_field<'a>(
         &'a self,
         resource: &str,
         field: &'static str,
         value: &str,
     ) -> impl Iterator<Item = &'a Arc<Stored>> + use<'a> {
-        assert!(is_indexed(resource, field), "{resource} has no index on {field}");
-        self.tables.get(resource).map(|table| table.by_field(field, value)).into_iter().flatten()
+        let table = self.tables.get(resource);
+        debug_assert!(table.is_none_or(|table| table.indexes(field)), "{resource} has no index on {field}");
+        table.map(|table| table.by_field(field, value)).into_iter().flatten()
     }
 
     /// The objects of a resource, in one namespace or (with an empty one) in all, sorted by key.
@@ -114,6 +115,11 @@ impl State {
         namespace: &'a str,
     ) -> impl Iterator<Item = &'a Arc<Stored>> + use<'a> {
         self.tables.get(&from.resource).map(|table| table.after(from, namespace)).into_iter().flatten()
+    }
+
+    /// The revision of the last change of a resource's objects, or with which this state began.
+    pub fn revision_of(&self, resource: &str) -> Revision {
+        self.tables.get(resource).map_or(self.began, |table| table.revision)
     }
 
     /// What `list` gave at an earlier `revision`, sorted by key; `None` when that is too long ago (410 Expired).

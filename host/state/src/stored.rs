@@ -2,9 +2,11 @@
 //!
 //! A pod of 4 KB takes several times as much as a `berth_json::Value`, so Values live only inside a request.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 
 use berth_api::Resource;
+use berth_api::resource::Selectable;
 use berth_api::select::Labels;
 use berth_json::{Map, Value};
 use bytes::Bytes;
@@ -22,14 +24,25 @@ thread_local! {
     static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
+/// A selectable field of an object: what field selectors and indexes use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredField {
+    /// Its path.
+    pub name: Cow<'static, str>,
+    /// Its value.
+    pub value: Box<str>,
+    /// Whether its kind has an index over it.
+    pub is_indexed: bool,
+}
+
 /// An object that is about to be written: all of [`Stored`] but the revision, which the commit gives.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Draft {
     bytes: Bytes,
     /// What the metadata says.
     pub meta: Meta,
-    /// The values that field selectors and indexes use (`Behaviour::fields`).
-    pub fields: Vec<(&'static str, Box<str>)>,
+    /// The values that field selectors and indexes use ([`Kind::fields`](berth_api::Kind::fields)).
+    pub fields: Vec<StoredField>,
 }
 
 /// One version of one object.
@@ -96,7 +109,7 @@ impl Draft {
     ///
     /// # Panics
     /// In debug builds, when the bytes do not begin as [`Draft::encode`] makes them.
-    pub fn from_parts(bytes: Bytes, meta: Meta, fields: Vec<(&'static str, Box<str>)>) -> Self {
+    pub fn from_parts(bytes: Bytes, meta: Meta, fields: Vec<StoredField>) -> Self {
         debug_assert!(bytes.starts_with(HEAD), "metadata stands first");
         Self { bytes, meta, fields }
     }
@@ -125,11 +138,11 @@ impl Stored {
 
     /// The value of a selectable field; `None` when the kind does not have it.
     pub fn field(&self, name: &str) -> Option<&str> {
-        self.draft.fields.iter().find(|(field, _)| *field == name).map(|(_, value)| value.as_ref())
+        self.draft.fields.iter().find(|field| field.name == name).map(|field| field.value.as_ref())
     }
 
     /// All selectable fields.
-    pub fn fields(&self) -> &[(&'static str, Box<str>)] {
+    pub fn fields(&self) -> &[StoredField] {
         &self.draft.fields
     }
 
@@ -173,8 +186,13 @@ impl Stored {
     }
 }
 
-fn fields_of(resource: &Resource, object: &Value) -> Vec<(&'static str, Box<str>)> {
-    (resource.behaviour.fields)(object).into_iter().map(|(name, value)| (name, value.into())).collect()
+fn fields_of(resource: &Resource, object: &Value) -> Vec<StoredField> {
+    resource
+        .behaviour
+        .fields(object)
+        .into_iter()
+        .map(|Selectable { name, value, is_indexed }| StoredField { name, value: value.into(), is_indexed })
+        .collect()
 }
 
 /// The whole encoding: metadata first.

@@ -1,5 +1,6 @@
 //! The objects of one resource, the indexes over them, and their recent history.
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::ops::Bound;
 use std::sync::Arc;
@@ -7,20 +8,8 @@ use std::sync::Arc;
 use imbl::{OrdMap, OrdSet};
 
 use crate::history::History;
+use crate::stored::StoredField;
 use crate::{Change, Key, Revision, Stored};
-
-/// Fields with an index, so that "the pods of a node" does not read all pods.
-const INDEXED_FIELDS: &[(&str, &str)] = &[
-    ("pods", "spec.nodeName"),
-    ("services", "spec.clusterIP"),
-    ("events", "involvedObject.uid"),
-    ("secrets", "type"),
-];
-
-/// Whether a field of a resource has an index.
-pub(crate) fn is_indexed(resource: &str, field: &str) -> bool {
-    INDEXED_FIELDS.contains(&(resource, field))
-}
 
 /// Where an object stands in its table: the order in which the API lists objects.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,7 +49,7 @@ impl PartialOrd for Place {
 /// One object under one value of an indexed field.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Indexed {
-    field: &'static str,
+    field: Cow<'static, str>,
     value: Arc<str>,
     place: Place,
 }
@@ -132,12 +121,18 @@ impl Table {
         field: &'static str,
         value: &str,
     ) -> impl Iterator<Item = &'a Arc<Stored>> + use<'a> {
-        let first = Indexed { field, value: value.into(), place: Place::before("") };
+        let first = Indexed { field: field.into(), value: value.into(), place: Place::before("") };
         let wanted = first.value.clone();
         let range = (Bound::Included(first), Bound::Unbounded);
         let entries = self.by_field.range(range);
         let same = move |entry: &&Indexed| entry.field == field && entry.value == wanted;
         entries.take_while(same).filter_map(|entry| self.objects.get(&entry.place))
+    }
+
+    /// Whether the kind has an index over the field, as far as its objects show it.
+    pub(crate) fn indexes(&self, field: &str) -> bool {
+        let first = self.objects.values().next();
+        first.is_none_or(|stored| stored.fields().iter().any(|known| known.name == field && known.is_indexed))
     }
 
     /// The objects as they were at an earlier `revision`; `None` when that is forgotten.
@@ -163,7 +158,10 @@ impl Table {
 }
 
 fn entries(stored: &Stored, place: &Place) -> impl Iterator<Item = Indexed> {
-    let wanted = |field: &str| is_indexed(&stored.key.resource, field);
-    let fields = stored.fields().iter().filter(move |(field, value)| wanted(field) && !value.is_empty());
-    fields.map(|(field, value)| Indexed { field, value: Arc::from(&**value), place: place.clone() })
+    let fields = stored.fields().iter().filter(|field| field.is_indexed && !field.value.is_empty());
+    fields.map(|StoredField { name, value, .. }| Indexed {
+        field: name.clone(),
+        value: Arc::from(&**value),
+        place: place.clone(),
+    })
 }

@@ -5,8 +5,8 @@ use berth_json::Value;
 use super::cursor::Cursor;
 use super::meta::{validate_meta, validate_meta_update};
 use super::view::{age, name};
-use super::{Names, age_column, column, name_column, names, plain};
-use crate::resource::{Behaviour, Column, Resource, Scope};
+use super::{Names, age_column, column, name_column, names};
+use crate::resource::{Column, Kind, Resource, Scope};
 use crate::status::Problems;
 use crate::time::Timestamp;
 
@@ -18,34 +18,45 @@ const NAMES: Names =
 pub(super) const DATA_BYTES_MAX: usize = 1024 * 1024;
 
 pub(super) fn resource() -> Resource {
-    let behaviour = Behaviour { validate, validate_update, columns, cells, ..plain() };
-    super::resource(&NAMES, Scope::Namespaced, behaviour)
+    super::resource(&NAMES, Scope::Namespaced, ConfigMap)
 }
 
-fn validate(object: &Value, problems: &mut Problems) {
-    validate_meta(object, Scope::Namespaced, names::subdomain_1123, problems);
-    let (data, binary) = (Cursor::top(object, "data"), Cursor::top(object, "binaryData"));
-    let mut bytes = 0;
-    for (key, value) in data.entries() {
-        validate_key(&value, key, problems);
-        if binary.key(key).exists() {
-            problems.invalid(value, &key.into(), "duplicate of key present in binaryData");
+struct ConfigMap;
+
+impl Kind for ConfigMap {
+    fn validate(&self, object: &Value, problems: &mut Problems) {
+        validate_meta(object, Scope::Namespaced, names::subdomain_1123, problems);
+        let (data, binary) = (Cursor::top(object, "data"), Cursor::top(object, "binaryData"));
+        let mut bytes = 0;
+        for (key, value) in data.entries() {
+            validate_key(&value, key, problems);
+            if binary.key(key).exists() {
+                problems.invalid(value, &key.into(), "duplicate of key present in binaryData");
+            }
+            bytes += value.text().len();
         }
-        bytes += value.text().len();
+        for (key, value) in binary.entries() {
+            validate_key(&value, key, problems);
+            bytes += decoded_length(value.text());
+        }
+        if bytes > DATA_BYTES_MAX {
+            problems.too_long("data", &too_long_detail());
+        }
     }
-    for (key, value) in binary.entries() {
-        validate_key(&value, key, problems);
-        bytes += decoded_length(value.text());
-    }
-    if bytes > DATA_BYTES_MAX {
-        problems.too_long("data", &too_long_detail());
-    }
-}
 
-fn validate_update(new: &Value, old: &Value, problems: &mut Problems) {
-    validate_meta_update(new, old, problems);
-    validate_immutable(new, old, &["data", "binaryData"], problems);
-    validate(new, problems);
+    fn validate_update(&self, new: &Value, old: &Value, problems: &mut Problems) {
+        validate_meta_update(new, old, problems);
+        validate_immutable(new, old, &["data", "binaryData"], problems);
+        self.validate(new, problems);
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        vec![name_column(), column("Data", "string", 0, "How many entries the object holds."), age_column()]
+    }
+
+    fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
+        vec![name(object).into(), count(object, &["data", "binaryData"]).into(), age(object, now).into()]
+    }
 }
 
 /// A ConfigMap or Secret marked `immutable` keeps the mark and the `fields`.
@@ -80,14 +91,6 @@ pub(super) fn too_long_detail() -> String {
     format!("may not be more than {DATA_BYTES_MAX} bytes")
 }
 
-fn columns() -> Vec<Column> {
-    vec![name_column(), column("Data", "string", 0, "How many entries the object holds."), age_column()]
-}
-
-fn cells(object: &Value, now: Timestamp) -> Vec<Value> {
-    vec![name(object).into(), count(object, &["data", "binaryData"]).into(), age(object, now).into()]
-}
-
 /// How many entries the maps or lists `fields` have together.
 pub(super) fn count(object: &Value, fields: &[&str]) -> usize {
     let entries = |field: &&str| match object.get(*field) {
@@ -102,7 +105,8 @@ pub(super) fn count(object: &Value, fields: &[&str]) -> usize {
 mod tests {
     use berth_json::json;
 
-    use super::{DATA_BYTES_MAX, validate};
+    use super::{ConfigMap, DATA_BYTES_MAX};
+    use crate::resource::Kind;
     use crate::status::Problems;
 
     #[test]
@@ -113,7 +117,8 @@ mod tests {
             (DATA_BYTES_MAX + 1, "data: Too long: may not be more than 1048576 bytes"),
         ] {
             let mut problems = Problems::default();
-            validate(&json!({"metadata": metadata, "data": {"a": "x".repeat(bytes)}}), &mut problems);
+            ConfigMap
+                .validate(&json!({"metadata": metadata, "data": {"a": "x".repeat(bytes)}}), &mut problems);
             assert_eq!(problems.text(), expected);
         }
     }

@@ -7,8 +7,10 @@ use super::meta::{as_go, immutable, not_negative, reject, validate_meta, validat
 use super::pod::default_template;
 use super::view::{age, copy_field, int_at, name};
 use super::workload::{validate_counters, validate_workload, warnings, wide_cells};
-use super::{Names, SCALE, age_column, column, fill, name_column, names, status_of, with_status};
-use crate::resource::{Behaviour, Column, Resource, Scope};
+use super::{
+    Names, SCALE, age_column, column, drop_status, fill, keep_status, name_column, names, status_of,
+};
+use crate::resource::{Column, Kind, Resource, Scope};
 use crate::status::Problems;
 use crate::time::Timestamp;
 
@@ -21,67 +23,100 @@ const REVISIONS_KEPT: i64 = 10;
 const PROGRESS_DEADLINE_S: i64 = 600;
 
 pub(super) fn resource() -> Resource {
-    let behaviour = Behaviour {
-        default,
-        prepare_status,
-        validate,
-        validate_update,
-        validate_status,
-        warnings,
-        columns,
-        cells,
-        ..with_status()
-    };
     Resource {
         categories: vec!["all".to_owned()],
         subresources: vec![SCALE, status_of("apps", "v1", "Deployment")],
         has_generation: true,
-        ..super::resource(&NAMES, Scope::Namespaced, behaviour)
+        ..super::resource(&NAMES, Scope::Namespaced, Deployment)
     }
 }
 
-fn default(object: &mut Value) {
-    let Some(spec) = fill::object_at(object, "spec") else { return };
-    fill::absent(spec, "replicas", 1);
-    fill::absent(spec, "revisionHistoryLimit", REVISIONS_KEPT);
-    fill::absent(spec, "progressDeadlineSeconds", PROGRESS_DEADLINE_S);
-    fill::absent(spec, "strategy", json!({}));
-    if let Some(strategy) = fill::part(spec, "strategy") {
-        fill::zero(strategy, "type", "RollingUpdate");
-        if strategy["type"] == "RollingUpdate" {
-            fill::absent(strategy, "rollingUpdate", json!({}));
-            if let Some(rolling) = fill::part(strategy, "rollingUpdate") {
-                fill::absent(rolling, "maxSurge", "25%");
-                fill::absent(rolling, "maxUnavailable", "25%");
+struct Deployment;
+
+impl Kind for Deployment {
+    fn default(&self, object: &mut Value) {
+        let Some(spec) = fill::object_at(object, "spec") else { return };
+        fill::absent(spec, "replicas", 1);
+        fill::absent(spec, "revisionHistoryLimit", REVISIONS_KEPT);
+        fill::absent(spec, "progressDeadlineSeconds", PROGRESS_DEADLINE_S);
+        fill::absent(spec, "strategy", json!({}));
+        if let Some(strategy) = fill::part(spec, "strategy") {
+            fill::zero(strategy, "type", "RollingUpdate");
+            if strategy["type"] == "RollingUpdate" {
+                fill::absent(strategy, "rollingUpdate", json!({}));
+                if let Some(rolling) = fill::part(strategy, "rollingUpdate") {
+                    fill::absent(rolling, "maxSurge", "25%");
+                    fill::absent(rolling, "maxUnavailable", "25%");
+                }
             }
         }
+        default_template(spec);
     }
-    default_template(spec);
-}
 
-/// `/status` leaves a Deployment's labels alone, unlike those of other kinds.
-fn prepare_status(new: &mut Value, old: &Value) {
-    copy_field(new, old, "spec");
-    if let (Some(metadata), Some(before)) = (new.get_mut("metadata"), old.get("metadata")) {
-        copy_field(metadata, before, "labels");
+    fn prepare_create(&self, object: &mut Value) {
+        drop_status(object);
     }
-}
 
-fn validate(object: &Value, problems: &mut Problems) {
-    validate_meta(object, Scope::Namespaced, names::subdomain_1123, problems);
-    validate_spec(object, problems);
-}
+    fn prepare_update(&self, new: &mut Value, old: &Value) {
+        keep_status(new, old);
+    }
 
-fn validate_update(new: &Value, old: &Value, problems: &mut Problems) {
-    validate_meta_update(new, old, problems);
-    validate_spec(new, problems);
-    let (spec, before) = (Cursor::top(new, "spec"), Cursor::top(old, "spec"));
-    immutable(&spec.child("selector"), &before.child("selector"), problems);
-}
+    /// `/status` leaves a Deployment's labels alone, unlike those of other kinds.
+    fn prepare_status(&self, new: &mut Value, old: &Value) {
+        copy_field(new, old, "spec");
+        if let (Some(metadata), Some(before)) = (new.get_mut("metadata"), old.get("metadata")) {
+            copy_field(metadata, before, "labels");
+        }
+    }
 
-fn validate_status(new: &Value, old: &Value, problems: &mut Problems) {
-    validate_meta_update(new, old, problems);
-    validate_counters(new, &["updatedReplicas", "readyReplicas", "availableReplicas"], problems);
+    fn validate(&self, object: &Value, problems: &mut Problems) {
+        validate_meta(object, Scope::Namespaced, names::subdomain_1123, problems);
+        validate_spec(object, problems);
+    }
+
+    fn validate_update(&self, new: &Value, old: &Value, problems: &mut Problems) {
+        validate_meta_update(new, old, problems);
+        validate_spec(new, problems);
+        let (spec, before) = (Cursor::top(new, "spec"), Cursor::top(old, "spec"));
+        immutable(&spec.child("selector"), &before.child("selector"), problems);
+    }
+
+    fn validate_status(&self, new: &Value, old: &Value, problems: &mut Problems) {
+        validate_meta_update(new, old, problems);
+        validate_counters(new, &["updatedReplicas", "readyReplicas", "availableReplicas"], problems);
+    }
+
+    fn warnings(&self, object: &Value) -> Vec<String> {
+        warnings(object)
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        vec![
+            name_column(),
+            column("Ready", "string", 0, "How many of the wanted pods are ready."),
+            column("Up-to-date", "string", 0, "How many pods run the newest template."),
+            column("Available", "string", 0, "How many pods have been ready for long enough."),
+            age_column(),
+            column("Containers", "string", 1, "Names of the template's containers."),
+            column("Images", "string", 1, "Images of the template's containers."),
+            column("Selector", "string", 1, "Which pods belong to the deployment."),
+        ]
+    }
+
+    fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
+        let count = |path: &str| int_at(object, path).unwrap_or_default();
+        let [containers, images, selector] = wide_cells(object);
+        vec![
+            name(object).into(),
+            format!("{}/{}", count("status.readyReplicas"), count("spec.replicas")).into(),
+            count("status.updatedReplicas").into(),
+            count("status.availableReplicas").into(),
+            age(object, now).into(),
+            containers,
+            images,
+            selector,
+        ]
+    }
 }
 
 fn validate_spec(object: &Value, problems: &mut Problems) {
@@ -137,32 +172,4 @@ fn share(part: &Cursor<'_>) -> Option<i64> {
         Some(text) => text.strip_suffix('%')?.parse().ok(),
         None => part.int(),
     }
-}
-
-fn columns() -> Vec<Column> {
-    vec![
-        name_column(),
-        column("Ready", "string", 0, "How many of the wanted pods are ready."),
-        column("Up-to-date", "string", 0, "How many pods run the newest template."),
-        column("Available", "string", 0, "How many pods have been ready for long enough."),
-        age_column(),
-        column("Containers", "string", 1, "Names of the template's containers."),
-        column("Images", "string", 1, "Images of the template's containers."),
-        column("Selector", "string", 1, "Which pods belong to the deployment."),
-    ]
-}
-
-fn cells(object: &Value, now: Timestamp) -> Vec<Value> {
-    let count = |path: &str| int_at(object, path).unwrap_or_default();
-    let [containers, images, selector] = wide_cells(object);
-    vec![
-        name(object).into(),
-        format!("{}/{}", count("status.readyReplicas"), count("spec.replicas")).into(),
-        count("status.updatedReplicas").into(),
-        count("status.availableReplicas").into(),
-        age(object, now).into(),
-        containers,
-        images,
-        selector,
-    ]
 }

@@ -5,8 +5,8 @@ use berth_json::Value;
 use super::cursor::Cursor;
 use super::meta::{not_negative, validate_meta, validate_meta_update};
 use super::view::{age, int_at, name, str_at};
-use super::{Names, age_column, column, name_column, names, plain};
-use crate::resource::{Behaviour, Column, Resource, Scope};
+use super::{Names, age_column, column, name_column, names};
+use crate::resource::{Column, Kind, Resource, Scope, Selectable};
 use crate::status::Problems;
 use crate::time::Timestamp;
 
@@ -14,42 +14,45 @@ const NAMES: Names =
     Names { group: "coordination.k8s.io", version: "v1", kind: "Lease", plural: "leases", short: &[] };
 
 pub(super) fn resource() -> Resource {
-    let behaviour = Behaviour { validate, validate_update, fields, columns, cells, ..plain() };
     Resource {
         create_on_update: true,
         unconditional_update: false,
-        ..super::resource(&NAMES, Scope::Namespaced, behaviour)
+        ..super::resource(&NAMES, Scope::Namespaced, Lease)
     }
 }
 
-fn validate(object: &Value, problems: &mut Problems) {
-    validate_meta(object, Scope::Namespaced, names::subdomain_1123, problems);
-    let spec = Cursor::top(object, "spec");
-    let duration = spec.child("leaseDurationSeconds");
-    if duration.int().is_some_and(|seconds| seconds <= 0) {
-        problems.invalid(duration, duration.value(), "must be greater than 0");
+struct Lease;
+
+impl Kind for Lease {
+    fn validate(&self, object: &Value, problems: &mut Problems) {
+        validate_meta(object, Scope::Namespaced, names::subdomain_1123, problems);
+        let spec = Cursor::top(object, "spec");
+        let duration = spec.child("leaseDurationSeconds");
+        if duration.int().is_some_and(|seconds| seconds <= 0) {
+            problems.invalid(duration, duration.value(), "must be greater than 0");
+        }
+        not_negative(&spec.child("leaseTransitions"), problems);
     }
-    not_negative(&spec.child("leaseTransitions"), problems);
-}
 
-fn validate_update(new: &Value, old: &Value, problems: &mut Problems) {
-    validate_meta_update(new, old, problems);
-    validate(new, problems);
-}
+    fn validate_update(&self, new: &Value, old: &Value, problems: &mut Problems) {
+        validate_meta_update(new, old, problems);
+        self.validate(new, problems);
+    }
 
-/// Beyond what the API server offers: commits are fenced by the holder and the number of transitions.
-fn fields(object: &Value) -> Vec<(&'static str, String)> {
-    let transitions = int_at(object, "spec.leaseTransitions").unwrap_or_default();
-    vec![
-        ("spec.holderIdentity", str_at(object, "spec.holderIdentity").to_owned()),
-        ("spec.leaseTransitions", transitions.to_string()),
-    ]
-}
+    /// Beyond what the API server offers: commits are fenced by the holder and the number of transitions.
+    fn fields(&self, object: &Value) -> Vec<Selectable> {
+        let transitions = int_at(object, "spec.leaseTransitions").unwrap_or_default();
+        vec![
+            Selectable::new("spec.holderIdentity", str_at(object, "spec.holderIdentity")),
+            Selectable::new("spec.leaseTransitions", transitions.to_string()),
+        ]
+    }
 
-fn columns() -> Vec<Column> {
-    vec![name_column(), column("Holder", "string", 0, "Who holds the lease."), age_column()]
-}
+    fn columns(&self) -> Vec<Column> {
+        vec![name_column(), column("Holder", "string", 0, "Who holds the lease."), age_column()]
+    }
 
-fn cells(object: &Value, now: Timestamp) -> Vec<Value> {
-    vec![name(object).into(), str_at(object, "spec.holderIdentity").into(), age(object, now).into()]
+    fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
+        vec![name(object).into(), str_at(object, "spec.holderIdentity").into(), age(object, now).into()]
+    }
 }

@@ -5,9 +5,9 @@ use berth_json::{Value, json};
 use super::cursor::Cursor;
 use super::meta::{reject, validate_finalizer_known, validate_meta, validate_meta_update};
 use super::view::{age, copy_field, name, str_at};
-use super::{Names, age_column, column, fill, name_column, names, status_of, with_status};
+use super::{Names, age_column, column, fill, name_column, names, status_of};
 use crate::pod_security::{LABELS, Level, Version};
-use crate::resource::{Behaviour, Column, Resource, Scope, Subresource};
+use crate::resource::{Column, Kind, Resource, Scope, Selectable, Subresource, kind_of};
 use crate::status::Problems;
 use crate::time::Timestamp;
 
@@ -23,73 +23,103 @@ const FINALIZER: &str = "kubernetes";
 const SECURITY_MODES: [&str; 3] = ["enforce", "audit", "warn"];
 
 pub(super) fn resource() -> Resource {
-    let behaviour = Behaviour {
-        default,
-        prepare_create,
-        prepare_update,
-        validate,
-        validate_update,
-        validate_status,
-        warnings,
-        fields,
-        columns,
-        cells,
-        ..with_status()
-    };
     Resource {
         verbs: vec!["create", "delete", "get", "list", "patch", "update", "watch"],
         subresources: vec![
-            Subresource { name: "finalize", kind: ("", "v1", "Namespace"), verbs: &["update"] },
+            Subresource { name: "finalize", kind: kind_of("", "v1", "Namespace"), verbs: &["update"] },
             status_of("", "v1", "Namespace"),
         ],
-        ..super::resource(&NAMES, Scope::Cluster, behaviour)
+        ..super::resource(&NAMES, Scope::Cluster, Namespace)
     }
 }
 
-fn default(object: &mut Value) {
-    let name = name(object).to_owned();
-    if name.is_empty() {
-        return;
-    }
-    let labels = object.get_mut("metadata").and_then(|metadata| fill::object_at(metadata, "labels"));
-    if let Some(labels) = labels {
-        labels.insert(NAME_LABEL.to_owned(), name.into());
-    }
-}
+struct Namespace;
 
-fn prepare_create(object: &mut Value) {
-    if let Some(fields) = object.as_object_mut() {
-        fields.insert("status".to_owned(), json!({ "phase": "Active" }));
-    }
-    let Some(spec) = fill::object_at(object, "spec") else { return };
-    let finalizers = spec.entry("finalizers").or_insert_with(|| json!([]));
-    if let Some(finalizers) = finalizers.as_array_mut().filter(|list| !list.iter().any(|f| f == FINALIZER)) {
-        finalizers.push(FINALIZER.into());
-    }
-}
-
-/// `spec` holds only the finalizers, and these change through `/finalize` alone.
-fn prepare_update(new: &mut Value, old: &Value) {
-    copy_field(new, old, "spec");
-    copy_field(new, old, "status");
-}
-
-fn validate(object: &Value, problems: &mut Problems) {
-    validate_meta(object, Scope::Cluster, names::label_1123, problems);
-    let spec = Cursor::top(object, "spec");
-    let finalizers = spec.child("finalizers");
-    for finalizer in finalizers.list().iter().filter_map(Value::as_str) {
-        for fault in names::qualified_name(finalizer) {
-            problems.invalid(finalizers, &finalizer.into(), &fault);
+impl Kind for Namespace {
+    fn default(&self, object: &mut Value) {
+        let name = name(object).to_owned();
+        if name.is_empty() {
+            return;
         }
-        validate_finalizer_known(&finalizers, finalizer, problems);
+        let labels = object.get_mut("metadata").and_then(|metadata| fill::object_at(metadata, "labels"));
+        if let Some(labels) = labels {
+            labels.insert(NAME_LABEL.to_owned(), name.into());
+        }
     }
-    validate_security_levels(object, &Value::Null, problems);
-}
 
-fn validate_update(new: &Value, old: &Value, problems: &mut Problems) {
-    validate_meta_update(new, old, problems);
-    validate_security_levels(new, old, problems);
+    fn prepare_create(&self, object: &mut Value) {
+        if let Some(fields) = object.as_object_mut() {
+            fields.insert("status".to_owned(), json!({ "phase": "Active" }));
+        }
+        let Some(spec) = fill::object_at(object, "spec") else { return };
+        let finalizers = spec.entry("finalizers").or_insert_with(|| json!([]));
+        if let Some(finalizers) =
+            finalizers.as_array_mut().filter(|list| !list.iter().any(|f| f == FINALIZER))
+        {
+            finalizers.push(FINALIZER.into());
+        }
+    }
+
+    /// `spec` holds only the finalizers, and these change through `/finalize` alone.
+    fn prepare_update(&self, new: &mut Value, old: &Value) {
+        copy_field(new, old, "spec");
+        copy_field(new, old, "status");
+    }
+
+    fn validate(&self, object: &Value, problems: &mut Problems) {
+        validate_meta(object, Scope::Cluster, names::label_1123, problems);
+        let spec = Cursor::top(object, "spec");
+        let finalizers = spec.child("finalizers");
+        for finalizer in finalizers.list().iter().filter_map(Value::as_str) {
+            for fault in names::qualified_name(finalizer) {
+                problems.invalid(finalizers, &finalizer.into(), &fault);
+            }
+            validate_finalizer_known(&finalizers, finalizer, problems);
+        }
+        validate_security_levels(object, &Value::Null, problems);
+    }
+
+    fn validate_update(&self, new: &Value, old: &Value, problems: &mut Problems) {
+        validate_meta_update(new, old, problems);
+        validate_security_levels(new, old, problems);
+    }
+
+    fn validate_status(&self, new: &Value, old: &Value, problems: &mut Problems) {
+        validate_meta_update(new, old, problems);
+        let (phase, detail) = match new.pointer("/metadata/deletionTimestamp") {
+            None | Some(Value::Null) => ("Active", "may only be 'Active' if `deletionTimestamp` is empty"),
+            Some(_) => ("Terminating", "may only be 'Terminating' if `deletionTimestamp` is not empty"),
+        };
+        let status = Cursor::top(new, "status");
+        if status.child("phase").text() != phase {
+            reject(&status.child("phase"), vec![detail.to_owned()], problems);
+        }
+    }
+
+    /// Who asks for a level relies on it.
+    fn warnings(&self, object: &Value) -> Vec<String> {
+        let metadata = Cursor::top(object, "metadata");
+        let labels = metadata.child("labels");
+        let key = format!("{LABELS}/audit");
+        if !["baseline", "restricted"].contains(&labels.key(&key).text()) {
+            return vec![];
+        }
+        vec![format!(
+            "metadata.labels[{key}]: Berth keeps no audit log, so nothing is noted; enforce and warn are honoured"
+        )]
+    }
+
+    fn fields(&self, object: &Value) -> Vec<Selectable> {
+        vec![Selectable::new("status.phase", str_at(object, "status.phase"))]
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        vec![name_column(), column("Status", "string", 0, "Active or Terminating."), age_column()]
+    }
+
+    fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
+        vec![name(object).into(), str_at(object, "status.phase").into(), age(object, now).into()]
+    }
 }
 
 /// A namespace that has a wrong level already can still be changed otherwise.
@@ -112,41 +142,4 @@ fn validate_security_levels(new: &Value, old: &Value, problems: &mut Problems) {
             }
         }
     }
-}
-
-/// Who asks for a level relies on it.
-fn warnings(object: &Value) -> Vec<String> {
-    let metadata = Cursor::top(object, "metadata");
-    let labels = metadata.child("labels");
-    let key = format!("{LABELS}/audit");
-    if !["baseline", "restricted"].contains(&labels.key(&key).text()) {
-        return vec![];
-    }
-    vec![format!(
-        "metadata.labels[{key}]: Berth keeps no audit log, so nothing is noted; enforce and warn are honoured"
-    )]
-}
-
-fn validate_status(new: &Value, old: &Value, problems: &mut Problems) {
-    validate_meta_update(new, old, problems);
-    let (phase, detail) = match new.pointer("/metadata/deletionTimestamp") {
-        None | Some(Value::Null) => ("Active", "may only be 'Active' if `deletionTimestamp` is empty"),
-        Some(_) => ("Terminating", "may only be 'Terminating' if `deletionTimestamp` is not empty"),
-    };
-    let status = Cursor::top(new, "status");
-    if status.child("phase").text() != phase {
-        reject(&status.child("phase"), vec![detail.to_owned()], problems);
-    }
-}
-
-fn fields(object: &Value) -> Vec<(&'static str, String)> {
-    vec![("status.phase", str_at(object, "status.phase").to_owned())]
-}
-
-fn columns() -> Vec<Column> {
-    vec![name_column(), column("Status", "string", 0, "Active or Terminating."), age_column()]
-}
-
-fn cells(object: &Value, now: Timestamp) -> Vec<Value> {
-    vec![name(object).into(), str_at(object, "status.phase").into(), age(object, now).into()]
 }

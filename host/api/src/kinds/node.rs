@@ -7,9 +7,9 @@ use berth_json::{Text, Value, json};
 use super::cursor::Cursor;
 use super::meta::{one_of, reject, validate_meta, validate_meta_update};
 use super::view::{age, at, is_true_at, list_at, name, repeats, str_at};
-use super::{Names, age_column, column, keep_status, name_column, names, plain, status_of};
+use super::{Names, age_column, column, keep_status, name_column, names, status_of};
 use crate::quantity::Quantity;
-use crate::resource::{Behaviour, Column, Resource, Scope};
+use crate::resource::{Column, Kind, Resource, Scope, Selectable};
 use crate::status::Problems;
 use crate::time::Timestamp;
 
@@ -21,55 +21,93 @@ pub(super) const TAINT_EFFECTS: [&str; 3] = ["NoSchedule", "PreferNoSchedule", "
 const ROLE_PREFIX: &str = "node-role.kubernetes.io/";
 
 pub(super) fn resource() -> Resource {
-    // A node brings its status along when it registers: `prepare_create` keeps it.
-    let behaviour = Behaviour {
-        default,
-        prepare_update: keep_status,
-        validate,
-        validate_update,
-        validate_status: validate_changes,
-        fields,
-        columns,
-        cells,
-        ..plain()
-    };
     Resource {
         subresources: vec![status_of("", "v1", "Node")],
-        ..super::resource(&NAMES, Scope::Cluster, behaviour)
+        ..super::resource(&NAMES, Scope::Cluster, Node)
     }
 }
 
-/// `podCIDR` is the first of `podCIDRs`; where they differ, clients that know only the older field win.
-fn default(object: &mut Value) {
-    let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut) else { return };
-    let first = spec.get("podCIDRs").and_then(|list| list.get(0)).cloned().unwrap_or_default();
-    match spec.get("podCIDR").filter(|cidr| !cidr.is_null() && **cidr != "") {
-        None if !first.is_null() => {
-            spec.insert("podCIDR".to_owned(), first);
+struct Node;
+
+impl Kind for Node {
+    /// `podCIDR` is the first of `podCIDRs`; where they differ, clients that know only the older field win.
+    fn default(&self, object: &mut Value) {
+        let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut) else { return };
+        let first = spec.get("podCIDRs").and_then(|list| list.get(0)).cloned().unwrap_or_default();
+        match spec.get("podCIDR").filter(|cidr| !cidr.is_null() && **cidr != "") {
+            None if !first.is_null() => {
+                spec.insert("podCIDR".to_owned(), first);
+            }
+            Some(cidr) if *cidr != first => {
+                let list = json!([cidr]);
+                spec.insert("podCIDRs".to_owned(), list);
+            }
+            _ => {}
         }
-        Some(cidr) if *cidr != first => {
-            let list = json!([cidr]);
-            spec.insert("podCIDRs".to_owned(), list);
+    }
+
+    fn prepare_update(&self, new: &mut Value, old: &Value) {
+        keep_status(new, old);
+    }
+
+    fn validate(&self, object: &Value, problems: &mut Problems) {
+        validate_meta(object, Scope::Cluster, names::subdomain_1123, problems);
+        validate_taints(object, problems);
+        validate_resources(object, problems);
+        let spec = Cursor::top(object, "spec");
+        for cidr in spec.child("podCIDRs").items() {
+            reject(&cidr, names::cidr(cidr.text()), problems);
         }
-        _ => {}
     }
-}
 
-fn validate(object: &Value, problems: &mut Problems) {
-    validate_meta(object, Scope::Cluster, names::subdomain_1123, problems);
-    validate_taints(object, problems);
-    validate_resources(object, problems);
-    let spec = Cursor::top(object, "spec");
-    for cidr in spec.child("podCIDRs").items() {
-        reject(&cidr, names::cidr(cidr.text()), problems);
+    /// The API server validates the whole object and then, partly again, the change.
+    fn validate_update(&self, new: &Value, old: &Value, problems: &mut Problems) {
+        self.validate(new, problems);
+        validate_changes(new, old, problems);
+        validate_taints(new, problems);
     }
-}
 
-/// The API server validates the whole object and then, partly again, the change.
-fn validate_update(new: &Value, old: &Value, problems: &mut Problems) {
-    validate(new, problems);
-    validate_changes(new, old, problems);
-    validate_taints(new, problems);
+    fn validate_status(&self, new: &Value, old: &Value, problems: &mut Problems) {
+        validate_changes(new, old, problems);
+    }
+
+    fn fields(&self, object: &Value) -> Vec<Selectable> {
+        vec![Selectable::new("spec.unschedulable", is_true_at(object, "spec.unschedulable").to_string())]
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        vec![
+            name_column(),
+            column("Status", "string", 0, "Whether the node is ready and takes pods."),
+            column("Roles", "string", 0, "The node's roles, from its labels."),
+            age_column(),
+            column("Version", "string", 0, "The version of the node's agent."),
+            column("Internal-IP", "string", 1, "The node's address within the cluster."),
+            column("External-IP", "string", 1, "The node's address for the world outside."),
+            column("OS-Image", "string", 1, "The operating system."),
+            column("Kernel-Version", "string", 1, "The kernel."),
+            column("Container-Runtime", "string", 1, "What runs the containers."),
+        ]
+    }
+
+    fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
+        let info = |key: &str, absent: &str| match str_at(object, &format!("status.nodeInfo.{key}")) {
+            "" => absent.to_owned(),
+            text => text.to_owned(),
+        };
+        vec![
+            name(object).into(),
+            status_words(object).into(),
+            roles(object).into(),
+            age(object, now).into(),
+            info("kubeletVersion", "").into(),
+            address(object, "InternalIP").into(),
+            address(object, "ExternalIP").into(),
+            info("osImage", "<unknown>").into(),
+            info("kernelVersion", "<unknown>").into(),
+            info("containerRuntimeVersion", "<unknown>").into(),
+        ]
+    }
 }
 
 fn validate_changes(new: &Value, old: &Value, problems: &mut Problems) {
@@ -123,44 +161,6 @@ fn validate_resources(object: &Value, problems: &mut Problems) {
             }
         }
     }
-}
-
-fn fields(object: &Value) -> Vec<(&'static str, String)> {
-    vec![("spec.unschedulable", is_true_at(object, "spec.unschedulable").to_string())]
-}
-
-fn columns() -> Vec<Column> {
-    vec![
-        name_column(),
-        column("Status", "string", 0, "Whether the node is ready and takes pods."),
-        column("Roles", "string", 0, "The node's roles, from its labels."),
-        age_column(),
-        column("Version", "string", 0, "The version of the node's agent."),
-        column("Internal-IP", "string", 1, "The node's address within the cluster."),
-        column("External-IP", "string", 1, "The node's address for the world outside."),
-        column("OS-Image", "string", 1, "The operating system."),
-        column("Kernel-Version", "string", 1, "The kernel."),
-        column("Container-Runtime", "string", 1, "What runs the containers."),
-    ]
-}
-
-fn cells(object: &Value, now: Timestamp) -> Vec<Value> {
-    let info = |key: &str, absent: &str| match str_at(object, &format!("status.nodeInfo.{key}")) {
-        "" => absent.to_owned(),
-        text => text.to_owned(),
-    };
-    vec![
-        name(object).into(),
-        status_words(object).into(),
-        roles(object).into(),
-        age(object, now).into(),
-        info("kubeletVersion", "").into(),
-        address(object, "InternalIP").into(),
-        address(object, "ExternalIP").into(),
-        info("osImage", "<unknown>").into(),
-        info("kernelVersion", "<unknown>").into(),
-        info("containerRuntimeVersion", "<unknown>").into(),
-    ]
 }
 
 fn status_words(object: &Value) -> String {

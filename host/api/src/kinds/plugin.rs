@@ -8,9 +8,9 @@ use berth_json::{Value, json};
 use super::cursor::Cursor;
 use super::meta::{validate_meta, validate_meta_update};
 use super::view::{age, int_at, name, str_at};
-use super::{Names, age_column, column, fill, keep_status, name_column, names, status_of, with_status};
+use super::{Names, age_column, column, fill, keep_status, name_column, names, status_of};
 use crate::quantity::Quantity;
-use crate::resource::{Behaviour, Column, Resource, Scope, Subresource};
+use crate::resource::{Column, Kind, Resource, Scope, Subresource, kind_of};
 use crate::status::Problems;
 use crate::time::Timestamp;
 
@@ -29,84 +29,109 @@ const MEMORY_BYTES_MAX: i64 = 1 << 30;
 const DEADLINE_MS_MAX: f64 = 10_000.0;
 
 pub(super) fn resource() -> Resource {
-    let behaviour = Behaviour {
-        default,
-        prepare_create,
-        prepare_update,
-        validate,
-        validate_update,
-        validate_status: validate_meta_update,
-        columns,
-        cells,
-        ..with_status()
-    };
     Resource {
         categories: vec!["berth".to_owned()],
         subresources: vec![
             Subresource {
                 name: "component",
-                kind: ("berth.dev", "v1alpha1", "Plugin"),
+                kind: kind_of("berth.dev", "v1alpha1", "Plugin"),
                 verbs: &["create", "get", "update"],
             },
             status_of("berth.dev", "v1alpha1", "Plugin"),
         ],
         has_generation: true,
-        ..super::resource(&NAMES, Scope::Cluster, behaviour)
+        ..super::resource(&NAMES, Scope::Cluster, Plugin)
     }
 }
 
-fn default(object: &mut Value) {
-    let Some(spec) = fill::object_at(object, "spec") else { return };
-    fill::absent(spec, "limits", json!({}));
-    if let Some(limits) = fill::part(spec, "limits") {
-        fill::absent(limits, "memory", MEMORY);
-        fill::absent(limits, "deadline", DEADLINE);
-    }
-}
+struct Plugin;
 
-fn prepare_create(object: &mut Value) {
-    if let Some(plugin) = object.as_object_mut() {
-        plugin.insert("status".to_owned(), json!({ "phase": "Pending" }));
+impl Kind for Plugin {
+    fn default(&self, object: &mut Value) {
+        let Some(spec) = fill::object_at(object, "spec") else { return };
+        fill::absent(spec, "limits", json!({}));
+        if let Some(limits) = fill::part(spec, "limits") {
+            fill::absent(limits, "memory", MEMORY);
+            fill::absent(limits, "deadline", DEADLINE);
+        }
     }
-}
 
-/// A manifest without a digest leaves the uploaded component in place.
-fn prepare_update(new: &mut Value, old: &Value) {
-    keep_status(new, old);
-    let digest = str_at(old, "spec.digest");
-    if digest.is_empty() {
-        return;
+    fn prepare_create(&self, object: &mut Value) {
+        if let Some(plugin) = object.as_object_mut() {
+            plugin.insert("status".to_owned(), json!({ "phase": "Pending" }));
+        }
     }
-    if let Some(spec) = fill::object_at(new, "spec") {
-        fill::zero(spec, "digest", digest);
-    }
-}
 
-fn validate(object: &Value, problems: &mut Problems) {
-    validate_meta(object, Scope::Cluster, names::subdomain_1123, problems);
-    let spec = Cursor::top(object, "spec");
-    let digest = spec.child("digest");
-    if !digest.is_empty() && !is_digest(digest.text()) {
-        let detail =
-            "must be `sha256:` and 64 hexadecimal digits; leave it out and upload the component instead";
-        problems.invalid(digest, digest.value(), detail);
+    /// A manifest without a digest leaves the uploaded component in place.
+    fn prepare_update(&self, new: &mut Value, old: &Value) {
+        keep_status(new, old);
+        let digest = str_at(old, "spec.digest");
+        if digest.is_empty() {
+            return;
+        }
+        if let Some(spec) = fill::object_at(new, "spec") {
+            fill::zero(spec, "digest", digest);
+        }
     }
-    let limits = spec.child("limits");
-    let memory = limits.child("memory");
-    let bytes = Quantity::parse(memory.text()).map_or(0, Quantity::value);
-    if memory.exists() && !(MEMORY_BYTES_MIN..=MEMORY_BYTES_MAX).contains(&bytes) {
-        problems.invalid(memory, memory.value(), "must be between 1Mi and 1Gi");
-    }
-    let deadline = limits.child("deadline");
-    let millis = duration_ms(deadline.text()).unwrap_or_default();
-    if deadline.exists() && !(millis > 0.0 && millis <= DEADLINE_MS_MAX) {
-        problems.invalid(deadline, deadline.value(), "must be more than 0s and at most 10s");
-    }
-}
 
-fn validate_update(new: &Value, old: &Value, problems: &mut Problems) {
-    validate_meta_update(new, old, problems);
-    validate(new, problems);
+    fn validate(&self, object: &Value, problems: &mut Problems) {
+        validate_meta(object, Scope::Cluster, names::subdomain_1123, problems);
+        let spec = Cursor::top(object, "spec");
+        let digest = spec.child("digest");
+        if !digest.is_empty() && !is_digest(digest.text()) {
+            let detail =
+                "must be `sha256:` and 64 hexadecimal digits; leave it out and upload the component instead";
+            problems.invalid(digest, digest.value(), detail);
+        }
+        let limits = spec.child("limits");
+        let memory = limits.child("memory");
+        let bytes = Quantity::parse(memory.text()).map_or(0, Quantity::value);
+        if memory.exists() && !(MEMORY_BYTES_MIN..=MEMORY_BYTES_MAX).contains(&bytes) {
+            problems.invalid(memory, memory.value(), "must be between 1Mi and 1Gi");
+        }
+        let deadline = limits.child("deadline");
+        let millis = duration_ms(deadline.text()).unwrap_or_default();
+        if deadline.exists() && !(millis > 0.0 && millis <= DEADLINE_MS_MAX) {
+            problems.invalid(deadline, deadline.value(), "must be more than 0s and at most 10s");
+        }
+    }
+
+    fn validate_update(&self, new: &Value, old: &Value, problems: &mut Problems) {
+        validate_meta_update(new, old, problems);
+        self.validate(new, problems);
+    }
+
+    fn validate_status(&self, new: &Value, old: &Value, problems: &mut Problems) {
+        validate_meta_update(new, old, problems);
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        vec![
+            name_column(),
+            column("Role", "string", 0, "What the component decides."),
+            column("Phase", "string", 0, "Pending, Ready or Failed."),
+            column("Digest", "string", 0, "The component in use."),
+            age_column(),
+            column("Size", "integer", 1, "Size of the component in bytes."),
+            column("Memory", "string", 1, "Limit of its memory."),
+            column("Deadline", "string", 1, "Limit of one call's time."),
+            column("Message", "string", 1, "Why the plugin is not ready."),
+        ]
+    }
+
+    fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
+        vec![
+            name(object).into(),
+            str_at(object, "status.role").into(),
+            str_at(object, "status.phase").into(),
+            short_digest(str_at(object, "status.digest")).into(),
+            age(object, now).into(),
+            int_at(object, "status.size").unwrap_or_default().into(),
+            str_at(object, "spec.limits.memory").into(),
+            str_at(object, "spec.limits.deadline").into(),
+            str_at(object, "status.message").into(),
+        ]
+    }
 }
 
 /// Whether `text` is `sha256:` and 64 lower-case hexadecimal digits.
@@ -129,34 +154,6 @@ fn duration_ms(text: &str) -> Option<f64> {
         rest = &rest[digits + unit.len()..];
     }
     Some(sum)
-}
-
-fn columns() -> Vec<Column> {
-    vec![
-        name_column(),
-        column("Role", "string", 0, "What the component decides."),
-        column("Phase", "string", 0, "Pending, Ready or Failed."),
-        column("Digest", "string", 0, "The component in use."),
-        age_column(),
-        column("Size", "integer", 1, "Size of the component in bytes."),
-        column("Memory", "string", 1, "Limit of its memory."),
-        column("Deadline", "string", 1, "Limit of one call's time."),
-        column("Message", "string", 1, "Why the plugin is not ready."),
-    ]
-}
-
-fn cells(object: &Value, now: Timestamp) -> Vec<Value> {
-    vec![
-        name(object).into(),
-        str_at(object, "status.role").into(),
-        str_at(object, "status.phase").into(),
-        short_digest(str_at(object, "status.digest")).into(),
-        age(object, now).into(),
-        int_at(object, "status.size").unwrap_or_default().into(),
-        str_at(object, "spec.limits.memory").into(),
-        str_at(object, "spec.limits.deadline").into(),
-        str_at(object, "status.message").into(),
-    ]
 }
 
 /// As much of a digest as tells it from others in a table.

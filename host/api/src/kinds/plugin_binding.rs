@@ -6,8 +6,8 @@ use super::cursor::Cursor;
 use super::meta::{immutable, one_of, reject, validate_meta, validate_meta_update};
 use super::plugin::short_digest;
 use super::view::{age, int_at, name, str_at};
-use super::{Names, age_column, column, fill, name_column, names, status_of, with_status};
-use crate::resource::{Behaviour, Column, Resource, Scope};
+use super::{Names, age_column, column, drop_status, fill, keep_status, name_column, names, status_of};
+use crate::resource::{Column, Kind, Resource, Scope};
 use crate::status::Problems;
 use crate::time::Timestamp;
 
@@ -26,83 +26,90 @@ const ROLES: [&str; 1] = ["scheduler"];
 const FAILURE_POLICIES: [&str; 3] = ["LastGood", "Default", "Fail"];
 
 pub(super) fn resource() -> Resource {
-    let behaviour = Behaviour {
-        default,
-        validate,
-        validate_update,
-        validate_status: validate_meta_update,
-        columns,
-        cells,
-        ..with_status()
-    };
     Resource {
         categories: vec!["berth".to_owned()],
         subresources: vec![status_of("berth.dev", "v1alpha1", "PluginBinding")],
         has_generation: true,
-        ..super::resource(&NAMES, Scope::Cluster, behaviour)
+        ..super::resource(&NAMES, Scope::Cluster, PluginBinding)
     }
 }
 
-fn default(object: &mut Value) {
-    let Some(spec) = fill::object_at(object, "spec") else { return };
-    fill::zero(spec, "role", "scheduler");
-    fill::zero(spec, "failurePolicy", "LastGood");
-    if spec["role"] == "scheduler" {
-        fill::zero(spec, "profile", "default-scheduler");
+struct PluginBinding;
+
+impl Kind for PluginBinding {
+    fn default(&self, object: &mut Value) {
+        let Some(spec) = fill::object_at(object, "spec") else { return };
+        fill::zero(spec, "role", "scheduler");
+        fill::zero(spec, "failurePolicy", "LastGood");
+        if spec["role"] == "scheduler" {
+            fill::zero(spec, "profile", "default-scheduler");
+        }
     }
-}
 
-fn validate(object: &Value, problems: &mut Problems) {
-    validate_meta(object, Scope::Cluster, names::subdomain_1123, problems);
-    let spec = Cursor::top(object, "spec");
-    one_of(&spec.child("role"), &ROLES, problems);
-    let profile = spec.child("profile");
-    reject(&profile, names::subdomain_1123(profile.text()), problems);
-    let plugin = spec.child("plugin");
-    if plugin.is_empty() {
-        problems.required(plugin, "name the Plugin that decides");
-    } else {
-        reject(&plugin, names::subdomain_1123(plugin.text()), problems);
+    fn prepare_create(&self, object: &mut Value) {
+        drop_status(object);
     }
-    one_of(&spec.child("failurePolicy"), &FAILURE_POLICIES, problems);
-}
 
-/// The role and profile say what a binding is; another one is another binding.
-fn validate_update(new: &Value, old: &Value, problems: &mut Problems) {
-    validate_meta_update(new, old, problems);
-    validate(new, problems);
-    let (spec, before) = (Cursor::top(new, "spec"), Cursor::top(old, "spec"));
-    for key in ["role", "profile"] {
-        immutable(&spec.child(key), &before.child(key), problems);
+    fn prepare_update(&self, new: &mut Value, old: &Value) {
+        keep_status(new, old);
     }
-}
 
-fn columns() -> Vec<Column> {
-    vec![
-        name_column(),
-        column("Role", "string", 0, "What is decided."),
-        column("Profile", "string", 0, "For which pods: their schedulerName."),
-        column("Plugin", "string", 0, "The plugin that is to decide."),
-        column("Active", "string", 0, "The plugin that decides now."),
-        column("Swaps", "integer", 0, "How often the active component was replaced."),
-        age_column(),
-        column("Digest", "string", 1, "The component that decides now."),
-        column("On Failure", "string", 1, "What happens when the plugin fails."),
-        column("Message", "string", 1, "Why the wanted plugin is not the active one."),
-    ]
-}
+    fn validate(&self, object: &Value, problems: &mut Problems) {
+        validate_meta(object, Scope::Cluster, names::subdomain_1123, problems);
+        let spec = Cursor::top(object, "spec");
+        one_of(&spec.child("role"), &ROLES, problems);
+        let profile = spec.child("profile");
+        reject(&profile, names::subdomain_1123(profile.text()), problems);
+        let plugin = spec.child("plugin");
+        if plugin.is_empty() {
+            problems.required(plugin, "name the Plugin that decides");
+        } else {
+            reject(&plugin, names::subdomain_1123(plugin.text()), problems);
+        }
+        one_of(&spec.child("failurePolicy"), &FAILURE_POLICIES, problems);
+    }
 
-fn cells(object: &Value, now: Timestamp) -> Vec<Value> {
-    vec![
-        name(object).into(),
-        str_at(object, "spec.role").into(),
-        str_at(object, "spec.profile").into(),
-        str_at(object, "spec.plugin").into(),
-        str_at(object, "status.activePlugin").into(),
-        int_at(object, "status.swaps").unwrap_or_default().into(),
-        age(object, now).into(),
-        short_digest(str_at(object, "status.activeDigest")).into(),
-        str_at(object, "spec.failurePolicy").into(),
-        str_at(object, "status.message").into(),
-    ]
+    /// The role and profile say what a binding is; another one is another binding.
+    fn validate_update(&self, new: &Value, old: &Value, problems: &mut Problems) {
+        validate_meta_update(new, old, problems);
+        self.validate(new, problems);
+        let (spec, before) = (Cursor::top(new, "spec"), Cursor::top(old, "spec"));
+        for key in ["role", "profile"] {
+            immutable(&spec.child(key), &before.child(key), problems);
+        }
+    }
+
+    fn validate_status(&self, new: &Value, old: &Value, problems: &mut Problems) {
+        validate_meta_update(new, old, problems);
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        vec![
+            name_column(),
+            column("Role", "string", 0, "What is decided."),
+            column("Profile", "string", 0, "For which pods: their schedulerName."),
+            column("Plugin", "string", 0, "The plugin that is to decide."),
+            column("Active", "string", 0, "The plugin that decides now."),
+            column("Swaps", "integer", 0, "How often the active component was replaced."),
+            age_column(),
+            column("Digest", "string", 1, "The component that decides now."),
+            column("On Failure", "string", 1, "What happens when the plugin fails."),
+            column("Message", "string", 1, "Why the wanted plugin is not the active one."),
+        ]
+    }
+
+    fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
+        vec![
+            name(object).into(),
+            str_at(object, "spec.role").into(),
+            str_at(object, "spec.profile").into(),
+            str_at(object, "spec.plugin").into(),
+            str_at(object, "status.activePlugin").into(),
+            int_at(object, "status.swaps").unwrap_or_default().into(),
+            age(object, now).into(),
+            short_digest(str_at(object, "status.activeDigest")).into(),
+            str_at(object, "spec.failurePolicy").into(),
+            str_at(object, "status.message").into(),
+        ]
+    }
 }

@@ -23,78 +23,110 @@ pub(super) use warnings::warnings as template_warnings;
 use super::cursor::Cursor;
 use super::meta::validate_meta_update;
 use super::view::{copy_field, is_true_at, list_at, str_at};
-use super::{Names, status_of, with_status};
-use crate::resource::{Behaviour, Resource, Scope, Subresource};
+use super::{Names, keep_status, status_of};
+use crate::resource::{Column, Kind, Resource, Scope, Selectable, Subresource, kind_of};
+use crate::status::Problems;
+use crate::time::Timestamp;
 
 const NAMES: Names = Names { group: "", version: "v1", kind: "Pod", plural: "pods", short: &["po"] };
 
 pub(super) fn resource() -> Resource {
-    let behaviour = Behaviour {
-        default: default::default_pod,
-        prepare_create,
-        prepare_status,
-        validate: validate::validate,
-        validate_update: update::validate_update,
-        validate_status: validate_meta_update,
-        warnings,
-        fields,
-        columns: table::columns,
-        cells: table::cells,
-        row_conditions: table::row_conditions,
-        ..with_status()
-    };
     Resource {
         categories: vec!["all".to_owned()],
         subresources: vec![
-            Subresource { name: "attach", kind: ("", "v1", "PodAttachOptions"), verbs: &["create", "get"] },
-            Subresource { name: "binding", kind: ("", "v1", "Binding"), verbs: &["create"] },
-            Subresource { name: "eviction", kind: ("policy", "v1", "Eviction"), verbs: &["create"] },
-            Subresource { name: "exec", kind: ("", "v1", "PodExecOptions"), verbs: &["create", "get"] },
-            Subresource { name: "log", kind: ("", "v1", "Pod"), verbs: &["get"] },
+            Subresource {
+                name: "attach",
+                kind: kind_of("", "v1", "PodAttachOptions"),
+                verbs: &["create", "get"],
+            },
+            Subresource { name: "binding", kind: kind_of("", "v1", "Binding"), verbs: &["create"] },
+            Subresource { name: "eviction", kind: kind_of("policy", "v1", "Eviction"), verbs: &["create"] },
+            Subresource {
+                name: "exec",
+                kind: kind_of("", "v1", "PodExecOptions"),
+                verbs: &["create", "get"],
+            },
+            Subresource { name: "log", kind: kind_of("", "v1", "Pod"), verbs: &["get"] },
             status_of("", "v1", "Pod"),
         ],
         has_generation: true,
-        ..super::resource(&NAMES, Scope::Namespaced, behaviour)
+        ..super::resource(&NAMES, Scope::Namespaced, Pod)
     }
 }
 
-/// Every pod starts as pending.
-fn prepare_create(object: &mut Value) {
-    let mut status = json!({ "phase": "Pending", "qosClass": resources::qos_class(object) });
-    if !list_at(object, "spec.schedulingGates").is_empty() {
-        status["conditions"] = json!([{
-            "type": "PodScheduled", "status": "False", "reason": "SchedulingGated",
-            "message": "Scheduling is blocked due to non-empty scheduling gates",
-        }]);
-    }
-    if let Some(fields) = object.as_object_mut() {
-        fields.insert("status".to_owned(), status);
-    }
-}
+struct Pod;
 
-fn prepare_status(new: &mut Value, old: &Value) {
-    copy_field(new, old, "spec");
-    if let (Some(metadata), Some(before)) = (new.get_mut("metadata"), old.get("metadata")) {
-        copy_field(metadata, before, "ownerReferences");
+impl Kind for Pod {
+    fn default(&self, object: &mut Value) {
+        default::default_pod(object);
     }
-    default::mirror_addresses(new);
-}
 
-fn warnings(object: &Value) -> Vec<String> {
-    warnings::warnings(&Cursor::top(object, "metadata"), &Cursor::top(object, "spec"))
-}
+    /// Every pod starts as pending.
+    fn prepare_create(&self, object: &mut Value) {
+        let mut status = json!({ "phase": "Pending", "qosClass": resources::qos_class(object) });
+        if !list_at(object, "spec.schedulingGates").is_empty() {
+            status["conditions"] = json!([{
+                "type": "PodScheduled", "status": "False", "reason": "SchedulingGated",
+                "message": "Scheduling is blocked due to non-empty scheduling gates",
+            }]);
+        }
+        if let Some(fields) = object.as_object_mut() {
+            fields.insert("status".to_owned(), status);
+        }
+    }
 
-fn fields(object: &Value) -> Vec<(&'static str, String)> {
-    let field = |path: &'static str| (path, str_at(object, path).to_owned());
-    let ip = list_at(object, "status.podIPs").first().map_or("", |ip| str_at(ip, "ip"));
-    vec![
-        field("spec.nodeName"),
-        field("spec.restartPolicy"),
-        field("spec.schedulerName"),
-        field("spec.serviceAccountName"),
-        ("spec.hostNetwork", is_true_at(object, "spec.hostNetwork").to_string()),
-        field("status.phase"),
-        ("status.podIP", ip.to_owned()),
-        field("status.nominatedNodeName"),
-    ]
+    fn prepare_update(&self, new: &mut Value, old: &Value) {
+        keep_status(new, old);
+    }
+
+    fn prepare_status(&self, new: &mut Value, old: &Value) {
+        copy_field(new, old, "spec");
+        if let (Some(metadata), Some(before)) = (new.get_mut("metadata"), old.get("metadata")) {
+            copy_field(metadata, before, "ownerReferences");
+        }
+        default::mirror_addresses(new);
+    }
+
+    fn validate(&self, object: &Value, problems: &mut Problems) {
+        validate::validate(object, problems);
+    }
+
+    fn validate_update(&self, new: &Value, old: &Value, problems: &mut Problems) {
+        update::validate_update(new, old, problems);
+    }
+
+    fn validate_status(&self, new: &Value, old: &Value, problems: &mut Problems) {
+        validate_meta_update(new, old, problems);
+    }
+
+    fn warnings(&self, object: &Value) -> Vec<String> {
+        warnings::warnings(&Cursor::top(object, "metadata"), &Cursor::top(object, "spec"))
+    }
+
+    fn fields(&self, object: &Value) -> Vec<Selectable> {
+        let field = |path: &'static str| Selectable::new(path, str_at(object, path));
+        let ip = list_at(object, "status.podIPs").first().map_or("", |ip| str_at(ip, "ip"));
+        vec![
+            Selectable::indexed("spec.nodeName", str_at(object, "spec.nodeName")),
+            field("spec.restartPolicy"),
+            field("spec.schedulerName"),
+            field("spec.serviceAccountName"),
+            Selectable::new("spec.hostNetwork", is_true_at(object, "spec.hostNetwork").to_string()),
+            field("status.phase"),
+            Selectable::new("status.podIP", ip),
+            field("status.nominatedNodeName"),
+        ]
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        table::columns()
+    }
+
+    fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
+        table::cells(object, now)
+    }
+
+    fn row_conditions(&self, object: &Value) -> Vec<Value> {
+        table::row_conditions(object)
+    }
 }

@@ -7,8 +7,10 @@ use super::meta::{immutable, not_negative, validate_meta, validate_meta_update};
 use super::pod::default_template;
 use super::view::{age, int_at, name};
 use super::workload::{validate_counters, validate_workload, warnings, wide_cells};
-use super::{Names, SCALE, age_column, column, fill, name_column, names, status_of, with_status};
-use crate::resource::{Behaviour, Column, Resource, Scope};
+use super::{
+    Names, SCALE, age_column, column, drop_status, fill, keep_status, name_column, names, status_of,
+};
+use crate::resource::{Column, Kind, Resource, Scope, Selectable};
 use crate::status::Problems;
 use crate::time::Timestamp;
 
@@ -16,46 +18,86 @@ const NAMES: Names =
     Names { group: "apps", version: "v1", kind: "ReplicaSet", plural: "replicasets", short: &["rs"] };
 
 pub(super) fn resource() -> Resource {
-    let behaviour = Behaviour {
-        default,
-        validate,
-        validate_update,
-        validate_status,
-        warnings,
-        fields,
-        columns,
-        cells,
-        ..with_status()
-    };
     Resource {
         categories: vec!["all".to_owned()],
         subresources: vec![SCALE, status_of("apps", "v1", "ReplicaSet")],
         has_generation: true,
-        ..super::resource(&NAMES, Scope::Namespaced, behaviour)
+        ..super::resource(&NAMES, Scope::Namespaced, ReplicaSet)
     }
 }
 
-fn default(object: &mut Value) {
-    let Some(spec) = fill::object_at(object, "spec") else { return };
-    fill::absent(spec, "replicas", 1);
-    default_template(spec);
-}
+struct ReplicaSet;
 
-fn validate(object: &Value, problems: &mut Problems) {
-    validate_meta(object, Scope::Namespaced, names::subdomain_1123, problems);
-    validate_spec(object, problems);
-}
+impl Kind for ReplicaSet {
+    fn default(&self, object: &mut Value) {
+        let Some(spec) = fill::object_at(object, "spec") else { return };
+        fill::absent(spec, "replicas", 1);
+        default_template(spec);
+    }
 
-fn validate_update(new: &Value, old: &Value, problems: &mut Problems) {
-    validate_meta_update(new, old, problems);
-    validate_spec(new, problems);
-    let (spec, before) = (Cursor::top(new, "spec"), Cursor::top(old, "spec"));
-    immutable(&spec.child("selector"), &before.child("selector"), problems);
-}
+    fn prepare_create(&self, object: &mut Value) {
+        drop_status(object);
+    }
 
-fn validate_status(new: &Value, old: &Value, problems: &mut Problems) {
-    validate_meta_update(new, old, problems);
-    validate_counters(new, &["fullyLabeledReplicas", "readyReplicas", "availableReplicas"], problems);
+    fn prepare_update(&self, new: &mut Value, old: &Value) {
+        keep_status(new, old);
+    }
+
+    fn validate(&self, object: &Value, problems: &mut Problems) {
+        validate_meta(object, Scope::Namespaced, names::subdomain_1123, problems);
+        validate_spec(object, problems);
+    }
+
+    fn validate_update(&self, new: &Value, old: &Value, problems: &mut Problems) {
+        validate_meta_update(new, old, problems);
+        validate_spec(new, problems);
+        let (spec, before) = (Cursor::top(new, "spec"), Cursor::top(old, "spec"));
+        immutable(&spec.child("selector"), &before.child("selector"), problems);
+    }
+
+    fn validate_status(&self, new: &Value, old: &Value, problems: &mut Problems) {
+        validate_meta_update(new, old, problems);
+        validate_counters(new, &["fullyLabeledReplicas", "readyReplicas", "availableReplicas"], problems);
+    }
+
+    fn warnings(&self, object: &Value) -> Vec<String> {
+        warnings(object)
+    }
+
+    fn fields(&self, object: &Value) -> Vec<Selectable> {
+        vec![Selectable::new(
+            "status.replicas",
+            int_at(object, "status.replicas").unwrap_or_default().to_string(),
+        )]
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        vec![
+            name_column(),
+            column("Desired", "integer", 0, "How many pods are wanted."),
+            column("Current", "integer", 0, "How many pods there are."),
+            column("Ready", "integer", 0, "How many pods are ready."),
+            age_column(),
+            column("Containers", "string", 1, "Names of the template's containers."),
+            column("Images", "string", 1, "Images of the template's containers."),
+            column("Selector", "string", 1, "Which pods belong to the replica set."),
+        ]
+    }
+
+    fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
+        let count = |path: &str| Value::from(int_at(object, path).unwrap_or_default());
+        let [containers, images, selector] = wide_cells(object);
+        vec![
+            name(object).into(),
+            count("spec.replicas"),
+            count("status.replicas"),
+            count("status.readyReplicas"),
+            age(object, now).into(),
+            containers,
+            images,
+            selector,
+        ]
+    }
 }
 
 fn validate_spec(object: &Value, problems: &mut Problems) {
@@ -63,36 +105,4 @@ fn validate_spec(object: &Value, problems: &mut Problems) {
     not_negative(&spec.child("replicas"), problems);
     not_negative(&spec.child("minReadySeconds"), problems);
     validate_workload(&spec, problems);
-}
-
-fn fields(object: &Value) -> Vec<(&'static str, String)> {
-    vec![("status.replicas", int_at(object, "status.replicas").unwrap_or_default().to_string())]
-}
-
-fn columns() -> Vec<Column> {
-    vec![
-        name_column(),
-        column("Desired", "integer", 0, "How many pods are wanted."),
-        column("Current", "integer", 0, "How many pods there are."),
-        column("Ready", "integer", 0, "How many pods are ready."),
-        age_column(),
-        column("Containers", "string", 1, "Names of the template's containers."),
-        column("Images", "string", 1, "Images of the template's containers."),
-        column("Selector", "string", 1, "Which pods belong to the replica set."),
-    ]
-}
-
-fn cells(object: &Value, now: Timestamp) -> Vec<Value> {
-    let count = |path: &str| Value::from(int_at(object, path).unwrap_or_default());
-    let [containers, images, selector] = wide_cells(object);
-    vec![
-        name(object).into(),
-        count("spec.replicas"),
-        count("status.replicas"),
-        count("status.readyReplicas"),
-        age(object, now).into(),
-        containers,
-        images,
-        selector,
-    ]
 }

@@ -1,7 +1,7 @@
 //! Kinds that are only ever posted: questions about identities and rights, and the binding of a pod. Nothing is stored.
 
-use super::{Names, plain};
-use crate::resource::{Resource, Scope};
+use super::Names;
+use crate::resource::{Kind, Resource, Scope};
 
 const AUTHENTICATION: &str = "authentication.k8s.io";
 const AUTHORIZATION: &str = "authorization.k8s.io";
@@ -31,5 +31,9 @@ pub(super) fn bindings() -> Resource {
 
 fn posted(group: &'static str, kind: &'static str, plural: &'static str, scope: Scope) -> Resource {
     let names = Names { group, version: "v1", kind, plural, short: &[] };
-    Resource { verbs: vec!["create"], ..super::resource(&names, scope, plain()) }
+    Resource { verbs: vec!["create"], ..super::resource(&names, scope, Posted) }
 }
+
+struct Posted;
+
+impl Kind for Posted {}

@@ -8,8 +8,8 @@ use super::config_map::{count, decoded_length, too_long_detail, validate_immutab
 use super::cursor::Cursor;
 use super::meta::{immutable, validate_meta, validate_meta_update};
 use super::view::{age, name, str_at};
-use super::{Names, age_column, column, config_map, fill, name_column, names, plain};
-use crate::resource::{Behaviour, Column, Resource, Scope};
+use super::{Names, age_column, column, config_map, fill, name_column, names};
+use crate::resource::{Column, Kind, Resource, Scope, Selectable};
 use crate::status::Problems;
 use crate::time::Timestamp;
 
@@ -19,44 +19,75 @@ const SERVICE_ACCOUNT_TOKEN: &str = "kubernetes.io/service-account-token";
 const SERVICE_ACCOUNT_NAME: &str = "kubernetes.io/service-account.name";
 
 pub(super) fn resource() -> Resource {
-    let behaviour =
-        Behaviour { default, validate, validate_update, warnings, fields, columns, cells, ..plain() };
-    super::resource(&NAMES, Scope::Namespaced, behaviour)
+    super::resource(&NAMES, Scope::Namespaced, Secret)
 }
 
-fn default(object: &mut Value) {
-    let Some(secret) = object.as_object_mut() else { return };
-    fill::zero(secret, "type", "Opaque");
-    let Some(Value::Object(texts)) = secret.remove("stringData") else { return };
-    let data = secret.entry("data").or_insert_with(|| Value::Object(Map::new()));
-    if let Some(data) = data.as_object_mut() {
-        for (key, text) in texts {
-            data.insert(key, STANDARD.encode(text.as_str().unwrap_or_default()).into());
+struct Secret;
+
+impl Kind for Secret {
+    fn default(&self, object: &mut Value) {
+        let Some(secret) = object.as_object_mut() else { return };
+        fill::zero(secret, "type", "Opaque");
+        let Some(Value::Object(texts)) = secret.remove("stringData") else { return };
+        let data = secret.entry("data").or_insert_with(|| Value::Object(Map::new()));
+        if let Some(data) = data.as_object_mut() {
+            for (key, text) in texts {
+                data.insert(key, STANDARD.encode(text.as_str().unwrap_or_default()).into());
+            }
         }
     }
-}
 
-fn validate(object: &Value, problems: &mut Problems) {
-    validate_meta(object, Scope::Namespaced, names::subdomain_1123, problems);
-    let data = Cursor::top(object, "data");
-    let mut bytes = 0;
-    for (key, value) in data.entries() {
-        validate_key(&value, key, problems);
-        bytes += decoded_length(value.text());
+    fn validate(&self, object: &Value, problems: &mut Problems) {
+        validate_meta(object, Scope::Namespaced, names::subdomain_1123, problems);
+        let data = Cursor::top(object, "data");
+        let mut bytes = 0;
+        for (key, value) in data.entries() {
+            validate_key(&value, key, problems);
+            bytes += decoded_length(value.text());
+        }
+        if bytes > config_map::DATA_BYTES_MAX {
+            problems.too_long(data, &too_long_detail());
+        }
+        validate_type(object, &data, problems);
     }
-    if bytes > config_map::DATA_BYTES_MAX {
-        problems.too_long(data, &too_long_detail());
-    }
-    validate_type(object, &data, problems);
-}
 
-/// Whoever makes such a Secret waits for its token.
-fn warnings(object: &Value) -> Vec<String> {
-    let data = Cursor::top(object, "data");
-    if str_at(object, "type") != SERVICE_ACCOUNT_TOKEN || data.key("token").exists() {
-        return Vec::new();
+    fn validate_update(&self, new: &Value, old: &Value, problems: &mut Problems) {
+        validate_meta_update(new, old, problems);
+        immutable(&Cursor::top(new, "type"), &Cursor::top(old, "type"), problems);
+        validate_immutable(new, old, &["data"], problems);
+        self.validate(new, problems);
     }
-    vec!["type: Berth fills in no tokens of service accounts yet; use kubectl create token, or a projected volume".to_owned()]
+
+    /// Whoever makes such a Secret waits for its token.
+    fn warnings(&self, object: &Value) -> Vec<String> {
+        let data = Cursor::top(object, "data");
+        if str_at(object, "type") != SERVICE_ACCOUNT_TOKEN || data.key("token").exists() {
+            return Vec::new();
+        }
+        vec!["type: Berth fills in no tokens of service accounts yet; use kubectl create token, or a projected volume".to_owned()]
+    }
+
+    fn fields(&self, object: &Value) -> Vec<Selectable> {
+        vec![Selectable::indexed("type", str_at(object, "type"))]
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        vec![
+            name_column(),
+            column("Type", "string", 0, "What the secret is for."),
+            column("Data", "string", 0, "How many entries the object holds."),
+            age_column(),
+        ]
+    }
+
+    fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
+        vec![
+            name(object).into(),
+            str_at(object, "type").into(),
+            count(object, &["data"]).into(),
+            age(object, now).into(),
+        ]
+    }
 }
 
 /// Each well-known type promises its readers certain keys.
@@ -98,33 +129,4 @@ fn validate_json(data: &Cursor<'_>, key: &str, problems: &mut Problems) {
     if !matches!(parsed, Some(Ok(_))) {
         problems.invalid(entry, &"<secret contents redacted>".into(), "must hold a JSON object");
     }
-}
-
-fn validate_update(new: &Value, old: &Value, problems: &mut Problems) {
-    validate_meta_update(new, old, problems);
-    immutable(&Cursor::top(new, "type"), &Cursor::top(old, "type"), problems);
-    validate_immutable(new, old, &["data"], problems);
-    validate(new, problems);
-}
-
-fn fields(object: &Value) -> Vec<(&'static str, String)> {
-    vec![("type", str_at(object, "type").to_owned())]
-}
-
-fn columns() -> Vec<Column> {
-    vec![
-        name_column(),
-        column("Type", "string", 0, "What the secret is for."),
-        column("Data", "string", 0, "How many entries the object holds."),
-        age_column(),
-    ]
-}
-
-fn cells(object: &Value, now: Timestamp) -> Vec<Value> {
-    vec![
-        name(object).into(),
-        str_at(object, "type").into(),
-        count(object, &["data"]).into(),
-        age(object, now).into(),
-    ]
 }

@@ -7,9 +7,10 @@ mod validate;
 use berth_json::{Map, Value, json};
 
 use super::view::{at, str_at};
-use super::{Names, drop_status, fill, status_of, with_status};
-use crate::resource::{Behaviour, Resource, Scope};
+use super::{Names, drop_status, fill, status_of};
+use crate::resource::{Column, Kind, Resource, Scope, Selectable};
 use crate::status::Problems;
+use crate::time::Timestamp;
 
 const NAMES: Names = Names { group: "", version: "v1", kind: "Service", plural: "services", short: &["svc"] };
 
@@ -19,23 +20,86 @@ const AFFINITY_S: i64 = 10_800;
 const FAMILY: &str = "IPv4";
 
 pub(super) fn resource() -> Resource {
-    let behaviour = Behaviour {
-        default,
-        prepare_create,
-        prepare_update: update::prepare_update,
-        validate: validate::validate,
-        validate_update: validate::validate_update,
-        validate_status: super::meta::validate_meta_update,
-        fields,
-        columns: table::columns,
-        cells: table::cells,
-        ..with_status()
-    };
     Resource {
         categories: vec!["all".to_owned()],
         subresources: vec![status_of("", "v1", "Service")],
         create_on_update: true,
-        ..super::resource(&NAMES, Scope::Namespaced, behaviour)
+        ..super::resource(&NAMES, Scope::Namespaced, Service)
+    }
+}
+
+struct Service;
+
+impl Kind for Service {
+    fn default(&self, object: &mut Value) {
+        let Some(spec) = fill::object_at(object, "spec") else { return };
+        fill::zero(spec, "sessionAffinity", "None");
+        match spec["sessionAffinity"].as_str() {
+            Some("None") => {
+                spec.remove("sessionAffinityConfig");
+            }
+            Some("ClientIP") => {
+                let config = spec.entry("sessionAffinityConfig").or_insert_with(|| json!({}));
+                if let Some(client) = fill::object_at(config, "clientIP") {
+                    fill::absent(client, "timeoutSeconds", AFFINITY_S);
+                }
+            }
+            _ => {}
+        }
+        fill::zero(spec, "type", "ClusterIP");
+        for port in fill::each(spec, "ports") {
+            fill::zero(port, "protocol", "TCP");
+            let number = port.get("port").cloned().unwrap_or_else(|| 0.into());
+            fill::zero(port, "targetPort", number);
+        }
+        if is_external(spec) {
+            fill::zero(spec, "externalTrafficPolicy", "Cluster");
+        }
+        let kind = spec["type"].as_str().unwrap_or_default().to_owned();
+        if has_cluster_ip_field(&kind) {
+            fill::absent(spec, "internalTrafficPolicy", "Cluster");
+        }
+        if kind == "LoadBalancer" {
+            fill::absent(spec, "allocateLoadBalancerNodePorts", true);
+        }
+    }
+
+    fn prepare_create(&self, object: &mut Value) {
+        drop_status(object);
+        if let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut) {
+            list_address(spec);
+        }
+    }
+
+    fn prepare_update(&self, new: &mut Value, old: &Value) {
+        update::prepare_update(new, old);
+    }
+
+    fn validate(&self, object: &Value, problems: &mut Problems) {
+        validate::validate(object, problems);
+    }
+
+    fn validate_update(&self, new: &Value, old: &Value, problems: &mut Problems) {
+        validate::validate_update(new, old, problems);
+    }
+
+    fn validate_status(&self, new: &Value, old: &Value, problems: &mut Problems) {
+        super::meta::validate_meta_update(new, old, problems);
+    }
+
+    fn fields(&self, object: &Value) -> Vec<Selectable> {
+        vec![
+            Selectable::indexed("spec.clusterIP", str_at(object, "spec.clusterIP")),
+            Selectable::new("spec.type", str_at(object, "spec.type")),
+        ]
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        table::columns()
+    }
+
+    fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
+        table::cells(object, now)
     }
 }
 
@@ -102,46 +166,6 @@ fn is_external(spec: &Map) -> bool {
     }
 }
 
-fn default(object: &mut Value) {
-    let Some(spec) = fill::object_at(object, "spec") else { return };
-    fill::zero(spec, "sessionAffinity", "None");
-    match spec["sessionAffinity"].as_str() {
-        Some("None") => {
-            spec.remove("sessionAffinityConfig");
-        }
-        Some("ClientIP") => {
-            let config = spec.entry("sessionAffinityConfig").or_insert_with(|| json!({}));
-            if let Some(client) = fill::object_at(config, "clientIP") {
-                fill::absent(client, "timeoutSeconds", AFFINITY_S);
-            }
-        }
-        _ => {}
-    }
-    fill::zero(spec, "type", "ClusterIP");
-    for port in fill::each(spec, "ports") {
-        fill::zero(port, "protocol", "TCP");
-        let number = port.get("port").cloned().unwrap_or_else(|| 0.into());
-        fill::zero(port, "targetPort", number);
-    }
-    if is_external(spec) {
-        fill::zero(spec, "externalTrafficPolicy", "Cluster");
-    }
-    let kind = spec["type"].as_str().unwrap_or_default().to_owned();
-    if has_cluster_ip_field(&kind) {
-        fill::absent(spec, "internalTrafficPolicy", "Cluster");
-    }
-    if kind == "LoadBalancer" {
-        fill::absent(spec, "allocateLoadBalancerNodePorts", true);
-    }
-}
-
-fn prepare_create(object: &mut Value) {
-    drop_status(object);
-    if let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut) {
-        list_address(spec);
-    }
-}
-
 /// `clusterIP` alone stands for the list of it.
 fn list_address(spec: &mut Map) {
     let address = spec.get("clusterIP").and_then(Value::as_str).unwrap_or_default();
@@ -150,8 +174,4 @@ fn list_address(spec: &mut Map) {
         let list = json!([address]);
         spec.insert("clusterIPs".to_owned(), list);
     }
-}
-
-fn fields(object: &Value) -> Vec<(&'static str, String)> {
-    ["spec.clusterIP", "spec.type"].map(|path| (path, str_at(object, path).to_owned())).into()
 }

@@ -90,7 +90,7 @@ pub(super) fn add<'s>(
         add_path(everywhere.clone(), endpoint.item(&everywhere, &COLLECTION_METHODS, |verb| verb == "list"));
     }
     for subresource in &resource.subresources {
-        let (group, version, kind) = subresource.kind;
+        let (group, version, kind) = subresource.kind();
         let api_version = if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
         let schema_type = schema.of_kind(&api_version, kind).map_or("meta.v1.Status", |found| &*found.name);
         roots.insert(schema_type);

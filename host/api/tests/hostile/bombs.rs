@@ -22,10 +22,10 @@ fn post(id: &str, media: MediaType, body: &[u8]) -> u16 {
         Err(status) => return status.to_value()["code"].as_u64().unwrap() as u16,
     };
     let mut object = decoded.value;
-    (resource.behaviour.prepare_create)(&mut object);
-    (resource.behaviour.default)(&mut object);
+    resource.behaviour.prepare_create(&mut object);
+    resource.behaviour.default(&mut object);
     let mut problems = Problems::default();
-    (resource.behaviour.validate)(&object, &mut problems);
+    resource.behaviour.validate(&object, &mut problems);
     berth_api::honour::unhonoured(&resource, &object);
     complete(Schema::builtin(), &resource.schema_type, &mut object);
     if problems.is_empty() {
@@ -196,13 +196,13 @@ fn objects_of_many_parts() {
             let body = object.to_string();
             let object = decode(Schema::builtin(), Expected::of(&resource), MediaType::Json, body.as_bytes());
             let mut object = object.expect(&what).value;
-            (resource.behaviour.default)(&mut object);
+            resource.behaviour.default(&mut object);
             let mut problems = Problems::default();
             let mut new = object.clone();
-            (resource.behaviour.prepare_update)(&mut new, &object);
-            (resource.behaviour.validate)(&object, &mut problems);
-            (resource.behaviour.validate_update)(&new, &object, &mut problems);
-            (resource.behaviour.warnings)(&object);
+            resource.behaviour.prepare_update(&mut new, &object);
+            resource.behaviour.validate(&object, &mut problems);
+            resource.behaviour.validate_update(&new, &object, &mut problems);
+            resource.behaviour.warnings(&object);
             berth_api::honour::unhonoured(&resource, &object);
             complete(Schema::builtin(), &resource.schema_type, &mut object);
         });

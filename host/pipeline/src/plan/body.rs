@@ -1,7 +1,7 @@
 //! What a request carries, decoded and checked.
 
 use berth_api::decode::{self, Decoded, Expected};
-use berth_api::{MediaType, Status};
+use berth_api::{MediaType, Schema, Status};
 use berth_json::Value;
 
 use super::context::Context;
@@ -11,23 +11,42 @@ impl Context<'_, '_> {
     /// The object in the body, of the kind the endpoint takes, and warnings about fields it does not have.
     pub(super) fn decode_object(&self, expected: Expected<'_>) -> Result<(Value, Vec<String>), Status> {
         let refused = |why: &str| decode::cannot_handle(expected, why);
+        let schema = self.schema_of(expected);
         let decoded: Decoded = match &self.request.body {
             Body::Encoded { media_type, bytes } => {
-                decode::decode(self.env.schema, expected, MediaType::of_content_type(media_type)?, bytes)?
+                decode::decode(schema, expected, MediaType::of_content_type(media_type)?, bytes)?
             }
-            Body::None => decode::decode(self.env.schema, expected, MediaType::Json, b"")?,
+            Body::None => decode::decode(schema, expected, MediaType::Json, b"")?,
             Body::Object(value) => {
-                decode::check(self.env.schema, expected, value.clone()).map_err(|why| refused(&why))?
+                decode::check(schema, expected, value.clone()).map_err(|why| refused(&why))?
             }
             Body::Patch(..) => return Err(Status::bad_request("a patch came where an object is wanted")),
         };
+        let decoded = self.prune(expected, decoded);
         decoded.enforce(self.request.options.field_validation).map_err(|why| refused(&why))
+    }
+
+    /// The types of what travels here: the resource's own, or those of this build for what goes to its subresources.
+    pub(super) fn schema_of(&self, expected: Expected<'_>) -> &Schema {
+        if self.is_own(expected) { &self.request.resource.schema } else { self.env.schema }
+    }
+
+    /// What only the kind itself knows to be unknown goes as well.
+    pub(super) fn prune(&self, expected: Expected<'_>, mut decoded: Decoded) -> Decoded {
+        if self.is_own(expected) {
+            decoded.findings.extend(self.request.resource.behaviour.prune(&mut decoded.value));
+        }
+        decoded
+    }
+
+    fn is_own(&self, expected: Expected<'_>) -> bool {
+        expected == Expected::of(&self.request.resource)
     }
 
     /// The kind that travels at the request's subresource.
     pub(super) fn expected_at_subresource(&self, schema_type: &'static str) -> Expected<'_> {
         let found = self.request.resource.subresource(self.request.subresource);
-        let (group, version, kind) = found.map_or(("", "", ""), |subresource| subresource.kind);
+        let (group, version, kind) = found.map_or(("", "", ""), |subresource| subresource.kind());
         Expected { group, version, kind, schema_type }
     }
 }

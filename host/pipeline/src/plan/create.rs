@@ -36,16 +36,16 @@ pub(super) fn create(
     let behaviour = &resource.behaviour;
     context.prepare_new_metadata(&mut object)?;
     admission::check_namespace(context.state, &resource, &context.request.namespace, &object)?;
-    (behaviour.prepare_create)(&mut object);
-    (behaviour.default)(&mut object);
+    behaviour.prepare_create(&mut object);
+    behaviour.default(&mut object);
     context.admit(Verb::Create, &mut object, None, &mut warnings)?;
 
     let mut problems = Problems::default();
-    (behaviour.validate)(&object, &mut problems);
+    behaviour.validate(&object, &mut problems);
     context.refuse_unhonoured(&object, &mut problems, &mut warnings);
     let name = str_at(&object, "metadata.name").to_owned();
     refuse(context, &name, problems)?;
-    warnings.extend((behaviour.warnings)(&object));
+    warnings.extend(behaviour.warnings(&object));
     refuse_taken(context, &name)?;
     let mut problems = Problems::default();
     allocate::allocate(context, &mut object, None, &mut problems);
@@ -55,7 +55,7 @@ pub(super) fn create(
     let metadata = metadata_of(&mut object);
     metadata.insert("uid".to_owned(), uid.into());
     metadata.insert("creationTimestamp".to_owned(), now.into());
-    complete(context.env.schema, &resource.schema_type, &mut object);
+    complete(&resource.schema, &resource.schema_type, &mut object);
     let managers = context.record_managers(&mut object, None);
 
     let key = context.key(&name);
@@ -98,7 +98,7 @@ impl Context<'_, '_> {
         }
         if !self.env.admission.is_empty() {
             // A plugin's object is a client's object: it may lack defaults.
-            (self.request.resource.behaviour.default)(object);
+            self.request.resource.behaviour.default(object);
         }
         warnings.extend(admission::validate_built_in(&review, object)?);
         for plugin in self.env.admission {
@@ -134,7 +134,7 @@ impl Context<'_, '_> {
         let api_version = resource.api_version();
         let subresource = self.request.subresource;
         let writer = Writer { manager, api_version: &api_version, subresource, now: self.env.now };
-        record_update(self.env.schema, &resource.schema_type, new, old, writer)
+        record_update(&resource.schema, &resource.fields_type, new, old, writer)
     }
 }
 

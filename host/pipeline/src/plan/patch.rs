@@ -45,8 +45,10 @@ impl Context<'_, '_> {
         expected: Expected<'_>,
         before: &Value,
     ) -> Result<(Value, Vec<String>), Status> {
-        let patched = patch.apply(self.env.schema, expected.schema_type, before)?;
-        let checked = decode::check(self.env.schema, expected, patched).map(|mut decoded| {
+        let schema = self.schema_of(expected);
+        let patched = patch.apply(schema, expected.schema_type, before)?;
+        let checked = decode::check(schema, expected, patched).map(|decoded| {
+            let mut decoded = self.prune(expected, decoded);
             decoded.findings.splice(0..0, patch.findings().iter().cloned());
             decoded
         });

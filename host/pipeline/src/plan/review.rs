@@ -32,7 +32,7 @@ pub(super) fn plan(context: &mut Context<'_, '_>) -> Result<Plan, Status> {
         kind => access(context, kind, &review)?,
     };
     review["status"] = status;
-    complete(context.env.schema, &resource.schema_type, &mut review);
+    complete(&resource.schema, &resource.schema_type, &mut review);
     Ok(Plan::answering(None, 201, review, warnings))
 }
 

@@ -45,22 +45,22 @@ pub(super) fn replace(
     let mut problems = Problems::default();
     match context.request.subresource {
         "" => {
-            (behaviour.prepare_update)(&mut new, &before);
-            (behaviour.default)(&mut new);
+            behaviour.prepare_update(&mut new, &before);
+            behaviour.default(&mut new);
             context.admit(Verb::Update, &mut new, Some(&before), &mut warnings)?;
-            complete(context.env.schema, &resource.schema_type, &mut new);
-            (behaviour.validate_update)(&new, &before, &mut problems);
+            complete(&resource.schema, &resource.schema_type, &mut new);
+            behaviour.validate_update(&new, &before, &mut problems);
             if new.get("spec") != before.get("spec") {
                 context.refuse_unhonoured(&new, &mut problems, &mut warnings);
             }
-            warnings.extend((behaviour.warnings)(&new));
+            warnings.extend(behaviour.warnings(&new));
         }
         "finalize" => keep_all_but_finalizers(&mut new, &before),
         _ => {
-            (behaviour.prepare_status)(&mut new, &before);
+            behaviour.prepare_status(&mut new, &before);
             context.admit(Verb::Update, &mut new, Some(&before), &mut warnings)?;
-            complete(context.env.schema, &resource.schema_type, &mut new);
-            (behaviour.validate_status)(&new, &before, &mut problems);
+            complete(&resource.schema, &resource.schema_type, &mut new);
+            behaviour.validate_status(&new, &before, &mut problems);
         }
     }
     let name = str_at(&before, "metadata.name");
