@@ -103,7 +103,7 @@ fn measure_planning(cluster: &Cluster) {
                     services: ServiceCidr::parse("10.96.0.0/16").unwrap(),
                     node_ports: &NodePorts::default(),
                 };
-                berth_pipeline::plan(state, &mut env, &request)
+                berth_pipeline::plan_at_once(state, &mut env, &request)
             });
             assert!(plan.is_ok());
         }

@@ -6,6 +6,9 @@ mod pod;
 mod pod_security;
 mod service_account;
 
+use std::future::{Future, ready};
+use std::pin::Pin;
+
 use berth_api::{Resource, Status, Timestamp};
 use berth_json::Value;
 use berth_state::State;
@@ -37,44 +40,54 @@ pub struct Review<'a> {
     pub dry_run: bool,
     /// The time of the request.
     pub now: Timestamp,
+    /// What ends the names that the server makes up for this write (a pod's token volume).
+    pub suffix: &'a str,
 }
 
-/// An admission plugin. Those built in run first, then the configured ones in their order: all mutate, then all
-/// validate.
+/// What an [`Admission`] says, once it knows: warnings for the client, or the answer to the client when the object is
+/// refused.
+pub type Verdict<'a> = Pin<Box<dyn Future<Output = Result<Vec<String>, Status>> + Send + 'a>>;
+
+/// An admission plugin. Those built in run first, then the configured ones in their order: all mutate, then all validate.
+///
+/// It looks at a snapshot and may take its time: nobody waits for it but the client. What it sees may have changed when the
+/// object is written; a write that meets a conflict is admitted again.
 pub trait Admission: Send + Sync {
     /// The plugin's name, for messages.
     fn name(&self) -> &str;
 
-    /// Changes the object. Returns warnings for the client.
-    ///
-    /// # Errors
-    /// The answer to the client when the object is refused.
-    fn mutate(&self, review: &Review<'_>, object: &mut Value) -> Result<Vec<String>, Status>;
+    /// Whether it has anything to say about such a write. It is not asked otherwise.
+    fn concerns(&self, _review: &Review<'_>) -> bool {
+        true
+    }
 
-    /// Refuses the object or lets it pass; on delete `object` is the one that goes. Returns warnings for the client.
-    ///
-    /// # Errors
-    /// The answer to the client when the object is refused.
-    fn validate(&self, review: &Review<'_>, object: &Value) -> Result<Vec<String>, Status>;
+    /// Changes the object, or refuses it.
+    fn mutate<'a>(&'a self, _review: &'a Review<'_>, _object: &'a mut Value) -> Verdict<'a> {
+        at_once(Ok(vec![]))
+    }
+
+    /// Refuses the object or lets it pass; on delete `object` is the one that goes.
+    fn validate<'a>(&'a self, _review: &'a Review<'_>, _object: &'a Value) -> Verdict<'a> {
+        at_once(Ok(vec![]))
+    }
 }
 
-/// The built-in plugins that change or refuse objects, in the order in which the API server has them. `suffix` ends
-/// the name of a pod's token volume.
-pub(crate) fn mutate_built_in(review: &Review<'_>, object: &mut Value, suffix: &str) -> Result<(), Status> {
-    node_restriction::check(review, object)?;
-    if &*review.resource.id != "pods" || !review.subresource.is_empty() {
-        return Ok(());
-    }
-    if review.verb == Verb::Create {
-        service_account::mutate(review, object, suffix)?;
-        pod::set_priority(review, object)?;
-        pod::check_runtime_class(review, object)?;
-    }
-    pod::add_default_tolerations(object);
-    Ok(())
+/// The verdict of a plugin that need not wait for anything.
+pub fn at_once<'a>(verdict: Result<Vec<String>, Status>) -> Verdict<'a> {
+    Box::pin(ready(verdict))
 }
 
-/// The built-in plugins that only look, after everybody has changed what he wants. Returns warnings for the client.
-pub(crate) fn validate_built_in(review: &Review<'_>, object: &Value) -> Result<Vec<String>, Status> {
-    pod_security::validate(review, object)
+/// The built-in plugins, in the order in which the API server has them.
+pub(crate) static BUILT_IN: [&dyn Admission; 6] = [
+    &node_restriction::NodeRestriction,
+    &service_account::ServiceAccount,
+    &pod::Priority,
+    &pod::RuntimeClass,
+    &pod::DefaultTolerations,
+    &pod_security::PodSecurity,
+];
+
+/// Whether a review is of a pod itself, on its way into being or on every change.
+fn is_pod(review: &Review<'_>, verbs: &[Verb]) -> bool {
+    &*review.resource.id == "pods" && review.subresource.is_empty() && verbs.contains(&review.verb)
 }

@@ -216,7 +216,7 @@ impl Cluster {
             false => None,
         };
         for _ in 0..PLANS_MAX {
-            let mut plan = self.plan(&request)?;
+            let mut plan = self.plan(&request).await?;
             let Some(mut commit) = plan.commit.take() else { return Ok(plan.into_answer(&[])) };
             commit.fence = fence.cloned();
             match self.commit(commit).await {
@@ -228,7 +228,7 @@ impl Cluster {
         Err(Status::conflict(&request.resource, &request.name, berth_api::status::MODIFIED))
     }
 
-    fn plan(&self, request: &Request) -> Result<Plan, Status> {
+    async fn plan(&self, request: &Request) -> Result<Plan, Status> {
         let config = &self.config;
         let mut env = Env {
             catalogue: &config.catalogue,
@@ -241,7 +241,7 @@ impl Cluster {
             services: config.services,
             node_ports: &config.node_ports,
         };
-        plan(&self.snapshot(), &mut env, request)
+        plan(&self.snapshot(), &mut env, request).await
     }
 
     /// Makes a commit durable and publishes it. Its changes stand in the order of its ops.

@@ -9,7 +9,7 @@ const SUFFIX_LETTERS: &[u8; 27] = b"bcdfghjklmnpqrstvwxz2456789";
 pub const SUFFIX_LENGTH: usize = 5;
 
 /// Where uids and generated names come from: the system's randomness, or a seed in a simulation.
-pub trait Ids: Send {
+pub trait Ids: Send + Sync {
     /// 64 fresh random bits.
     fn bits(&mut self) -> u64;
 

@@ -17,7 +17,9 @@ mod size;
 mod token;
 mod update;
 
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::{self, Poll, Waker};
 
 use berth_api::{Catalogue, Resource, Schema, Status, Timestamp};
 use berth_json::Value;
@@ -80,7 +82,7 @@ enum Outcome {
     Other(Value),
 }
 
-/// Plans one write. Pure: the same arguments give the same plan.
+/// Plans one write. Pure but for the configured admission, which may take its time: the same arguments give the same plan.
 ///
 /// The order: authorise; decode and check against the schema; kind, name and namespace against the endpoint; drop what
 /// a client may not set; default; admit; validate; allocate; account for the change (generation, managedFields).
@@ -88,22 +90,36 @@ enum Outcome {
 ///
 /// # Errors
 /// What the client is told, coded and worded as the Kubernetes API server does.
-pub fn plan(state: &State, env: &mut Env<'_>, request: &Request) -> Result<Plan, Status> {
+pub async fn plan(state: &State, env: &mut Env<'_>, request: &Request) -> Result<Plan, Status> {
     let mut context = Context { state, env, request };
     context.check_served()?;
     match (request.verb, request.subresource) {
         (Verb::Create, "") if &*request.resource.id == "bindings" => binding::plan_by_name(&mut context),
         (Verb::Create, "") if !request.resource.is_stored() => review::plan(&mut context),
-        (Verb::Create, "") => create::plan(&mut context),
+        (Verb::Create, "") => create::plan(&mut context).await,
         (Verb::Create, "binding") => binding::plan(&mut context),
-        (Verb::Create, "eviction") => eviction::plan(&mut context),
+        (Verb::Create, "eviction") => eviction::plan(&mut context).await,
         (Verb::Create, "token") => token::plan(&mut context),
         (Verb::Update | Verb::Patch, "scale") => scale::plan(&mut context),
-        (Verb::Update, "" | "status" | "finalize") => update::plan(&mut context),
-        (Verb::Patch, "" | "status") => patch::plan(&mut context),
-        (Verb::Delete, "") => delete::plan(&mut context),
-        (Verb::DeleteCollection, "") => collection::plan(&mut context),
+        (Verb::Update, "" | "status" | "finalize") => update::plan(&mut context).await,
+        (Verb::Patch, "" | "status") => patch::plan(&mut context).await,
+        (Verb::Delete, "") => delete::plan(&mut context).await,
+        (Verb::DeleteCollection, "") => collection::plan(&mut context).await,
         _ => Err(context::not_allowed()),
+    }
+}
+
+/// [`plan`] where no admission waits for anything: in simulations and tests.
+///
+/// # Errors
+/// As [`plan`].
+///
+/// # Panics
+/// When an admission plugin does wait.
+pub fn plan_at_once(state: &State, env: &mut Env<'_>, request: &Request) -> Result<Plan, Status> {
+    match pin!(plan(state, env, request)).poll(&mut task::Context::from_waker(Waker::noop())) {
+        Poll::Ready(planned) => planned,
+        Poll::Pending => panic!("an admission plugin waits where nothing is to be waited for"),
     }
 }
 

@@ -3,16 +3,19 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use berth_api::{Reason, Timestamp, kinds};
 use berth_json::{Value, json};
+use berth_pipeline::admission::Verdict;
 use berth_pipeline::{
-    Atomicity, Binding, Body, Clock, Cluster, Config, Identity, NoTokens, NodePorts, Options, PatchKind,
-    Request, RoleAuthorizer, ServiceCidr, Verb,
+    Admission, Atomicity, Binding, Body, Clock, Cluster, Config, Identity, NoTokens, NodePorts, Options,
+    PatchKind, Request, Review, RoleAuthorizer, ServiceCidr, Verb,
 };
 use berth_state::{Change, Fence, Key, MemoryStore, Revision, State};
 use bytes::Bytes;
+use tokio::sync::Notify;
 
 /// Nothing here takes a second unless something is broken.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -71,6 +74,69 @@ fn merge(cluster: &Cluster, name: &str, patch: &Value) -> Request {
 
 fn values(state: &State) -> BTreeMap<Key, (Revision, Bytes)> {
     state.iter().map(|stored| (stored.key.clone(), (stored.revision, stored.bytes().clone()))).collect()
+}
+
+/// Lets ConfigMaps called `slow` wait until it is told that it has thought enough.
+#[derive(Default)]
+struct Thinker {
+    begun: AtomicUsize,
+    thought: Notify,
+}
+
+impl Admission for Thinker {
+    fn name(&self) -> &str {
+        "thinker"
+    }
+
+    fn concerns(&self, review: &Review<'_>) -> bool {
+        review.name == "slow"
+    }
+
+    fn validate<'a>(&'a self, _: &'a Review<'_>, _: &'a Value) -> Verdict<'a> {
+        Box::pin(async {
+            self.begun.fetch_add(1, Ordering::SeqCst);
+            self.thought.notified().await;
+            Ok(vec![])
+        })
+    }
+}
+
+#[tokio::test]
+async fn an_admission_that_thinks_holds_nobody_up_and_thinks_again_after_a_conflict() {
+    let thinker = Arc::new(Thinker::default());
+    let config = Config { admission: vec![thinker.clone()], ..config() };
+    let cluster = Cluster::start(MemoryStore::new(), config).await.unwrap();
+    let begun = async |times| {
+        let waiting = async {
+            while thinker.begun.load(Ordering::SeqCst) < times {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(DEADLINE, waiting).await.unwrap();
+    };
+    let write = |request| {
+        let cluster = cluster.clone();
+        tokio::spawn(async move { cluster.apply(request).await })
+    };
+
+    let created = write(config_map(&cluster, "slow"));
+    begun(1).await;
+    cluster.apply(config_map(&cluster, "quick")).await.unwrap();
+    thinker.thought.notify_one();
+    created.await.unwrap().unwrap();
+
+    let [first, second] =
+        ["a", "b"].map(|key| write(merge(&cluster, "slow", &json!({ "data": { key: "1" } }))));
+    begun(3).await;
+    thinker.thought.notify_waiters();
+    begun(4).await;
+    thinker.thought.notify_one();
+    first.await.unwrap().unwrap();
+    second.await.unwrap().unwrap();
+    let slow = Key::new("configmaps", "default", "slow");
+    let bytes = cluster.read(|state| state.get(&slow).unwrap().bytes().clone());
+    let object: Value = serde_json::from_slice(&bytes).unwrap();
+    assert_eq!(object["data"], json!({"a": "1", "b": "1", "n": "0"}));
 }
 
 #[tokio::test]

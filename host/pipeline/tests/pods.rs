@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use berth_api::{Reason, Status};
 use berth_json::{Value, json};
+use berth_pipeline::admission::{Verdict, at_once};
 use berth_pipeline::{Admission, Binding, Body, Request, Review, Verb, plan_bindings};
 use berth_state::{Action, Commit, Draft, Expect, Key, Ledger, Op};
 use common::{World, at, pod};
@@ -251,16 +252,16 @@ impl Admission for House {
         "house"
     }
 
-    fn mutate(&self, _: &Review<'_>, object: &mut Value) -> Result<Vec<String>, Status> {
+    fn mutate<'a>(&'a self, _: &'a Review<'_>, object: &'a mut Value) -> Verdict<'a> {
         object["metadata"]["labels"]["house"] = json!("yes");
-        Ok(vec!["labelled".to_owned()])
+        at_once(Ok(vec!["labelled".to_owned()]))
     }
 
-    fn validate(&self, review: &Review<'_>, object: &Value) -> Result<Vec<String>, Status> {
+    fn validate<'a>(&'a self, review: &'a Review<'_>, object: &'a Value) -> Verdict<'a> {
         if review.verb == Verb::Delete || object["spec"]["containers"][0]["image"] == "house:1" {
-            return Ok(vec![]);
+            return at_once(Ok(vec![]));
         }
-        Err(Status::new(Reason::Forbidden, format!("{} runs no such image", self.name())))
+        at_once(Err(Status::new(Reason::Forbidden, format!("{} runs no such image", self.name()))))
     }
 }
 

@@ -1,4 +1,4 @@
-//! The server under virtual time: the pipeline's pure plan, the ledger, and a writer that commits in groups, as
+//! The server under virtual time: the pipeline's pure plan_at_once, the ledger, and a writer that commits in groups, as
 //! `berth_pipeline::Cluster` does it with tasks.
 
 use std::collections::VecDeque;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use berth_api::{Catalogue, Reason, Schema, Status, Timestamp, status};
 use berth_pipeline::{
-    Env, Ids, NoTokens, NodePorts, Plan, RoleAuthorizer, ServiceCidr, bootstrap, plan, plan_bindings,
+    Env, Ids, NoTokens, NodePorts, Plan, RoleAuthorizer, ServiceCidr, bootstrap, plan_at_once, plan_bindings,
 };
 use berth_state::{Change, Commit, CommitError, Draft, Ledger, MemoryStore, State, Stored};
 
@@ -108,7 +108,7 @@ impl Server {
                     services: services(),
                     node_ports: &NodePorts::default(),
                 };
-                match plan(&self.state, &mut env, request) {
+                match plan_at_once(&self.state, &mut env, request) {
                     Ok(mut planned) => {
                         job.commits =
                             planned.commit.take().map(|commit| (vec![0], commit)).into_iter().collect();

@@ -59,9 +59,14 @@ impl History {
         self.changes.insert(change.revision, change);
     }
 
+    /// Whether there is more than what is kept in any case.
+    pub(crate) fn can_forget(&self) -> bool {
+        self.changes.len() > CHANGES_MIN
+    }
+
     /// Forgets the oldest change, unless there are few.
     pub(crate) fn forget_oldest(&mut self) -> Option<Arc<Change>> {
-        if self.changes.len() <= CHANGES_MIN {
+        if !self.can_forget() {
             return None;
         }
         let oldest = self.changes.get_min()?.0;

@@ -212,7 +212,9 @@ impl State {
     fn forget_what_is_too_much(&mut self) {
         while self.held.is_too_much() {
             let share = |table: &Table| table.history.held().share();
-            let largest = self.tables.iter().max_by(|a, b| share(a.1).total_cmp(&share(b.1)));
+            // Those that keep the little that each may keep cannot give any.
+            let givers = self.tables.iter().filter(|(_, table)| table.history.can_forget());
+            let largest = givers.max_by(|a, b| share(a.1).total_cmp(&share(b.1)));
             let Some(resource) = largest.map(|(resource, _)| resource.clone()) else { return };
             let Some(gone) = self.table_mut(&resource).history.forget_oldest() else { return };
             self.held.changes -= 1;

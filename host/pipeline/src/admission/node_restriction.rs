@@ -9,7 +9,7 @@ use berth_api::{Reason, Resource};
 use berth_json::Value;
 use berth_state::{Key, State};
 
-use super::Review;
+use super::{Admission, Review, Verdict, at_once};
 use crate::authorizer::node_name;
 use crate::identity::{Identity, Verb};
 
@@ -35,7 +35,23 @@ const RESTRICTED_PREFIX: &str = "node-restriction.kubernetes.io";
 /// A projected token's lifetime when the pod names none.
 const TOKEN_SECONDS_DEFAULT: i64 = 3600;
 
-pub(super) fn check(review: &Review<'_>, object: &Value) -> Result<(), Status> {
+pub(super) struct NodeRestriction;
+
+impl Admission for NodeRestriction {
+    fn name(&self) -> &str {
+        "NodeRestriction"
+    }
+
+    fn concerns(&self, review: &Review<'_>) -> bool {
+        node_name(review.identity).is_some()
+    }
+
+    fn mutate<'a>(&'a self, review: &'a Review<'_>, object: &'a mut Value) -> Verdict<'a> {
+        at_once(check(review, object).map(|()| vec![]))
+    }
+}
+
+fn check(review: &Review<'_>, object: &Value) -> Result<(), Status> {
     let Some(node) = node_name(review.identity) else { return Ok(()) };
     let why = match (&*review.resource.id, review.verb) {
         ("nodes", Verb::Create | Verb::Update) => fault_of_node(review, node, object),

@@ -4,7 +4,8 @@ use berth_api::Status;
 use berth_api::kinds::view::{int_at, list_at, str_at};
 use berth_json::{Value, json};
 
-use super::Review;
+use super::{Admission, Review, Verdict, at_once, is_pod};
+use crate::identity::Verb;
 
 /// How long a pod stays on a node that is not ready or cannot be reached, unless it says otherwise.
 const TOLERATION_SECONDS: i64 = 300;
@@ -15,8 +16,24 @@ const UNHEALTHY: [&str; 2] = ["node.kubernetes.io/not-ready", "node.kubernetes.i
 const CLASSES: [(&str, i64); 2] =
     [("system-cluster-critical", 2_000_000_000), ("system-node-critical", 2_000_001_000)];
 
+pub(super) struct Priority;
+
+impl Admission for Priority {
+    fn name(&self) -> &str {
+        "Priority"
+    }
+
+    fn concerns(&self, review: &Review<'_>) -> bool {
+        is_pod(review, &[Verb::Create])
+    }
+
+    fn mutate<'a>(&'a self, review: &'a Review<'_>, pod: &'a mut Value) -> Verdict<'a> {
+        at_once(set_priority(review, pod).map(|()| vec![]))
+    }
+}
+
 /// Sets `spec.priority` from the class; without one it is 0.
-pub(super) fn set_priority(review: &Review<'_>, pod: &mut Value) -> Result<(), Status> {
+fn set_priority(review: &Review<'_>, pod: &mut Value) -> Result<(), Status> {
     let class = str_at(pod, "spec.priorityClassName").to_owned();
     let priority = match CLASSES.iter().find(|(name, _)| *name == class) {
         Some((_, priority)) => *priority,
@@ -40,8 +57,24 @@ pub(super) fn set_priority(review: &Review<'_>, pod: &mut Value) -> Result<(), S
     Ok(())
 }
 
+pub(super) struct RuntimeClass;
+
+impl Admission for RuntimeClass {
+    fn name(&self) -> &str {
+        "RuntimeClass"
+    }
+
+    fn concerns(&self, review: &Review<'_>) -> bool {
+        is_pod(review, &[Verb::Create])
+    }
+
+    fn mutate<'a>(&'a self, review: &'a Review<'_>, pod: &'a mut Value) -> Verdict<'a> {
+        at_once(check_runtime_class(review, pod).map(|()| vec![]))
+    }
+}
+
 /// Runtime classes are objects of a kind that is not served yet: none has the name that a pod gives.
-pub(super) fn check_runtime_class(review: &Review<'_>, pod: &Value) -> Result<(), Status> {
+fn check_runtime_class(review: &Review<'_>, pod: &Value) -> Result<(), Status> {
     match str_at(pod, "spec.runtimeClassName") {
         "" => Ok(()),
         name => {
@@ -51,8 +84,25 @@ pub(super) fn check_runtime_class(review: &Review<'_>, pod: &Value) -> Result<()
     }
 }
 
+pub(super) struct DefaultTolerations;
+
+impl Admission for DefaultTolerations {
+    fn name(&self) -> &str {
+        "DefaultTolerationSeconds"
+    }
+
+    fn concerns(&self, review: &Review<'_>) -> bool {
+        is_pod(review, &[Verb::Create, Verb::Update])
+    }
+
+    fn mutate<'a>(&'a self, _review: &'a Review<'_>, pod: &'a mut Value) -> Verdict<'a> {
+        add_default_tolerations(pod);
+        at_once(Ok(vec![]))
+    }
+}
+
 /// Adds what keeps a pod on an unhealthy node for a while, where it does not say so itself.
-pub(super) fn add_default_tolerations(pod: &mut Value) {
+fn add_default_tolerations(pod: &mut Value) {
     for key in UNHEALTHY {
         let tolerates = |toleration: &Value| {
             ["", key].contains(&str_at(toleration, "key"))

@@ -9,7 +9,7 @@ use berth_api::pod_security::{Level, Policy, Standard, Violation, seccomp_annota
 use berth_json::Value;
 use berth_state::{Key, State};
 
-use super::Review;
+use super::{Admission, Review, Verdict, at_once};
 use crate::identity::Verb;
 
 /// Where kinds that make pods hold their template.
@@ -28,11 +28,24 @@ const TEMPLATES: [(&str, &str); 8] = [
 /// it.
 const PODS_MAX: usize = 3000;
 
-/// Refuses a pod that its namespace does not take. Returns warnings about what only makes such pods.
-pub(super) fn validate(review: &Review<'_>, object: &Value) -> Result<Vec<String>, Status> {
-    if !review.subresource.is_empty() {
-        return Ok(vec![]);
+pub(super) struct PodSecurity;
+
+impl Admission for PodSecurity {
+    fn name(&self) -> &str {
+        "PodSecurity"
     }
+
+    fn concerns(&self, review: &Review<'_>) -> bool {
+        review.subresource.is_empty() && review.verb != Verb::Delete
+    }
+
+    fn validate<'a>(&'a self, review: &'a Review<'_>, object: &'a Value) -> Verdict<'a> {
+        at_once(validate(review, object))
+    }
+}
+
+/// Refuses a pod that its namespace does not take. Returns warnings about what only makes such pods.
+fn validate(review: &Review<'_>, object: &Value) -> Result<Vec<String>, Status> {
     let id = &*review.resource.id;
     let template =
         TEMPLATES.iter().find(|(resource, _)| *resource == id).and_then(|(_, path)| at(object, path));

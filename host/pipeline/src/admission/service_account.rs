@@ -6,7 +6,8 @@ use berth_json::{Value, json};
 use berth_state::Key;
 use serde::Deserialize;
 
-use super::Review;
+use super::{Admission, Review, Verdict, at_once, is_pod};
+use crate::identity::Verb;
 
 /// Where client libraries look for the token.
 const MOUNT_PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
@@ -19,7 +20,23 @@ const FILE_MODE: i64 = 0o644;
 
 const ACCOUNT_DEFAULT: &str = "default";
 
-pub(super) fn mutate(review: &Review<'_>, pod: &mut Value, suffix: &str) -> Result<(), Status> {
+pub(super) struct ServiceAccount;
+
+impl Admission for ServiceAccount {
+    fn name(&self) -> &str {
+        "ServiceAccount"
+    }
+
+    fn concerns(&self, review: &Review<'_>) -> bool {
+        is_pod(review, &[Verb::Create])
+    }
+
+    fn mutate<'a>(&'a self, review: &'a Review<'_>, pod: &'a mut Value) -> Verdict<'a> {
+        at_once(give_account(review, pod).map(|()| vec![]))
+    }
+}
+
+fn give_account(review: &Review<'_>, pod: &mut Value) -> Result<(), Status> {
     let name = match str_at(pod, "spec.serviceAccountName") {
         "" => ACCOUNT_DEFAULT.to_owned(),
         name => name.to_owned(),
@@ -34,7 +51,7 @@ pub(super) fn mutate(review: &Review<'_>, pod: &mut Value, suffix: &str) -> Resu
     }
     let own_wish = at(pod, "spec.automountServiceAccountToken").and_then(Value::as_bool);
     if own_wish.or(account.automount_service_account_token).unwrap_or(true) {
-        mount_token(pod, suffix);
+        mount_token(pod, review.suffix);
     }
     Ok(())
 }

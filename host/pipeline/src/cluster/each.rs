@@ -18,7 +18,7 @@ impl Cluster {
                 results.push(None);
                 continue;
             }
-            let planned = self.plan(request).map(|mut plan| (plan.commit.take(), plan));
+            let planned = self.plan(request).await.map(|mut plan| (plan.commit.take(), plan));
             results.push(match planned {
                 Ok((Some(commit), plan)) => {
                     commits.push(commit);

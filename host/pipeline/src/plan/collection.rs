@@ -9,7 +9,7 @@ use super::context::Context;
 use super::delete::{delete, op_of};
 
 /// Plans the deletion of a collection. It is answered with the list of the objects as they were.
-pub(super) fn plan(context: &mut Context<'_, '_>) -> Result<Plan, Status> {
+pub(super) async fn plan(context: &mut Context<'_, '_>) -> Result<Plan, Status> {
     context.authorize()?;
     let resource = context.request.resource.clone();
     let options = context.delete_options()?;
@@ -17,7 +17,7 @@ pub(super) fn plan(context: &mut Context<'_, '_>) -> Result<Plan, Status> {
     let mut ops = Vec::with_capacity(picked.len());
     let mut items = Vec::with_capacity(picked.len());
     for old in &picked {
-        let deletion = delete(context, old, &options)?;
+        let deletion = delete(context, old, &options).await?;
         ops.extend(op_of(context, old, &deletion)?);
         items.push(item(old.to_value(&resource)));
     }

@@ -128,7 +128,13 @@ impl<'a> Context<'a, '_> {
     }
 
     /// What admission is asked about.
-    pub(super) fn review<'r>(&'r self, verb: Verb, name: &'r str, old: Option<&'r Value>) -> Review<'r> {
+    pub(super) fn review<'r>(
+        &'r self,
+        verb: Verb,
+        name: &'r str,
+        old: Option<&'r Value>,
+        suffix: &'r str,
+    ) -> Review<'r> {
         Review {
             state: self.state,
             identity: &self.request.identity,
@@ -140,6 +146,7 @@ impl<'a> Context<'a, '_> {
             old,
             dry_run: self.request.options.dry_run,
             now: self.env.now,
+            suffix,
         }
     }
 

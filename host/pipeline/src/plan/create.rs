@@ -1,5 +1,7 @@
 //! POST of an object, and PUT of one that is not there yet.
 
+use std::sync::Arc;
+
 use berth_api::decode::{Expected, complete};
 use berth_api::honour::{self, Action};
 use berth_api::kinds::view::str_at;
@@ -12,22 +14,22 @@ use super::Plan;
 use super::allocate;
 use super::context::{Context, Reply};
 use super::metadata::metadata_of;
-use crate::admission;
+use crate::admission::{self, Admission, BUILT_IN, Review};
 use crate::identity::Verb;
 
 /// Who wrote, when the client does not say.
 const UNKNOWN_MANAGER: &str = "unknown";
 
 /// Plans the creation of the object in the body.
-pub(super) fn plan(context: &mut Context<'_, '_>) -> Result<Plan, Status> {
+pub(super) async fn plan(context: &mut Context<'_, '_>) -> Result<Plan, Status> {
     context.authorize()?;
     let resource = context.request.resource.clone();
     let (object, warnings) = context.decode_object(Expected::of(&resource))?;
-    create(context, object, warnings)
+    create(context, object, warnings).await
 }
 
 /// Plans the creation of an object that was decoded.
-pub(super) fn create(
+pub(super) async fn create(
     context: &mut Context<'_, '_>,
     mut object: Value,
     mut warnings: Vec<String>,
@@ -38,7 +40,7 @@ pub(super) fn create(
     admission::check_namespace(context.state, &resource, &context.request.namespace, &object)?;
     behaviour.prepare_create(&mut object);
     behaviour.default(&mut object);
-    context.admit(Verb::Create, &mut object, None, &mut warnings)?;
+    context.admit(Verb::Create, &mut object, None, &mut warnings).await?;
 
     let mut problems = Problems::default();
     behaviour.validate(&object, &mut problems);
@@ -78,8 +80,8 @@ pub(super) fn refuse(context: &Context<'_, '_>, name: &str, problems: Problems) 
 }
 
 impl Context<'_, '_> {
-    /// Admission: the built-in part, then the configured plugins; all mutate, then all validate.
-    pub(super) fn admit(
+    /// Admission: all plugins mutate, then all validate.
+    pub(super) async fn admit(
         &mut self,
         verb: Verb,
         object: &mut Value,
@@ -91,20 +93,25 @@ impl Context<'_, '_> {
             (Verb::Create, "pods") => self.env.ids.suffix(),
             _ => String::new(),
         };
-        admission::mutate_built_in(&self.review(verb, &name, old), object, &suffix)?;
-        let review = self.review(verb, &name, old);
-        for plugin in self.env.admission {
-            warnings.extend(plugin.mutate(&review, object)?);
+        let review = self.review(verb, &name, old, &suffix);
+        let plugins = self.plugins(&review);
+        for plugin in &plugins {
+            warnings.extend(plugin.mutate(&review, object).await?);
         }
         if !self.env.admission.is_empty() {
             // A plugin's object is a client's object: it may lack defaults.
             self.request.resource.behaviour.default(object);
         }
-        warnings.extend(admission::validate_built_in(&review, object)?);
-        for plugin in self.env.admission {
-            warnings.extend(plugin.validate(&review, object)?);
+        for plugin in &plugins {
+            warnings.extend(plugin.validate(&review, object).await?);
         }
         Ok(())
+    }
+
+    /// The plugins that have something to say about a write, in their order.
+    pub(super) fn plugins(&self, review: &Review<'_>) -> Vec<&dyn Admission> {
+        let configured = self.env.admission.iter().map(Arc::as_ref);
+        BUILT_IN.into_iter().chain(configured).filter(|plugin| plugin.concerns(review)).collect()
     }
 
     /// Nothing that is accepted is silently ignored: what Berth does not do yet is a warning, or a refusal. An object
@@ -139,7 +146,7 @@ impl Context<'_, '_> {
 }
 
 /// 404 for a PUT of what is not there, unless the kind is made by PUT.
-pub(super) fn create_by_update(
+pub(super) async fn create_by_update(
     context: &mut Context<'_, '_>,
     mut object: Value,
     warnings: Vec<String>,
@@ -150,7 +157,7 @@ pub(super) fn create_by_update(
     }
     context.authorize_as(Verb::Create)?;
     metadata_of(&mut object).remove("resourceVersion");
-    create(context, object, warnings).map_err(|status| match status.reason {
+    create(context, object, warnings).await.map_err(|status| match status.reason {
         // The name was free when the PUT was planned: the other writer's object is what it should have built on.
         Reason::AlreadyExists => context.conflict(berth_api::status::MODIFIED),
         _ => status,

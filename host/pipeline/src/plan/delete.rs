@@ -35,11 +35,11 @@ pub(super) enum Deletion {
 }
 
 /// Plans the deletion of one object.
-pub(super) fn plan(context: &mut Context<'_, '_>) -> Result<Plan, Status> {
+pub(super) async fn plan(context: &mut Context<'_, '_>) -> Result<Plan, Status> {
     context.authorize()?;
     let options = context.delete_options()?;
     let old = context.found()?;
-    let deletion = delete(context, old, &options)?;
+    let deletion = delete(context, old, &options).await?;
     let op = op_of(context, old, &deletion)?.filter(|_| !options.dry_run);
     let shown = match &op {
         Some(Op { action: Action::Put(_), .. }) => Outcome::Written(context.request.resource.clone()),
@@ -50,14 +50,14 @@ pub(super) fn plan(context: &mut Context<'_, '_>) -> Result<Plan, Status> {
 }
 
 /// Decides what becomes of a stored object.
-pub(super) fn delete(
+pub(super) async fn delete(
     context: &Context<'_, '_>,
     old: &Stored,
     options: &DeleteOptions,
 ) -> Result<Deletion, Status> {
     check_preconditions(context, old, options)?;
     let before = old.to_value(&context.request.resource);
-    admit(context, &before)?;
+    admit(context, &before).await?;
     let mut object = before.clone();
     set_propagation(&mut object, options.propagation);
     let now = context.env.now;
@@ -107,12 +107,12 @@ fn answer_of(context: &Context<'_, '_>, old: &Stored, deletion: Deletion) -> Val
     }
 }
 
-fn admit(context: &Context<'_, '_>, object: &Value) -> Result<(), Status> {
+async fn admit(context: &Context<'_, '_>, object: &Value) -> Result<(), Status> {
     let name = str_at(object, "metadata.name");
     admission::check_deletion(&context.request.resource, name)?;
-    let review = context.review(Verb::Delete, name, Some(object));
-    for plugin in context.env.admission {
-        plugin.validate(&review, object)?;
+    let review = context.review(Verb::Delete, name, Some(object), "");
+    for plugin in context.plugins(&review) {
+        plugin.validate(&review, object).await?;
     }
     Ok(())
 }

@@ -10,7 +10,7 @@ use super::context::{Context, success};
 use super::delete::{delete, op_of};
 
 /// Plans the eviction of a pod.
-pub(super) fn plan(context: &mut Context<'_, '_>) -> Result<Plan, Status> {
+pub(super) async fn plan(context: &mut Context<'_, '_>) -> Result<Plan, Status> {
     context.authorize()?;
     let expected = context.expected_at_subresource("policy.v1.Eviction");
     let (eviction, warnings) = context.decode_object(expected)?;
@@ -21,7 +21,7 @@ pub(super) fn plan(context: &mut Context<'_, '_>) -> Result<Plan, Status> {
     let wishes = eviction.get("deleteOptions").cloned().unwrap_or_else(|| json!({}));
     let options = context.delete_options_of(&wishes)?;
     let old = context.found()?;
-    let deletion = delete(context, old, &options)?;
+    let deletion = delete(context, old, &options).await?;
     let op = op_of(context, old, &deletion)?.filter(|_| !options.dry_run);
     let commit = op.map(|op| Commit { ops: vec![op], ..Commit::default() });
     Ok(Plan::answering(commit, 201, success(201, None), warnings))

@@ -11,7 +11,7 @@ use super::{Plan, update};
 use crate::request::Body;
 
 /// Plans a patch of the object itself, or of `/status`.
-pub(super) fn plan(context: &mut Context<'_, '_>) -> Result<Plan, Status> {
+pub(super) async fn plan(context: &mut Context<'_, '_>) -> Result<Plan, Status> {
     context.authorize()?;
     let resource = context.request.resource.clone();
     let patch = context.decode_patch()?;
@@ -26,7 +26,7 @@ pub(super) fn plan(context: &mut Context<'_, '_>) -> Result<Plan, Status> {
     {
         return Err(context.conflict(status::MODIFIED));
     }
-    update::replace(context, new, old, before, warnings)
+    update::replace(context, new, old, before, warnings).await
 }
 
 impl Context<'_, '_> {

@@ -15,7 +15,7 @@ use super::{Plan, allocate};
 use crate::identity::Verb;
 
 /// Plans a PUT.
-pub(super) fn plan(context: &mut Context<'_, '_>) -> Result<Plan, Status> {
+pub(super) async fn plan(context: &mut Context<'_, '_>) -> Result<Plan, Status> {
     context.authorize()?;
     let resource = context.request.resource.clone();
     let (mut object, warnings) = context.decode_object(Expected::of(&resource))?;
@@ -25,14 +25,14 @@ pub(super) fn plan(context: &mut Context<'_, '_>) -> Result<Plan, Status> {
         Some(old) => {
             context.check_version(&object, old)?;
             let value = old.to_value(&resource);
-            replace(context, object, old, value, warnings)
+            replace(context, object, old, value, warnings).await
         }
-        None => create_by_update(context, object, warnings),
+        None => create_by_update(context, object, warnings).await,
     }
 }
 
 /// Plans the replacement of the stored `old` (whose value is `before`) by `new`, as far as the endpoint changes it.
-pub(super) fn replace(
+pub(super) async fn replace(
     context: &mut Context<'_, '_>,
     mut new: Value,
     old: &Stored,
@@ -47,7 +47,7 @@ pub(super) fn replace(
         "" => {
             behaviour.prepare_update(&mut new, &before);
             behaviour.default(&mut new);
-            context.admit(Verb::Update, &mut new, Some(&before), &mut warnings)?;
+            context.admit(Verb::Update, &mut new, Some(&before), &mut warnings).await?;
             complete(&resource.schema, &resource.schema_type, &mut new);
             behaviour.validate_update(&new, &before, &mut problems);
             if new.get("spec") != before.get("spec") {
@@ -58,7 +58,7 @@ pub(super) fn replace(
         "finalize" => keep_all_but_finalizers(&mut new, &before),
         _ => {
             behaviour.prepare_status(&mut new, &before);
-            context.admit(Verb::Update, &mut new, Some(&before), &mut warnings)?;
+            context.admit(Verb::Update, &mut new, Some(&before), &mut warnings).await?;
             complete(&resource.schema, &resource.schema_type, &mut new);
             behaviour.validate_status(&new, &before, &mut problems);
         }

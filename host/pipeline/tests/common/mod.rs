@@ -7,7 +7,7 @@ use berth_api::{Catalogue, Schema, Status, Timestamp, kinds};
 use berth_json::{Value, json};
 use berth_pipeline::{
     Admission, Answer, Body, Env, Identity, NodePorts, Options, PatchKind, Request, RoleAuthorizer,
-    SeededIds, ServiceCidr, TokenClaims, TokenIssuer, Verb, plan,
+    SeededIds, ServiceCidr, TokenClaims, TokenIssuer, Verb, plan_at_once,
 };
 use berth_state::{Key, Ledger, State};
 
@@ -128,7 +128,7 @@ impl World {
             services: ServiceCidr::parse("10.96.0.0/24").unwrap(),
             node_ports: &NodePorts(30000..=30003),
         };
-        let mut plan = plan(&self.state, &mut env, &request)?;
+        let mut plan = plan_at_once(&self.state, &mut env, &request)?;
         let commit = plan.commit.take().unwrap_or_default();
         let changes = Ledger::default().stage(&self.state, commit).expect("nobody else writes");
         changes.iter().for_each(|change| self.state.publish(change.clone()));
