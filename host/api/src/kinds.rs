@@ -26,7 +26,7 @@ use std::sync::Arc;
 
 use berth_json::Value;
 
-use crate::resource::{Catalogue, Column, Kind, Resource, Scope, Subresource, kind_of};
+use crate::resource::{Catalogue, Column, Kind, Resource, ScalePaths, Scope, Subresource, kind_of};
 use crate::schema::Schema;
 
 /// Every kind that is served from the first start on, in the order in which discovery lists them.
@@ -80,6 +80,11 @@ fn resource(names: &Names, scope: Scope, behaviour: impl Kind + 'static) -> Reso
     let schema_type = format!("{package}.{}.{}", names.version, names.kind);
     Resource {
         id: id.into(),
+        is_custom: false,
+        is_served: true,
+        is_storage: true,
+        list_kind: format!("{}List", names.kind),
+        scale: None,
         group: names.group.to_owned(),
         version: names.version.to_owned(),
         kind: names.kind.to_owned(),
@@ -103,6 +108,15 @@ fn resource(names: &Names, scope: Scope, behaviour: impl Kind + 'static) -> Reso
 /// `/status` of a kind: read, replaced and patched like the object itself.
 const fn status_of(group: &'static str, version: &'static str, kind: &'static str) -> Subresource {
     Subresource { name: "status", kind: kind_of(group, version, kind), verbs: &["get", "patch", "update"] }
+}
+
+/// Where a workload has what its `/scale` shows.
+fn scale_paths() -> Option<ScalePaths> {
+    Some(ScalePaths {
+        spec_replicas: ".spec.replicas".to_owned(),
+        status_replicas: ".status.replicas".to_owned(),
+        label_selector: Some(".spec.selector".to_owned()),
+    })
 }
 
 /// `/scale` of a workload.

@@ -110,6 +110,27 @@ pub trait Kind: Send + Sync + UnwindSafe + RefUnwindSafe {
         Vec::new()
     }
 
+    /// Which of the fields clients may select by: all, unless versions of a kind differ in it.
+    fn selectable(&self) -> Vec<Cow<'static, str>> {
+        self.fields(&Value::Null).into_iter().map(|field| field.name).collect()
+    }
+
+    /// Whether objects are shown otherwise than they are stored.
+    fn converts(&self) -> bool {
+        false
+    }
+
+    /// Turns an object as it is stored, with the kind and apiVersion of this resource already, into what is shown.
+    fn from_stored(&self, _object: &mut Value) {}
+
+    /// Turns an object into what is stored.
+    fn to_stored(&self, _object: &mut Value) {}
+
+    /// What OpenAPI says of the kind and its list, by the names of the components; empty where the schema table says it.
+    fn components(&self) -> Vec<(String, Value)> {
+        Vec::new()
+    }
+
     /// The columns of a table.
     fn columns(&self) -> Vec<Column> {
         name_and_age()
@@ -130,12 +151,20 @@ pub trait Kind: Send + Sync + UnwindSafe + RefUnwindSafe {
 pub struct Resource {
     /// [`ResourceName`] of this resource.
     pub id: ResourceName,
+    /// Whether a definition made it, not this build.
+    pub is_custom: bool,
+    /// Whether it can be asked for. Objects may be stored in the form of a version that is not served any more.
+    pub is_served: bool,
+    /// Whether this is the version in whose form objects are stored: of those with the same `id` one is.
+    pub is_storage: bool,
     /// API group; empty for the core group.
     pub group: String,
     /// API version, e.g. `v1`.
     pub version: String,
     /// Kind, e.g. `Pod`.
     pub kind: String,
+    /// Kind of a list, e.g. `PodList`.
+    pub list_kind: String,
     /// Lower-case plural, as in paths.
     pub plural: String,
     /// Lower-case singular.
@@ -150,6 +179,8 @@ pub struct Resource {
     pub verbs: Vec<&'static str>,
     /// `status`, `scale`, `binding`, `log`, … that this resource serves.
     pub subresources: Vec<Subresource>,
+    /// Where `/scale` finds what it shows, when it is served.
+    pub scale: Option<ScalePaths>,
     /// The types of its objects.
     pub schema: Arc<Schema>,
     /// The type that an object is decoded as, e.g. `core.v1.Pod`.
@@ -172,6 +203,17 @@ pub type GroupVersionKind = (Cow<'static, str>, Cow<'static, str>, Cow<'static, 
 /// [`GroupVersionKind`] of a kind that is known at compile time.
 pub const fn kind_of(group: &'static str, version: &'static str, kind: &'static str) -> GroupVersionKind {
     (Cow::Borrowed(group), Cow::Borrowed(version), Cow::Borrowed(kind))
+}
+
+/// The paths, `.spec.replicas` and the like, of what an `autoscaling/v1` Scale shows and changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScalePaths {
+    /// The number of replicas that is wanted.
+    pub spec_replicas: String,
+    /// The number of replicas that there are.
+    pub status_replicas: String,
+    /// The selector of the pods: a text, or an object of `matchLabels` and `matchExpressions`.
+    pub label_selector: Option<String>,
 }
 
 /// A path below an object, e.g. `/status`.
@@ -225,8 +267,8 @@ impl Resource {
     /// # Errors
     /// A sentence that names the other field.
     pub fn check_selector(&self, selector: &FieldSelector) -> Result<(), String> {
-        let fields = self.behaviour.fields(&Value::Null);
-        let known: Vec<&str> = fields.iter().map(|field| &*field.name).collect();
+        let fields = self.behaviour.selectable();
+        let known: Vec<&str> = fields.iter().map(AsRef::as_ref).collect();
         selector.check(&known)
     }
 
@@ -255,12 +297,16 @@ pub struct Catalogue {
 
 impl Catalogue {
     /// Adds a resource, in the order in which discovery lists them.
-    pub fn register(&mut self, resource: Resource) {
-        let resource = Arc::new(resource);
-        let path = (resource.group.clone(), resource.version.clone(), resource.plural.clone());
-        self.by_path.insert(path, resource.clone());
-        self.by_name.insert(resource.id.clone(), resource.clone());
-        self.ordered.push(resource);
+    pub fn register(&mut self, resource: impl Into<Arc<Resource>>) {
+        let resource = resource.into();
+        if resource.is_storage {
+            self.by_name.insert(resource.id.clone(), resource.clone());
+        }
+        if resource.is_served {
+            let path = (resource.group.clone(), resource.version.clone(), resource.plural.clone());
+            self.by_path.insert(path, resource.clone());
+            self.ordered.push(resource);
+        }
     }
 
     /// The resource served at `/apis/<group>/<version>/…/<plural>`.
@@ -278,7 +324,7 @@ impl Catalogue {
         self.ordered.iter().find(|r| r.group == group && r.kind == kind)
     }
 
-    /// All resources, in the order in which they were registered.
+    /// All resources that are served, in the order in which they were registered.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Resource>> {
         self.ordered.iter()
     }

@@ -26,8 +26,8 @@ pub(crate) fn serve(server: &Inner, target: &Target, call: &Call) -> Handled {
         return Err(crate::list::too_large(wanted, current));
     }
     let found = found.ok_or_else(|| Status::not_found(resource, &target.path.name))?;
-    if target.subresource == "scale" {
-        let scale = scale_of(&found.to_value(resource));
+    if let ("scale", Some(paths)) = (target.subresource, &resource.scale) {
+        let scale = scale_of(paths, &found.to_value(resource));
         return render::value(200, resource, &scale, form, context);
     }
     render::stored(200, resource, &found, form, context)

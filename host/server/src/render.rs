@@ -55,7 +55,7 @@ pub(crate) fn stored(
 ) -> Handled {
     if form == crate::negotiate::JSON {
         let mut bytes = Vec::new();
-        object.write_json(&mut bytes, Some(resource));
+        object.write_json(&mut bytes, resource, true);
         return Ok(respond::answer(code, "application/json", bytes));
     }
     value(code, resource, &object.to_value(resource), form, context)
@@ -91,7 +91,7 @@ pub(crate) fn page(resource: &Resource, page: &Page, form: Form, context: Contex
         Transform::None => {
             let items: Vec<Value> = page.items.iter().map(|item| bare(resource, item)).collect();
             let list = json!({
-                "kind": format!("{}List", resource.kind), "apiVersion": resource.api_version(),
+                "kind": resource.list_kind, "apiVersion": resource.api_version(),
                 "metadata": metadata, "items": items,
             });
             Ok(respond::value(200, form.encoding, &list))
@@ -116,8 +116,8 @@ fn json_list(resource: &Resource, page: &Page, metadata: &Value) -> Response<Bod
     let size: usize = page.items.iter().map(|item| item.bytes().len() + 40).sum();
     let mut bytes = Vec::with_capacity(size + 256);
     let head = format!(
-        "{{\"kind\":\"{}List\",\"apiVersion\":\"{}\",\"metadata\":{metadata},\"items\":[",
-        resource.kind,
+        "{{\"kind\":\"{}\",\"apiVersion\":\"{}\",\"metadata\":{metadata},\"items\":[",
+        resource.list_kind,
         resource.api_version(),
     );
     bytes.extend_from_slice(head.as_bytes());
@@ -125,16 +125,16 @@ fn json_list(resource: &Resource, page: &Page, metadata: &Value) -> Response<Bod
         if at > 0 {
             bytes.push(b',');
         }
-        item.write_json(&mut bytes, None);
+        item.write_json(&mut bytes, resource, resource.is_custom);
     }
     bytes.extend_from_slice(b"]}");
     respond::answer(200, "application/json", bytes)
 }
 
-/// An object as it stands in a list of a built-in kind: without kind and apiVersion.
+/// An object as it stands in a list: of a built-in kind without kind and apiVersion.
 fn bare(resource: &Resource, item: &Stored) -> Value {
     let mut value = item.to_value(resource);
-    if let Some(fields) = value.as_object_mut() {
+    if let Some(fields) = value.as_object_mut().filter(|_| !resource.is_custom) {
         fields.remove("kind");
         fields.remove("apiVersion");
     }

@@ -100,6 +100,11 @@ fn draft(name: &str, number: u64) -> Draft {
 pub fn resource() -> Resource {
     Resource {
         id: "things.example.com".into(),
+        is_custom: false,
+        is_served: true,
+        is_storage: true,
+        list_kind: "ThingList".into(),
+        scale: None,
         group: "example.com".into(),
         version: "v1".into(),
         kind: "Thing".into(),

@@ -76,6 +76,16 @@ impl Draft {
     /// # Errors
     /// When the metadata has no name or is of a wrong type.
     pub fn encode(resource: &Resource, object: &Value, managers: Option<&str>) -> Result<Self, EncodeError> {
+        let converted;
+        let object = match resource.behaviour.converts() {
+            true => {
+                let mut stored = object.clone();
+                resource.behaviour.to_stored(&mut stored);
+                converted = stored;
+                &converted
+            }
+            false => object,
+        };
         let metadata = object.get("metadata").and_then(Value::as_object).ok_or(EncodeError::NoName)?;
         if !metadata.get("name").is_some_and(Value::is_string) {
             return Err(EncodeError::NoName);
@@ -156,12 +166,21 @@ impl Stored {
         self.meta().owner_references.iter().find(|owner| owner.controller)
     }
 
-    /// Appends the object as JSON with its resourceVersion, and with kind and apiVersion when `kind_of` is given
-    /// (lists of built-in kinds leave them out).
-    pub fn write_json(&self, out: &mut Vec<u8>, kind_of: Option<&Resource>) {
+    /// Appends the object as JSON with its resourceVersion, and `with_kind` with kind and apiVersion (lists of built-in
+    /// kinds leave them out).
+    pub fn write_json(&self, out: &mut Vec<u8>, resource: &Resource, with_kind: bool) {
+        if resource.behaviour.converts() {
+            let mut value = self.to_value(resource);
+            if let Some(fields) = value.as_object_mut().filter(|_| !with_kind) {
+                fields.remove("kind");
+                fields.remove("apiVersion");
+            }
+            serde_json::to_writer(out, &value).expect("a value can always be written");
+            return;
+        }
         out.reserve(self.draft.bytes.len() + 96);
         out.push(b'{');
-        if let Some(resource) = kind_of {
+        if with_kind {
             out.extend_from_slice(b"\"kind\":\"");
             out.extend_from_slice(resource.kind.as_bytes());
             out.extend_from_slice(b"\",\"apiVersion\":\"");
@@ -182,6 +201,7 @@ impl Stored {
         value["kind"] = resource.kind.as_str().into();
         value["apiVersion"] = resource.api_version().into();
         value["metadata"]["resourceVersion"] = self.revision.to_string().into();
+        resource.behaviour.from_stored(&mut value);
         value
     }
 }

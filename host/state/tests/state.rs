@@ -40,7 +40,7 @@ fn served_with_kind_and_resource_version() {
     apply(&mut state, commit(vec![put("a", 7, Expect::Absent)]));
     let stored = state.get(&key("a")).unwrap();
     let mut text = vec![];
-    stored.write_json(&mut text, Some(&resource()));
+    stored.write_json(&mut text, &resource(), true);
     let parsed: berth_json::Value = serde_json::from_slice(&text).unwrap();
     assert_eq!(parsed, stored.to_value(&resource()));
     assert_eq!(parsed["metadata"]["resourceVersion"], "1");

@@ -8,7 +8,8 @@ use super::pod::default_template;
 use super::view::{age, int_at, name};
 use super::workload::{validate_counters, validate_workload, warnings, wide_cells};
 use super::{
-    Names, SCALE, age_column, column, drop_status, fill, keep_status, name_column, names, status_of,
+    Names, SCALE, age_column, column, drop_status, fill, keep_status, name_column, names, scale_paths,
+    status_of,
 };
 use crate::resource::{Column, Kind, Resource, Scope, Selectable};
 use crate::status::Problems;
@@ -22,6 +23,7 @@ pub(super) fn resource() -> Resource {
         categories: vec!["all".to_owned()],
         subresources: vec![SCALE, status_of("apps", "v1", "ReplicaSet")],
         has_generation: true,
+        scale: scale_paths(),
         ..super::resource(&NAMES, Scope::Namespaced, ReplicaSet)
     }
 }

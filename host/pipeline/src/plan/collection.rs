@@ -1,6 +1,6 @@
 //! DELETE of a collection: every object that the selectors pick, up to a limit, in one commit.
 
-use berth_api::{FieldSelector, Selector, Status};
+use berth_api::{FieldSelector, Resource, Selector, Status};
 use berth_json::{Value, json};
 use berth_state::{Commit, Stored};
 
@@ -19,10 +19,10 @@ pub(super) async fn plan(context: &mut Context<'_, '_>) -> Result<Plan, Status> 
     for old in &picked {
         let deletion = delete(context, old, &options).await?;
         ops.extend(op_of(context, old, &deletion)?);
-        items.push(item(old.to_value(&resource)));
+        items.push(item(&resource, old.to_value(&resource)));
     }
     let list = json!({
-        "kind": format!("{}List", resource.kind),
+        "kind": resource.list_kind,
         "apiVersion": resource.api_version(),
         "metadata": {"resourceVersion": context.state.revision().to_string()},
         "items": items,
@@ -31,9 +31,9 @@ pub(super) async fn plan(context: &mut Context<'_, '_>) -> Result<Plan, Status> 
     Ok(Plan::answering(commit, 200, list, vec![]))
 }
 
-/// Items of a list do not repeat what kind they are.
-fn item(mut object: Value) -> Value {
-    if let Some(fields) = object.as_object_mut() {
+/// Items of a list do not repeat what kind they are, unless it is a custom one.
+fn item(resource: &Resource, mut object: Value) -> Value {
+    if let Some(fields) = object.as_object_mut().filter(|_| !resource.is_custom) {
         fields.remove("kind");
         fields.remove("apiVersion");
     }

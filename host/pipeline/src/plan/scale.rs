@@ -1,31 +1,33 @@
 //! `/scale`: an `autoscaling/v1` Scale as a window on a workload's replicas.
 
 use berth_api::kinds::view::{at, copy_field, int_at, str_at};
+use berth_api::resource::ScalePaths;
 use berth_api::status::Details;
 use berth_api::{Problems, Reason, Selector, Status, status};
 use berth_json::{Value, json};
 
-use super::context::{Context, Reply};
+use super::context::{Context, Reply, not_allowed};
 use super::{Plan, update};
 use crate::identity::Verb;
 
 const SCALE_TYPE: &str = "autoscaling.v1.Scale";
 
-/// The Scale of a workload: what `GET …/scale` answers.
-pub fn scale_of(workload: &Value) -> Value {
+/// The Scale of an object: what `GET …/scale` answers.
+pub fn scale_of(paths: &ScalePaths, object: &Value) -> Value {
     let mut metadata = json!({});
     for key in ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"] {
-        copy_field(&mut metadata, &workload["metadata"], key);
+        copy_field(&mut metadata, &object["metadata"], key);
     }
     let mut spec = json!({});
-    let replicas = int_at(workload, "spec.replicas").unwrap_or_default();
+    let replicas = value_at(object, &paths.spec_replicas).and_then(Value::as_i64).unwrap_or_default();
     if replicas != 0 {
         spec["replicas"] = replicas.into();
     }
-    let mut status = json!({"replicas": int_at(workload, "status.replicas").unwrap_or_default()});
-    let selector = Selector::from_object(at(workload, "spec.selector").unwrap_or(&Value::Null));
-    if let Ok(Some(selector)) = selector {
-        status["selector"] = selector.to_string().into();
+    let there = value_at(object, &paths.status_replicas).and_then(Value::as_i64).unwrap_or_default();
+    let mut status = json!({ "replicas": there });
+    let selector = paths.label_selector.as_ref().and_then(|path| value_at(object, path));
+    if let Some(selector) = selector.and_then(selector_text) {
+        status["selector"] = selector.into();
     }
     json!({
         "kind": "Scale", "apiVersion": "autoscaling/v1",
@@ -33,15 +35,41 @@ pub fn scale_of(workload: &Value) -> Value {
     })
 }
 
+/// What stands at a path of plain names that begins with a dot.
+fn value_at<'v>(object: &'v Value, path: &str) -> Option<&'v Value> {
+    at(object, path.strip_prefix('.')?)
+}
+
+/// A selector as a text: custom kinds have it so, workloads as an object.
+fn selector_text(selector: &Value) -> Option<String> {
+    match selector {
+        Value::String(text) => Some(text.to_string()).filter(|text| !text.is_empty()),
+        other => Selector::from_object(other).ok().flatten().map(|selector| selector.to_string()),
+    }
+}
+
+/// Sets what stands at a path of plain names that begins with a dot; objects on the way are made.
+fn set_at(object: &mut Value, path: &str, value: Value) {
+    let mut here = object;
+    for name in path.split('.').skip(1) {
+        if !here.is_object() {
+            *here = json!({});
+        }
+        here = &mut here[name];
+    }
+    *here = value;
+}
+
 /// Plans a PUT or PATCH of a Scale.
 pub(super) fn plan(context: &mut Context<'_, '_>) -> Result<Plan, Status> {
     context.authorize()?;
     let resource = context.request.resource.clone();
+    let Some(paths) = &resource.scale else { return Err(not_allowed()) };
     let expected = context.expected_at_subresource(SCALE_TYPE);
     let (scale, warnings) = match context.request.verb {
         Verb::Patch => {
             let patch = context.decode_patch()?;
-            let present = scale_of(&context.found()?.to_value(&resource));
+            let present = scale_of(paths, &context.found()?.to_value(&resource));
             context.apply(&patch, expected, &present)?
         }
         _ => context.decode_object(expected)?,
@@ -58,8 +86,8 @@ pub(super) fn plan(context: &mut Context<'_, '_>) -> Result<Plan, Status> {
 
     let before = old.to_value(&resource);
     let mut new = before.clone();
-    new["spec"]["replicas"] = replicas.into();
-    let shown = Some(scale_of(&new));
+    set_at(&mut new, &paths.spec_replicas, replicas.into());
+    let shown = Some(scale_of(paths, &new));
     update::finish(context, new, old, &before, Reply { code: 200, warnings, shown })
 }
 

@@ -79,7 +79,7 @@ impl Encoder {
             out.extend_from_slice(b"{\"type\":\"");
             out.extend_from_slice(kind.as_str().as_bytes());
             out.extend_from_slice(b"\",\"object\":");
-            object.write_json(out, Some(&self.resource));
+            object.write_json(out, &self.resource, true);
             out.extend_from_slice(b"}\n");
             return;
         }
