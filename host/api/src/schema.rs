@@ -4,6 +4,7 @@
 //! protobuf, strategic merge, field ownership and OpenAPI all read this table; nothing is listed a second time.
 //! `host/api/schema/README.md` tells how the table is made.
 
+mod part;
 mod rows;
 
 use std::collections::HashMap;

@@ -154,6 +154,11 @@ impl Problems {
         self.add("FieldValueTooMany", || format!("Too many: {items}"), field.into(), &detail);
     }
 
+    /// Adds a problem worded elsewhere.
+    pub fn push(&mut self, cause: Cause) {
+        self.take(cause);
+    }
+
     fn add(&mut self, reason: &'static str, head: impl FnOnce() -> String, field: String, detail: &str) {
         if self.is_full() {
             return;

@@ -229,7 +229,7 @@ impl FieldRow<'_> {
 
 impl Schema {
     /// The place of the type `name`: its old one, or a new one at the end that is filled in later.
-    fn place(&mut self, name: &str) -> TypeId {
+    pub(super) fn place(&mut self, name: &str) -> TypeId {
         if let Some(id) = self.by_name.get(name) {
             return *id;
         }
