@@ -44,14 +44,18 @@ pub fn document(catalogue: &Catalogue, schema: &Schema, group: &str, version: &s
         return None;
     }
     let (mut paths, mut roots) = (Map::new(), BTreeSet::from(["meta.v1.DeleteOptions", "meta.v1.Status"]));
+    let mut custom = Map::new();
     for resource in served {
+        custom.extend(resource.behaviour.components());
         operations::add(resource, schema, &root_path(group, version), &mut paths, &mut roots);
     }
+    let mut components = schemas::components(schema, roots);
+    components.extend(custom);
     Some(json!({
         "openapi": "3.0.0",
         "info": { "title": "Berth", "version": RELEASE },
         "paths": paths,
-        "components": { "schemas": schemas::components(schema, roots) },
+        "components": { "schemas": components },
     }))
 }
 

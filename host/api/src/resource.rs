@@ -293,6 +293,7 @@ pub struct Catalogue {
     by_path: HashMap<(String, String, String), Arc<Resource>>,
     by_name: HashMap<ResourceName, Arc<Resource>>,
     ordered: Vec<Arc<Resource>>,
+    stored: Vec<Arc<Resource>>,
 }
 
 impl Catalogue {
@@ -301,6 +302,7 @@ impl Catalogue {
         let resource = resource.into();
         if resource.is_storage {
             self.by_name.insert(resource.id.clone(), resource.clone());
+            self.stored.push(resource.clone());
         }
         if resource.is_served {
             let path = (resource.group.clone(), resource.version.clone(), resource.plural.clone());
@@ -322,6 +324,11 @@ impl Catalogue {
     /// The resource of a kind.
     pub fn of_kind(&self, group: &str, kind: &str) -> Option<&Arc<Resource>> {
         self.ordered.iter().find(|r| r.group == group && r.kind == kind)
+    }
+
+    /// Every resource once, in the version in whose form its objects are stored.
+    pub fn stored(&self) -> impl Iterator<Item = &Arc<Resource>> {
+        self.stored.iter()
     }
 
     /// All resources that are served, in the order in which they were registered.

@@ -91,7 +91,6 @@ async fn start(options: UpOptions) -> anyhow::Result<Running> {
     let id = cluster_id::of(&data)?;
     let now = SystemClock.now();
     let pki = Arc::new(Pki::open(&data.join("pki"), now)?);
-    let catalogue = Arc::new(kinds::catalogue());
     let location =
         options.store.clone().unwrap_or_else(|| format!("sqlite:{}", data.join("berth.db").display()));
     if plan.node.is_some() && !SqliteStore::exists(&location).context("--store")? {
@@ -99,7 +98,7 @@ async fn start(options: UpOptions) -> anyhow::Result<Running> {
     }
     let store = SqliteStore::open(&location).await.context("--store")?;
     let config = Config {
-        catalogue: catalogue.clone(),
+        catalogue: Arc::new(kinds::catalogue()),
         authorizer: Arc::new(RoleAuthorizer),
         admission: vec![],
         tokens: Arc::new(pki.tokens().clone()),
@@ -127,7 +126,11 @@ async fn start(options: UpOptions) -> anyhow::Result<Running> {
 
     let holder = format!("berth-{id}");
     let fence = take_lead(&cluster, "berth-controllers", &holder).await?;
-    tokio::spawn(run_controllers(cluster.clone(), ControlConfig { catalogue, ca_certificate }, fence));
+    tokio::spawn(run_controllers(
+        cluster.clone(),
+        ControlConfig { kinds: cluster.kinds().clone(), ca_certificate },
+        fence,
+    ));
     let fence = take_lead(&cluster, "berth-scheduler", &holder).await?;
     builtin::install(&cluster).await?;
     let failures = FailureReports::default();
@@ -236,7 +239,8 @@ fn objects_id(cluster: &Cluster) -> String {
 
 /// Refuses another range for the pods of a node than the one it has: a node's range never changes.
 fn check_node(cluster: &Cluster, name: &str, pods: Ipv4Cidr) -> anyhow::Result<()> {
-    let Some(resource) = cluster.catalogue().named("nodes") else { return Ok(()) };
+    let catalogue = cluster.catalogue();
+    let Some(resource) = catalogue.named("nodes") else { return Ok(()) };
     let stored = cluster.read(|state| state.get(&Key::new("nodes", "", name)).cloned());
     let node = stored.map(|stored| stored.to_value(resource)).unwrap_or_default();
     match node["spec"]["podCIDR"].as_str() {

@@ -3,7 +3,6 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use berth_json::json;
 use berth_state::{Owner, State, Stored};
 
 use crate::outcome::{Outcome, Step};
@@ -104,14 +103,14 @@ fn orphan_dependents(writer: &Writer, state: &State, stored: &Arc<Stored>) -> Ou
     for dependent in dependents(state, stored) {
         outcome.push(Step::new(writer.remove_owners(dependent, |owner| owner == uid)));
     }
-    outcome.push(Step::new(without_finalizer(writer, stored, ORPHAN)));
+    outcome.push(Step::new(writer.remove_finalizer(stored, ORPHAN)));
     outcome
 }
 
 fn delete_dependents_first(writer: &Writer, state: &State, stored: &Arc<Stored>) -> Outcome {
     let mut outcome = Outcome::default();
     if blocking(state, stored).next().is_none() {
-        outcome.push(Step::new(without_finalizer(writer, stored, FOREGROUND)));
+        outcome.push(Step::new(writer.remove_finalizer(stored, FOREGROUND)));
         return outcome;
     }
     for dependent in dependents(state, stored).filter(|d| d.meta().deletion_timestamp.is_none()) {
@@ -137,11 +136,4 @@ fn waits_for(state: &State, stored: &Arc<Stored>, last: &Stored) -> bool {
         }
     }
     false
-}
-
-fn without_finalizer(writer: &Writer, stored: &Stored, finalizer: &str) -> berth_pipeline::Request {
-    let kept: Vec<&str> = stored.meta().finalizers.iter().map(|f| &**f).filter(|f| *f != finalizer).collect();
-    let revision = stored.revision.to_string();
-    let patch = json!({"metadata": {"resourceVersion": revision, "finalizers": kept}});
-    writer.merge(&stored.key, "", &patch)
 }

@@ -4,6 +4,7 @@
 //! Nothing here waits, writes or reads a clock. A shell (`berth-drive`, or the simulation) feeds a [`Manager`] the
 //! changes, asks it for [`Work`], carries out the [`Outcome`]'s steps through the pipeline, and reports back.
 
+mod definition;
 mod deployment;
 mod events;
 mod eviction;

@@ -4,12 +4,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use berth_api::{Catalogue, Timestamp};
+use berth_pipeline::Kinds;
+use berth_pipeline::kinds::DEFINITIONS;
 use berth_state::{Change, Key, State, Stored};
 
 use crate::outcome::Outcome;
 use crate::queue::Queue;
 use crate::requests::Writer;
-use crate::{deployment, events, eviction, garbage, namespace, node, replicaset};
+use crate::{definition, deployment, events, eviction, garbage, namespace, node, replicaset};
 
 /// The controllers of this issue. Each reconciles one object from the state alone; changes only wake it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -28,10 +30,12 @@ pub enum Controller {
     Garbage,
     /// Deletes old events.
     EventExpiry,
+    /// Gives custom kinds their names, and lets definitions go after their objects.
+    Definition,
 }
 
 impl Controller {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Deployment,
         Self::ReplicaSet,
         Self::Namespace,
@@ -39,6 +43,7 @@ impl Controller {
         Self::Eviction,
         Self::Garbage,
         Self::EventExpiry,
+        Self::Definition,
     ];
 
     /// The name under which the controller writes and tells events, kube-controller-manager's own.
@@ -51,6 +56,7 @@ impl Controller {
             Self::Eviction => "taint-eviction-controller",
             Self::Garbage => "garbage-collector-controller",
             Self::EventExpiry => "event-expiry-controller",
+            Self::Definition => "crd-controller",
         }
     }
 }
@@ -67,8 +73,8 @@ pub struct Work {
 /// What controllers must know of their cluster.
 #[derive(Clone)]
 pub struct Config {
-    /// All resources that are served.
-    pub catalogue: Arc<Catalogue>,
+    /// Which kinds are served.
+    pub kinds: Arc<Kinds>,
     /// The cluster's CA certificate in PEM, for the ConfigMap `kube-root-ca.crt` of every namespace.
     pub ca_certificate: String,
 }
@@ -76,6 +82,8 @@ pub struct Config {
 /// The queue of work and the controllers.
 pub struct Manager {
     config: Config,
+    /// The kinds of the state that was looked at last, as the writers have them.
+    catalogue: Arc<Catalogue>,
     writers: Vec<Writer>,
     queue: Queue<Work>,
     failures: HashMap<Work, String>,
@@ -85,10 +93,11 @@ pub struct Manager {
 impl Manager {
     /// A manager with nothing to do; call [`Manager::resync`] when the state is there.
     pub fn new(config: Config) -> Self {
-        let writers =
-            Controller::ALL.iter().map(|c| Writer::new(c.name(), config.catalogue.clone())).collect();
+        let catalogue = Arc::new(config.kinds.built_in().clone());
+        let writers = Controller::ALL.iter().map(|c| Writer::new(c.name(), catalogue.clone())).collect();
         Self {
             config,
+            catalogue,
             writers,
             queue: Queue::new(),
             failures: HashMap::new(),
@@ -130,6 +139,7 @@ impl Manager {
     /// What the work's controller wants done.
     pub fn reconcile(&mut self, work: &Work, state: &State, now: Timestamp) -> Outcome {
         let Some(stored) = state.get(&work.key) else { return Outcome::default() };
+        self.know_kinds(state);
         let writer = &self.writers[work.controller as usize];
         match work.controller {
             Controller::Deployment => deployment::reconcile(writer, state, stored, now),
@@ -142,6 +152,18 @@ impl Manager {
             Controller::Eviction => eviction::reconcile(writer, state, stored, &mut self.eviction, now),
             Controller::Garbage => garbage::reconcile(writer, state, stored),
             Controller::EventExpiry => events::expire(writer, stored, now),
+            Controller::Definition => {
+                let built_in = self.config.kinds.built_in().iter().cloned();
+                definition::reconcile(writer, built_in, state, stored, now)
+            }
+        }
+    }
+
+    fn know_kinds(&mut self, state: &State) {
+        let catalogue = self.config.kinds.at(state);
+        if !Arc::ptr_eq(&catalogue, &self.catalogue) {
+            self.writers.iter_mut().for_each(|writer| writer.know(catalogue.clone()));
+            self.catalogue = catalogue;
         }
     }
 
@@ -180,6 +202,7 @@ impl Manager {
             "replicasets.apps" => self.add(Controller::ReplicaSet, key),
             "namespaces" => self.add(Controller::Namespace, key),
             "events" => self.add(Controller::EventExpiry, key),
+            DEFINITIONS => self.add(Controller::Definition, key),
             "pods" if stored.field("spec.nodeName").is_some_and(|node| !node.is_empty()) => {
                 self.add(Controller::Eviction, key);
             }
@@ -236,6 +259,15 @@ impl Manager {
     }
 
     fn gone(&mut self, state: &State, stored: &Stored) {
+        if &*stored.key.resource == DEFINITIONS {
+            for other in definition::of_the_same_group(state, &stored.key.name) {
+                self.queue.add(Work { controller: Controller::Definition, key: other.key.clone() });
+            }
+        }
+        let definition = definition::key_of(&stored.key.resource);
+        if state.get(&definition).is_some_and(|found| found.meta().deletion_timestamp.is_some()) {
+            self.add(Controller::Definition, &definition);
+        }
         for dependent in state.dependents(&stored.meta().uid) {
             self.queue.add(Work { controller: Controller::Garbage, key: dependent.key.clone() });
         }

@@ -35,7 +35,7 @@ pub(crate) fn reconcile(
     now: Timestamp,
 ) -> Outcome {
     if stored.meta().deletion_timestamp.is_some() {
-        empty(writer, state, stored, config, now)
+        empty(writer, state, stored, now)
     } else {
         furnish(writer, state, &stored.key.name, config)
     }
@@ -90,13 +90,13 @@ fn publish_authority(writer: &Writer, state: &State, namespace: &str, config: &C
 /// Deletes what is in a namespace that is being deleted, says what does not go, then lets go of the namespace itself.
 ///
 /// Pods go first, and all else when they are gone: what still runs is not to lose its secrets, nor the policies that hold it.
-fn empty(writer: &Writer, state: &State, stored: &Arc<Stored>, config: &Config, now: Timestamp) -> Outcome {
+fn empty(writer: &Writer, state: &State, stored: &Arc<Stored>, now: Timestamp) -> Outcome {
     let mut outcome = Outcome::default();
     let mut remaining = Remaining::default();
     let has_pods = state.list("pods", &stored.key.name).next().is_some();
     let is_next =
         |resource: &Resource| resource.scope == Scope::Namespaced && (&*resource.id == "pods" || !has_pods);
-    for resource in config.catalogue.iter().filter(|resource| is_next(resource)) {
+    for resource in writer.catalogue().stored().filter(|resource| is_next(resource)) {
         for object in state.list(&resource.id, &stored.key.name) {
             remaining.count(resource, object);
             if object.meta().deletion_timestamp.is_none() && outcome.steps.len() < DELETIONS_MAX {

@@ -21,7 +21,17 @@ impl Writer {
         Self { identity: Identity::component(manager), manager, catalogue }
     }
 
-    /// The resource of a built-in kind.
+    /// From now on these kinds are served.
+    pub(crate) fn know(&mut self, catalogue: Arc<Catalogue>) {
+        self.catalogue = catalogue;
+    }
+
+    /// The kinds that are served.
+    pub(crate) fn catalogue(&self) -> &Catalogue {
+        &self.catalogue
+    }
+
+    /// The resource of that name.
     ///
     /// # Panics
     /// When the catalogue lacks a kind that controllers are written for: a bug of the wiring.
@@ -118,6 +128,15 @@ impl Writer {
             "preconditions": {"uid": &*stored.meta().uid},
         });
         self.on(Verb::Delete, &stored.key, Body::Object(options))
+    }
+
+    /// Takes a finalizer away.
+    pub(crate) fn remove_finalizer(&self, stored: &Stored, finalizer: &str) -> Request {
+        let finalizers = stored.meta().finalizers.iter().map(|other| &**other);
+        let kept: Vec<&str> = finalizers.filter(|other| *other != finalizer).collect();
+        let revision = stored.revision.to_string();
+        let patch = json!({"metadata": {"resourceVersion": revision, "finalizers": kept}});
+        self.merge(&stored.key, "", &patch)
     }
 
     fn typed(&self, resource: &str, mut object: Value) -> Value {

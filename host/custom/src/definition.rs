@@ -31,9 +31,14 @@ pub fn definitions() -> Resource {
     let schema_type = "apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceDefinition".to_owned();
     Resource {
         id: "customresourcedefinitions.apiextensions.k8s.io".into(),
+        is_custom: false,
+        is_served: true,
+        is_storage: true,
         group: GROUP.to_owned(),
         version: "v1".to_owned(),
         kind: KIND.to_owned(),
+        list_kind: format!("{KIND}List"),
+        scale: None,
         plural: "customresourcedefinitions".to_owned(),
         singular: "customresourcedefinition".to_owned(),
         short_names: vec!["crd".to_owned(), "crds".to_owned()],

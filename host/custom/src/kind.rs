@@ -1,19 +1,21 @@
 //! What a custom kind is: its schema, applied where the pipeline asks.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use berth_api::decode::Finding;
 use berth_api::kinds::meta::{validate_meta, validate_meta_update};
 use berth_api::kinds::names::subdomain_1123;
 use berth_api::kinds::view::copy_field;
-use berth_api::resource::{Column, Kind, Scope, Selectable};
+use berth_api::resource::{Column, Kind, ScalePaths, Scope, Selectable};
 use berth_api::{Problems, Timestamp};
 use berth_json::{Map, Value};
 
 use crate::columns::Columns;
 use crate::json_path::JsonPath;
 use crate::passes;
-use crate::scale::Scale;
+use crate::path::NOWHERE;
+use crate::scale;
 use crate::structural::Structural;
 
 /// What can be done with custom resources, in the order in which discovery lists it.
@@ -24,10 +26,21 @@ pub(crate) const VERBS: [&str; 8] =
 pub(crate) struct CustomKind {
     pub(crate) scope: Scope,
     pub(crate) schema: Structural,
+    /// The schema of the version that is stored, where there are several.
+    pub(crate) stored: Option<Arc<Structural>>,
+    /// Whether a schema says anywhere what stands where nothing does.
+    pub(crate) has_defaults: bool,
+    /// What OpenAPI says of this version.
+    pub(crate) components: Vec<(String, Value)>,
+    /// Whether any rule stands in the schema.
+    pub(crate) has_rules: bool,
     pub(crate) has_status: bool,
-    pub(crate) scale: Option<Scale>,
+    pub(crate) scale: Option<ScalePaths>,
     pub(crate) columns: Columns,
-    pub(crate) selectable: Vec<(Cow<'static, str>, JsonPath)>,
+    /// The fields of all versions: an object is found by them in whatever version it is asked for.
+    pub(crate) fields: Vec<(Cow<'static, str>, JsonPath)>,
+    /// Those of this one.
+    pub(crate) selectable: Vec<Cow<'static, str>>,
     pub(crate) deprecation: Option<String>,
 }
 
@@ -58,6 +71,23 @@ impl Kind for CustomKind {
         }
     }
 
+    /// What the stored version does not know is lost, also where this one does.
+    fn to_stored(&self, object: &mut Value) {
+        if let Some(stored) = &self.stored {
+            passes::prune(stored, object);
+            passes::default(stored, object);
+        }
+    }
+
+    /// Defaults are those of the stored version: what this one adds to it was never there. What another version stored
+    /// before this one did is pruned as well.
+    fn from_stored(&self, object: &mut Value) {
+        passes::default(self.stored.as_deref().unwrap_or(&self.schema), object);
+        if self.stored.is_some() {
+            passes::prune(&self.schema, object);
+        }
+    }
+
     /// `/status` changes the status alone.
     fn prepare_status(&self, new: &mut Value, old: &Value) {
         let status = new.get_mut("status").map(Value::take);
@@ -72,9 +102,9 @@ impl Kind for CustomKind {
         let mut found = Problems::default();
         validate_meta(object, self.scope, subdomain_1123, &mut found);
         passes::validate_fields(&self.schema, object, None, &mut found);
-        if let Some(scale) = &self.scale {
-            scale.validate_spec(object, &mut found);
-            scale.validate_status(object, &mut found);
+        if let Some(paths) = &self.scale {
+            scale::validate_spec(paths, object, &mut found);
+            scale::validate_status(paths, object, &mut found);
         }
         self.validate_insides(object, None, &mut found);
         problems.extend(found);
@@ -84,9 +114,9 @@ impl Kind for CustomKind {
         let mut found = Problems::default();
         validate_meta_update(new, old, &mut found);
         passes::validate_fields(&self.schema, new, Some(old), &mut found);
-        if let Some(scale) = &self.scale {
-            scale.validate_spec(new, &mut found);
-            scale.validate_status(new, &mut found);
+        if let Some(paths) = &self.scale {
+            scale::validate_spec(paths, new, &mut found);
+            scale::validate_status(paths, new, &mut found);
         }
         self.validate_insides(new, Some(old), &mut found);
         problems.extend(found);
@@ -98,15 +128,15 @@ impl Kind for CustomKind {
         if let (Some(schema), Some(status)) = (self.schema.properties.get("status"), new.get("status")) {
             passes::validate_part(schema, status, old.get("status"), "status", &mut found);
         }
-        if let Some(scale) = &self.scale {
-            scale.validate_status(new, &mut found);
+        if let Some(paths) = &self.scale {
+            scale::validate_status(paths, new, &mut found);
         }
         self.validate_insides(new, Some(old), &mut found);
         problems.extend(found);
     }
 
     fn fields(&self, object: &Value) -> Vec<Selectable> {
-        let fields = self.selectable.iter().map(|(name, path)| {
+        let fields = self.fields.iter().map(|(name, path)| {
             let value = match path.first(object) {
                 None | Some(Value::Null) => String::new(),
                 Some(Value::String(text)) => text.to_string(),
@@ -115,6 +145,18 @@ impl Kind for CustomKind {
             Selectable::new(name.clone(), value)
         });
         fields.collect()
+    }
+
+    fn selectable(&self) -> Vec<Cow<'static, str>> {
+        self.selectable.clone()
+    }
+
+    fn converts(&self) -> bool {
+        self.stored.is_some() || self.has_defaults
+    }
+
+    fn components(&self) -> Vec<(String, Value)> {
+        self.components.clone()
     }
 
     fn columns(&self) -> Vec<Column> {
@@ -135,6 +177,23 @@ impl CustomKind {
     fn validate_insides(&self, new: &Value, old: Option<&Value>, problems: &mut Problems) {
         passes::validate_embedded(&self.schema, new, problems);
         passes::validate_lists(&self.schema, new, old, problems);
+        self.validate_rules(problems);
+    }
+
+    /// Rules are for objects of the right shape.
+    fn validate_rules(&self, problems: &mut Problems) {
+        const BLOCKING: [&str; 5] = [
+            "FieldValueNotSupported",
+            "FieldValueRequired",
+            "FieldValueTooLong",
+            "FieldValueTooMany",
+            "FieldValueTypeInvalid",
+        ];
+        if self.has_rules && problems.causes.iter().any(|cause| BLOCKING.contains(&cause.reason)) {
+            let detail = "some validation rules were not checked because the object was invalid; correct the existing \
+                          errors to complete validation";
+            problems.invalid(NOWHERE, &Value::Null, detail);
+        }
     }
 }
 

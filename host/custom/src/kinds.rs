@@ -1,5 +1,6 @@
 //! From a definition to the resources that are served.
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::sync::Arc;
 
@@ -12,25 +13,37 @@ use crate::columns::Columns;
 use crate::json_path::JsonPath;
 use crate::kind::{CustomKind, VERBS};
 use crate::rows;
-use crate::scale::Scale;
 use crate::structural::{SchemaError, Structural};
+use crate::{openapi, scale};
 
-/// The resources of a definition, one for each version that is served; all are stored in one place.
+/// The resources of a definition: one for each version that is served, and one for the version in whose form objects are
+/// stored, all in one place.
 ///
 /// # Errors
 /// A schema that is none: definitions are judged before they are stored, so this is one of another server.
 pub fn kinds_of(definition: &Value) -> Result<Vec<Resource>, SchemaError> {
-    let versions = list_at(definition, "spec.versions").iter().filter(|version| version["served"] == true);
-    versions.map(|version| resource(definition, version)).collect()
+    let versions = list_at(definition, "spec.versions");
+    let stored = match versions.iter().find(|version| version["storage"] == true) {
+        Some(version) if versions.len() > 1 => Some(Arc::new(schema_of(version)?)),
+        _ => None,
+    };
+    let needed = versions.iter().filter(|version| version["served"] == true || version["storage"] == true);
+    needed.map(|version| resource(definition, version, stored.clone())).collect()
 }
 
-/// The paths of `/scale` in a version of a definition.
-pub fn scale_of(definition: &Value, version: &str) -> Option<Scale> {
-    let mut versions = list_at(definition, "spec.versions").iter();
-    Scale::of(versions.find(|one| str_at(one, "name") == version)?.get("subresources")?)
+fn schema_of(version: &Value) -> Result<Structural, SchemaError> {
+    match version.pointer("/schema/openAPIV3Schema").filter(|schema| !schema.is_null()) {
+        Some(schema) => Structural::parse(schema),
+        // A version without a schema keeps everything; the API server has such from before there were schemas.
+        None => Ok(Structural { preserves_unknown: true, ..Structural::default() }),
+    }
 }
 
-fn resource(definition: &Value, version: &Value) -> Result<Resource, SchemaError> {
+fn resource(
+    definition: &Value,
+    version: &Value,
+    stored: Option<Arc<Structural>>,
+) -> Result<Resource, SchemaError> {
     let group = str_at(definition, "spec.group").to_owned();
     let names = names(definition);
     let text = |name: &str| names.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -41,27 +54,31 @@ fn resource(definition: &Value, version: &Value) -> Result<Resource, SchemaError
     let (plural, kind, version_name) = (text("plural"), text("kind"), str_at(version, "name").to_owned());
     let scope =
         if str_at(definition, "spec.scope") == "Cluster" { Scope::Cluster } else { Scope::Namespaced };
-    let openapi = version.pointer("/schema/openAPIV3Schema").filter(|schema| !schema.is_null());
-    let schema = match openapi {
-        Some(schema) => Structural::parse(schema)?,
-        // A version without a schema keeps everything; the API server has such from before there were schemas.
-        None => Structural { preserves_unknown: true, ..Structural::default() },
-    };
+    let schema = schema_of(version)?;
     let subresources = version.get("subresources").unwrap_or(&Value::Null);
     let has_status = subresources.get("status").is_some_and(|status| !status.is_null());
-    let scale = Scale::of(subresources);
+    let scale = scale::paths_of(subresources);
     let types = rows::types(&group, &version_name, &kind, &schema)?;
     let behaviour = CustomKind {
         scope,
+        has_defaults: stored.as_deref().unwrap_or(&schema).has_defaults(),
+        stored,
+        has_rules: schema.has_rules(),
         has_status,
         scale: scale.clone(),
         columns: Columns::of(version.get("additionalPrinterColumns").unwrap_or(&Value::Null)),
-        selectable: selectable(version),
+        fields: fields(definition),
+        selectable: selectable(version).map(|(name, _)| name).collect(),
+        components: openapi::components(definition, &version_name).map(Vec::from).unwrap_or_default(),
         deprecation: deprecation(definition, version),
         schema,
     };
     Ok(Resource {
         id: format!("{plural}.{group}").into(),
+        is_custom: true,
+        is_served: version["served"] == true,
+        is_storage: version["storage"] == true,
+        list_kind: text("listKind"),
         version: version_name.clone(),
         plural,
         singular: text("singular"),
@@ -70,6 +87,7 @@ fn resource(definition: &Value, version: &Value) -> Result<Resource, SchemaError
         scope,
         verbs: VERBS.to_vec(),
         subresources: served_below(&group, &version_name, &kind, has_status, scale.is_some()),
+        scale,
         schema: Arc::new(types.schema),
         schema_type: types.whole,
         fields_type: types.owned,
@@ -105,11 +123,18 @@ fn served_below(
     status.into_iter().chain(scale).collect()
 }
 
-fn selectable(version: &Value) -> Vec<(std::borrow::Cow<'static, str>, JsonPath)> {
+fn selectable(version: &Value) -> impl Iterator<Item = (Cow<'static, str>, JsonPath)> {
     let paths = list_at(version, "selectableFields").iter().map(|field| str_at(field, "jsonPath"));
-    let fields = paths
-        .filter_map(|path| Some((path.trim_start_matches('.').to_owned().into(), JsonPath::parse(path)?)));
-    fields.collect()
+    paths.filter_map(|path| Some((path.trim_start_matches('.').to_owned().into(), JsonPath::parse(path)?)))
+}
+
+/// The selectable fields of all versions, each once.
+fn fields(definition: &Value) -> Vec<(Cow<'static, str>, JsonPath)> {
+    let mut fields: Vec<(Cow<'static, str>, JsonPath)> =
+        list_at(definition, "spec.versions").iter().flat_map(selectable).collect();
+    fields.sort_by(|(a, _), (b, _)| a.cmp(b));
+    fields.dedup_by(|(a, _), (b, _)| a == b);
+    fields
 }
 
 /// What every request for a deprecated version is warned of.

@@ -12,7 +12,7 @@ mod json_path;
 mod kind;
 mod kinds;
 mod names;
-pub mod openapi;
+mod openapi;
 mod passes;
 mod path;
 mod pattern;
@@ -22,7 +22,6 @@ mod structural;
 mod work;
 
 pub use definition::{conditions, definitions, is_established};
-pub use kinds::{by_stability, kinds_of, scale_of};
+pub use kinds::{by_stability, kinds_of};
 pub use passes::{default, prune, validate};
-pub use scale::Scale;
 pub use structural::{Additional, JsonType, ListType, Rule, SchemaError, Structural};

@@ -1,47 +1,35 @@
 //! Where a custom resource has what `/scale` shows.
 
 use berth_api::Problems;
+use berth_api::resource::ScalePaths;
 use berth_json::Value;
 
-/// The paths of a `scale` subresource, as the definition writes them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Scale {
-    /// `.spec.replicas`.
-    pub spec_replicas: String,
-    /// `.status.replicas`.
-    pub status_replicas: String,
-    /// `.status.selector`, a label selector as a text.
-    pub label_selector: Option<String>,
+/// Reads `subresources` of a version.
+pub(crate) fn paths_of(subresources: &Value) -> Option<ScalePaths> {
+    let scale = subresources.get("scale")?.as_object()?;
+    let path = |name: &str| scale.get(name).and_then(Value::as_str).filter(|path| !path.is_empty());
+    Some(ScalePaths {
+        spec_replicas: path("specReplicasPath")?.to_owned(),
+        status_replicas: path("statusReplicasPath")?.to_owned(),
+        label_selector: path("labelSelectorPath").map(str::to_owned),
+    })
 }
 
-impl Scale {
-    /// Reads `subresources` of a version.
-    pub fn of(subresources: &Value) -> Option<Self> {
-        let scale = subresources.get("scale")?.as_object()?;
-        let path = |name: &str| scale.get(name).and_then(Value::as_str).filter(|path| !path.is_empty());
-        Some(Self {
-            spec_replicas: path("specReplicasPath")?.to_owned(),
-            status_replicas: path("statusReplicasPath")?.to_owned(),
-            label_selector: path("labelSelectorPath").map(str::to_owned),
-        })
-    }
+/// Judges the wanted replicas of an object.
+pub(crate) fn validate_spec(scale: &ScalePaths, object: &Value, problems: &mut Problems) {
+    count(object, &scale.spec_replicas, problems);
+}
 
-    /// Judges the wanted replicas of an object.
-    pub(crate) fn validate_spec(&self, object: &Value, problems: &mut Problems) {
-        count(object, &self.spec_replicas, problems);
-    }
-
-    /// Judges the counted replicas and the selector of an object.
-    pub(crate) fn validate_status(&self, object: &Value, problems: &mut Problems) {
-        count(object, &self.status_replicas, problems);
-        let Some(path) = &self.label_selector else { return };
-        match at(object, path) {
-            Err(why) => problems.invalid(path, &"".into(), &why),
-            Ok(Some(selector)) if !selector.is_string() => {
-                problems.invalid(path, &"".into(), &mismatch(path, selector, "string"));
-            }
-            Ok(_) => {}
+/// Judges the counted replicas and the selector of an object.
+pub(crate) fn validate_status(scale: &ScalePaths, object: &Value, problems: &mut Problems) {
+    count(object, &scale.status_replicas, problems);
+    let Some(path) = &scale.label_selector else { return };
+    match at(object, path) {
+        Err(why) => problems.invalid(path, &"".into(), &why),
+        Ok(Some(selector)) if !selector.is_string() => {
+            problems.invalid(path, &"".into(), &mismatch(path, selector, "string"));
         }
+        Ok(_) => {}
     }
 }
 
@@ -102,14 +90,14 @@ mod tests {
     use berth_api::Problems;
     use berth_json::json;
 
-    use super::Scale;
+    use super::{paths_of, validate_spec, validate_status};
 
     #[test]
     fn what_a_scale_refuses() {
         let subresources = json!({"scale": {
             "specReplicasPath": ".spec.n", "statusReplicasPath": ".status.n", "labelSelectorPath": ".status.sel",
         }});
-        let scale = Scale::of(&subresources).unwrap();
+        let scale = paths_of(&subresources).unwrap();
         for (object, message) in [
             (json!({"spec": {"n": 3}, "status": {"n": 3, "sel": "a=b"}}), None),
             (json!({}), None),
@@ -136,8 +124,8 @@ mod tests {
             ),
         ] {
             let mut problems = Problems::default();
-            scale.validate_spec(&object, &mut problems);
-            scale.validate_status(&object, &mut problems);
+            validate_spec(&scale, &object, &mut problems);
+            validate_status(&scale, &object, &mut problems);
             let got = problems.causes.first().map(|cause| &*cause.message);
             assert_eq!(got, message, "{object}");
         }

@@ -133,6 +133,16 @@ impl Structural {
         })
     }
 
+    /// Whether a default stands anywhere below.
+    pub fn has_defaults(&self) -> bool {
+        let below = self.properties.values().chain(self.items.as_deref());
+        let others = match &self.additional {
+            Additional::Schema(schema) => Some(&**schema),
+            _ => None,
+        };
+        below.chain(others).any(|place| place.default.is_some() || place.has_defaults())
+    }
+
     /// Whether a rule stands here or anywhere below.
     pub fn has_rules(&self) -> bool {
         let in_clauses =

@@ -30,7 +30,7 @@ impl EventSink {
     /// Starts the writer of `component`'s events; it ends with the last clone of the sink.
     pub fn start(cluster: Arc<Cluster>, component: &'static str) -> Self {
         let (waiting, mut notes) = mpsc::channel(WAITING_MAX);
-        let mut recorder = Recorder::new(component, cluster.catalogue().clone());
+        let mut recorder = Recorder::new(component, cluster.catalogue());
         let sink = Self { cluster: cluster.clone(), waiting };
         tokio::spawn(async move {
             let mut taken = Vec::with_capacity(TOGETHER_MAX);

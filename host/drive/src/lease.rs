@@ -25,7 +25,7 @@ const NAMESPACE: &str = "kube-system";
 /// # Errors
 /// When the lease cannot be written.
 pub async fn take_lead(cluster: &Arc<Cluster>, name: &'static str, holder: &str) -> Result<Fence, Status> {
-    let writer = Writer::new("berth-leader", cluster.catalogue().clone());
+    let writer = Writer::new("berth-leader", cluster.catalogue());
     let lease = Key::new("leases.coordination.k8s.io", NAMESPACE, name);
     loop {
         let present = cluster.read(|state| state.get(&lease).cloned());

@@ -91,7 +91,7 @@ pub async fn run_plugins(cluster: Arc<Cluster>, config: PluginConfig) {
     let (ends, mut ended) = mpsc::channel(ENDS_MAX);
     let mut shell = Shell {
         events: EventSink::start(cluster.clone(), "plugin-controller"),
-        writer: Writer::new("plugin-controller", cluster.catalogue().clone()),
+        writer: Writer::new("plugin-controller", cluster.catalogue()),
         cluster,
         compiler,
         scheduler,

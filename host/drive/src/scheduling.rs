@@ -119,7 +119,7 @@ pub fn start_scheduler(
     let handle = ScheduleHandle { mailbox };
     let runtime = tokio::runtime::Handle::current();
     let events = EventSink::start(cluster.clone(), "default-scheduler");
-    let writer = Writer::new("berth-scheduler", cluster.catalogue().clone());
+    let writer = Writer::new("berth-scheduler", cluster.catalogue());
     let hands = Hands {
         cluster,
         writer,

@@ -23,6 +23,7 @@ use crate::admission::Admission;
 use crate::authorizer;
 use crate::identity::{Attributes, Authorizer, Identity};
 use crate::ids::RandomIds;
+use crate::kinds::Kinds;
 use crate::plan::{Env, Plan, plan};
 use crate::ranges::{NodePorts, ServiceCidr};
 use crate::request::{Answer, Request};
@@ -61,7 +62,7 @@ impl Clock for SystemClock {
 /// How a [`Cluster`] is set up.
 #[derive(Clone)]
 pub struct Config {
-    /// The kinds that are served.
+    /// The kinds of this build.
     pub catalogue: Arc<Catalogue>,
     /// Asked on every request.
     pub authorizer: Arc<dyn Authorizer>,
@@ -152,6 +153,7 @@ pub enum Atomicity {
 pub struct Cluster {
     shared: Arc<Shared>,
     config: Config,
+    kinds: Arc<Kinds>,
     queue: mpsc::Sender<Job>,
     writer: Mutex<Option<JoinHandle<()>>>,
     /// Held from planning to publishing by writes of Services: two of them must not choose the same address.
@@ -183,14 +185,16 @@ impl Cluster {
     /// # Errors
     /// When the store cannot be read or written.
     pub async fn start<S: Store>(mut store: S, config: Config) -> Result<Arc<Self>, StartError> {
-        let state = load::load(&mut store, &config.catalogue).await?;
+        let kinds = Arc::new(Kinds::new(&config.catalogue));
+        let state = load::load(&mut store, &kinds).await?;
         system::check_services(&state, config.services)?;
         let feed = Feed::starting_at(state.revision());
         let shared = Arc::new(Shared { state: RwLock::new(Arc::new(state)), feed });
         let (queue, jobs) = mpsc::channel(QUEUE_JOBS_MAX);
         let writer = tokio::spawn(writer::run(store, shared.clone(), jobs));
         let allocating = Mutex::new(());
-        let cluster = Arc::new(Self { shared, config, queue, writer: Mutex::new(Some(writer)), allocating });
+        let cluster =
+            Arc::new(Self { shared, config, kinds, queue, writer: Mutex::new(Some(writer)), allocating });
         cluster.ensure_system_objects().await?;
         Ok(cluster)
     }
@@ -230,8 +234,10 @@ impl Cluster {
 
     async fn plan(&self, request: &Request) -> Result<Plan, Status> {
         let config = &self.config;
+        let state = self.snapshot();
+        let catalogue = self.kinds.at(&state);
         let mut env = Env {
-            catalogue: &config.catalogue,
+            catalogue: &catalogue,
             schema: Schema::builtin(),
             authorizer: config.authorizer.as_ref(),
             admission: &config.admission,
@@ -241,7 +247,7 @@ impl Cluster {
             services: config.services,
             node_ports: &config.node_ports,
         };
-        plan(&self.snapshot(), &mut env, request).await
+        plan(&state, &mut env, request).await
     }
 
     /// Makes a commit durable and publishes it. Its changes stand in the order of its ops.
@@ -317,9 +323,14 @@ impl Cluster {
         self.shared.feed.subscribe_to(resource)
     }
 
-    /// The kinds that are served.
-    pub fn catalogue(&self) -> &Arc<Catalogue> {
-        &self.config.catalogue
+    /// The kinds that are served now.
+    pub fn catalogue(&self) -> Arc<Catalogue> {
+        self.kinds.at(&self.snapshot())
+    }
+
+    /// Which kinds are served at which time.
+    pub fn kinds(&self) -> &Arc<Kinds> {
+        &self.kinds
     }
 
     /// The cluster's time.

@@ -1,7 +1,7 @@
 //! `/version`, `/api`, `/apis` and `/openapi`: documents made from the catalogue.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::OnceLock;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use berth_api::version::{GIT_VERSION, MINOR};
 use berth_api::{Catalogue, Schema, discovery, openapi};
@@ -21,30 +21,46 @@ use crate::server::{Call, Handled, Inner, no_such_resource};
 const OPENAPI_V2_TYPE: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
 const PROTOBUF_V2_ACCEPT: &str = "application/com.github.proto-openapi.spec.v2";
 
-/// Documents that are made once, when they are first asked for.
+/// Documents of the kinds that are served, made once, when they are first asked for.
 pub(crate) struct Documents {
+    catalogue: Arc<Catalogue>,
     index: OnceLock<Value>,
     /// By group and version; made for all that are served.
     openapi: HashMap<(String, String), OnceLock<Bytes>>,
 }
 
 impl Documents {
-    pub(crate) fn new(catalogue: &Catalogue) -> Self {
+    fn new(catalogue: Arc<Catalogue>) -> Self {
         let served = catalogue.iter().map(|r| ((r.group.clone(), r.version.clone()), OnceLock::new()));
-        Self { index: OnceLock::new(), openapi: served.collect() }
+        Self { index: OnceLock::new(), openapi: served.collect(), catalogue }
     }
 
-    fn index(&self, catalogue: &Catalogue) -> &Value {
-        self.index.get_or_init(|| openapi::index(catalogue, Schema::builtin()))
+    fn index(&self) -> &Value {
+        self.index.get_or_init(|| openapi::index(&self.catalogue, Schema::builtin()))
     }
 
-    fn openapi(&self, catalogue: &Catalogue, group: &str, version: &str) -> Option<Bytes> {
+    fn openapi(&self, group: &str, version: &str) -> Option<Bytes> {
         let made = self.openapi.get(&(group.to_owned(), version.to_owned()))?;
         let make = || {
-            let document = openapi::document(catalogue, Schema::builtin(), group, version);
+            let document = openapi::document(&self.catalogue, Schema::builtin(), group, version);
             document.map(|document| Bytes::from(document.to_string())).unwrap_or_default()
         };
         Some(made.get_or_init(make).clone())
+    }
+}
+
+/// The documents of the kinds that were served last.
+#[derive(Default)]
+pub(crate) struct LastDocuments(Mutex<Option<Arc<Documents>>>);
+
+impl LastDocuments {
+    /// Those of the kinds that are served now: others are made anew.
+    fn of(&self, catalogue: Arc<Catalogue>) -> Arc<Documents> {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*last {
+            Some(documents) if Arc::ptr_eq(&documents.catalogue, &catalogue) => documents.clone(),
+            _ => last.insert(Arc::new(Documents::new(catalogue))).clone(),
+        }
     }
 }
 
@@ -94,7 +110,8 @@ fn paths(catalogue: &Catalogue) -> BTreeSet<String> {
 
 /// All other documents.
 pub(crate) fn serve(server: &Inner, route: &Route, call: &Call) -> Handled {
-    let (catalogue, headers) = (server.cluster.catalogue(), &call.parts.headers);
+    let (served, headers) = (server.cluster.catalogue(), &call.parts.headers);
+    let catalogue = &served;
     match route {
         Route::Paths => {
             Ok(value(200, negotiate::plain_form(headers)?.encoding, &json!({"paths": paths(catalogue)})))
@@ -124,10 +141,10 @@ pub(crate) fn serve(server: &Inner, route: &Route, call: &Call) -> Handled {
         },
         Route::OpenApiV2 => Ok(openapi_v2(call)),
         Route::OpenApiIndex => {
-            let body = server.documents.index(catalogue).to_string();
+            let body = server.documents.of(served).index().to_string();
             Ok(answer(200, "text/plain; charset=utf-8", body))
         }
-        Route::OpenApi { group, version } => Ok(match server.documents.openapi(catalogue, group, version) {
+        Route::OpenApi { group, version } => Ok(match server.documents.of(served).openapi(group, version) {
             Some(document) => cached(call, document),
             None => {
                 let mut absent = Response::new(full(Bytes::new()));

@@ -13,7 +13,7 @@ use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
 
 use crate::authentication::{self, Caller};
-use crate::discovery::Documents;
+use crate::discovery::LastDocuments;
 use crate::fairness::{Fairness, Level, Seat};
 use crate::held::{self, Bag};
 use crate::hooks::Hooks;
@@ -35,7 +35,7 @@ pub(crate) struct Inner {
     pub(crate) nodes: NodeRegistry,
     pub(crate) tokens: TokenKey,
     pub(crate) hooks: Hooks,
-    pub(crate) documents: Documents,
+    pub(crate) documents: LastDocuments,
     pub(crate) metrics: Metrics,
     pub(crate) fairness: Fairness,
     pub(crate) health: health::Health,
@@ -55,7 +55,7 @@ impl Server {
     /// A server of `cluster` that asks `nodes` for logs and sessions, and checks tokens with `tokens`.
     pub fn new(cluster: Arc<Cluster>, nodes: NodeRegistry, tokens: TokenKey, hooks: Hooks) -> Self {
         let inner = Inner {
-            documents: Documents::new(cluster.catalogue()),
+            documents: LastDocuments::default(),
             cluster,
             nodes,
             tokens,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use berth_api::{Catalogue, Timestamp};
 use berth_control::{Config, EventNote, Manager, Outcome, Recorder, Step, Work};
-use berth_pipeline::{Request, Verb};
+use berth_pipeline::{Kinds, Request, Verb};
 use berth_state::State;
 
 use crate::call::{Ask, Caller};
@@ -39,7 +39,7 @@ pub(crate) type Calls = Vec<(Caller, Ask)>;
 impl Controllers {
     pub(crate) fn start(state: &State, catalogue: Arc<Catalogue>) -> Self {
         let ca_certificate = "-----BEGIN CERTIFICATE-----\n".to_owned();
-        let mut manager = Manager::new(Config { catalogue: catalogue.clone(), ca_certificate });
+        let mut manager = Manager::new(Config { kinds: Arc::new(Kinds::new(&catalogue)), ca_certificate });
         let replica = state.clone();
         manager.resync(&replica);
         let (recorders, runs) = (BTreeMap::new(), BTreeMap::new());

@@ -16,7 +16,7 @@ pub struct Commit {
     pub needs: Vec<Need>,
 }
 
-/// An object a commit relies on.
+/// An object a commit relies on: that it is there, and stays.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Need {
     /// Which object.
@@ -141,7 +141,9 @@ impl Ledger {
 
     fn check_need(&self, state: &State, need: &Need) -> Result<(), CommitError> {
         let found = self.current(state, &need.key);
-        if found.is_some_and(|stored| stored.meta().uid == need.uid) {
+        let stays =
+            |stored: &Stored| stored.meta().uid == need.uid && stored.meta().deletion_timestamp.is_none();
+        if found.is_some_and(|stored| stays(stored)) {
             return Ok(());
         }
         Err(CommitError::Conflict { key: need.key.clone(), found: found.map(|stored| stored.revision) })

@@ -32,6 +32,9 @@ const DELETE_PARAMETERS: [&str; 5] = [
 const PATCH_TYPES: [&str; 3] =
     ["application/json-patch+json", "application/merge-patch+json", "application/strategic-merge-patch+json"];
 
+/// How many of them a custom kind takes.
+const CUSTOM_PATCH_TYPES: usize = 2;
+
 /// The verbs as OpenAPI words them: method, action, verb.
 const OBJECT_METHODS: [(&str, &str, &str); 4] = [
     ("get", "get", "get"),
@@ -53,8 +56,10 @@ struct Endpoint<'a> {
     group: &'a str,
     version: &'a str,
     kind: &'a str,
-    /// The schema type of what is sent and answered.
-    schema_type: &'a str,
+    /// The component of what is sent and answered.
+    component: String,
+    /// How it may be patched.
+    patches: &'static [&'static str],
 }
 
 /// Adds the paths of a resource, and to `roots` the types that they mention.
@@ -69,13 +74,20 @@ pub(super) fn add<'s>(
         Scope::Namespaced => format!("{root}/namespaces/{{namespace}}/{}", resource.plural),
         Scope::Cluster => format!("{root}/{}", resource.plural),
     };
+    // Only kinds of this build know the keys by which lists are merged.
+    let patches = if resource.is_custom { &PATCH_TYPES[..CUSTOM_PATCH_TYPES] } else { &PATCH_TYPES };
     let endpoint = Endpoint {
         group: &resource.group,
         version: &resource.version,
         kind: &resource.kind,
-        schema_type: &resource.schema_type,
+        component: own_component(resource),
+        patches,
     };
-    roots.insert(&resource.schema_type);
+    if resource.is_custom {
+        roots.extend(["meta.v1.ListMeta", "meta.v1.ObjectMeta"]);
+    } else {
+        roots.insert(&resource.schema_type);
+    }
     let has = |verb: &str| resource.verbs.contains(&verb);
     let object = format!("{base}/{{name}}");
     let mut add_path = |path: String, item: Value| {
@@ -92,15 +104,26 @@ pub(super) fn add<'s>(
     for subresource in &resource.subresources {
         let (group, version, kind) = subresource.kind();
         let api_version = if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
-        let schema_type = schema.of_kind(&api_version, kind).map_or("meta.v1.Status", |found| &*found.name);
-        roots.insert(schema_type);
+        let known = schema.of_kind(&api_version, kind).map(|found| &*found.name);
+        roots.extend(known);
+        let component = match known {
+            Some(name) => component(name),
+            None if resource.is_custom => own_component(resource),
+            None => component("meta.v1.Status"),
+        };
         let path = format!("{object}/{}", subresource.name);
-        let endpoint = Endpoint { group, version, kind, schema_type };
+        let endpoint = Endpoint { group, version, kind, component, patches };
         add_path(
             path.clone(),
             endpoint.item(&path, &SUBRESOURCE_METHODS, |verb| subresource.verbs.contains(&verb)),
         );
     }
+}
+
+/// The component of the kind itself.
+fn own_component(resource: &Resource) -> String {
+    let own = resource.behaviour.components().into_iter().next();
+    own.map_or_else(|| component(&resource.schema_type), |(name, _)| name)
 }
 
 impl Endpoint<'_> {
@@ -117,12 +140,12 @@ impl Endpoint<'_> {
     }
 
     fn operation(&self, path: &str, action: &str) -> Value {
-        let own = component(self.schema_type);
+        let own = &self.component;
         let status = component("meta.v1.Status");
         let (parameters, body): (Vec<&str>, Option<&str>) = match action {
             "list" => (LIST_PARAMETERS.to_vec(), None),
-            "post" | "put" => (WRITE_PARAMETERS.to_vec(), Some(&own)),
-            "patch" => ([&WRITE_PARAMETERS[..], &["force"]].concat(), Some(&own)),
+            "post" | "put" => (WRITE_PARAMETERS.to_vec(), Some(own)),
+            "patch" => ([&WRITE_PARAMETERS[..], &["force"]].concat(), Some(own)),
             "delete" => {
                 (DELETE_PARAMETERS.to_vec(), Some("io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions"))
             }
@@ -141,7 +164,7 @@ impl Endpoint<'_> {
             "x-kubernetes-group-version-kind": { "group": self.group, "version": self.version, "kind": self.kind },
         });
         if let Some(body) = body {
-            let media: &[&str] = if action == "patch" { &PATCH_TYPES } else { &["*/*"] };
+            let media = if action == "patch" { self.patches } else { &["*/*"] };
             operation["requestBody"] = json!({ "content": content(media, body) });
         }
         operation

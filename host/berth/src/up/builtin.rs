@@ -31,7 +31,7 @@ const BUILTINS: [Builtin; 2] = [
 
 /// Makes the built-in plugins what this binary carries, and lets `spread` serve the default profile of a new cluster.
 pub(super) async fn install(cluster: &Cluster) -> anyhow::Result<()> {
-    let writer = Writer::new("berth", cluster.catalogue().clone());
+    let writer = Writer::new("berth", cluster.catalogue());
     let mut first = true;
     for builtin in &BUILTINS {
         let digest = cluster.put_blob(Bytes::from_static(builtin.component)).await?;

@@ -21,7 +21,7 @@ const RETRY_PAUSE: Duration = Duration::from_millis(100);
 /// Runs `count` nodes `simulated-00001` … until the cluster shuts down.
 pub(super) async fn run(cluster: Arc<Cluster>, count: u32) {
     let (mut follower, state) = Follower::new(cluster.clone());
-    let mut nodes = SimulatedNodes::new(cluster.catalogue().clone());
+    let mut nodes = SimulatedNodes::new(cluster.catalogue());
     let now = cluster.now();
     for number in 1..=count {
         nodes.add(&format!("simulated-{number:05}"), Shape::default(), now, i64::from(number) * 7);

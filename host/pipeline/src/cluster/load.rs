@@ -6,21 +6,36 @@ use berth_api::Catalogue;
 use berth_state::{Draft, Record, State, Store, Stored};
 
 use super::StartError;
+use crate::kinds::{DEFINITIONS, Kinds};
 
-/// Reads every object; the first one that cannot be read ends it, so that nothing is silently lost.
-pub(super) async fn load<S: Store>(store: &mut S, catalogue: &Catalogue) -> Result<State, StartError> {
-    let mut objects = Vec::new();
+/// Reads every object; the first one that cannot be read ends it, so that nothing is silently lost. Definitions come first:
+/// they say what the others are.
+pub(super) async fn load<S: Store>(store: &mut S, kinds: &Kinds) -> Result<State, StartError> {
+    let built_in = kinds.built_in();
+    let (mut objects, mut definitions, mut others) = (Vec::new(), Vec::new(), Vec::new());
     let mut failed = None;
     let revision = store
-        .load(&mut |record| match restore(record, catalogue) {
-            Ok(stored) => objects.push(Arc::new(stored)),
-            Err(error) => failed = failed.take().or(Some(error)),
+        .load(&mut |record| {
+            if built_in.named(&record.key.resource).is_none() {
+                return others.push(record);
+            }
+            let is_definition = &*record.key.resource == DEFINITIONS;
+            match restore(record, built_in) {
+                Ok(stored) if is_definition => definitions.push(Arc::new(stored)),
+                Ok(stored) => objects.push(Arc::new(stored)),
+                Err(error) => failed = failed.take().or(Some(error)),
+            }
         })
         .await?;
-    match failed {
-        Some(error) => Err(error),
-        None => Ok(State::restored(revision, objects)),
+    if let Some(error) = failed {
+        return Err(error);
     }
+    let catalogue = kinds.defined_by(definitions.iter());
+    for record in others {
+        objects.push(Arc::new(restore(record, &catalogue)?));
+    }
+    objects.extend(definitions);
+    Ok(State::restored(revision, objects))
 }
 
 fn restore(record: Record, catalogue: &Catalogue) -> Result<Stored, StartError> {

@@ -12,6 +12,7 @@ use super::{Env, Outcome, Plan, size};
 use crate::admission::Review;
 use crate::authorizer;
 use crate::identity::{Attributes, Verb};
+use crate::kinds::DEFINITIONS;
 use crate::request::Request;
 
 /// One request on its way.
@@ -98,7 +99,7 @@ impl<'a> Context<'a, '_> {
             return Ok(Plan::answering(None, code, shown.unwrap_or(object), warnings));
         }
         let needs = match expect {
-            Expect::Absent => self.namespace_needed(),
+            Expect::Absent => self.needed(),
             Expect::At(_) => vec![],
         };
         let draft = self.draft(&object, managers.as_ref())?;
@@ -117,14 +118,18 @@ impl<'a> Context<'a, '_> {
         Draft::encode(&self.request.resource, object, managers).map_err(failed)
     }
 
-    /// A new object relies on its namespace: one that goes between plan and commit takes the object with it.
-    fn namespace_needed(&self) -> Vec<Need> {
-        if self.request.resource.scope == Scope::Cluster {
-            return vec![];
-        }
-        let key = Key::new("namespaces", "", self.request.namespace.as_str());
-        let uid = self.state.get(&key).map(|namespace| namespace.meta().uid.clone());
-        uid.map(|uid| Need { key, uid }).into_iter().collect()
+    /// A new object relies on its namespace, and a custom one on its definition: one that goes between plan and commit
+    /// takes the object with it.
+    fn needed(&self) -> Vec<Need> {
+        let resource = &self.request.resource;
+        let namespaced = resource.scope == Scope::Namespaced;
+        let namespace = namespaced.then(|| Key::new("namespaces", "", self.request.namespace.as_str()));
+        let definition = resource.is_custom.then(|| Key::new(DEFINITIONS, "", &*resource.id));
+        let need = |key: Key| {
+            let uid = self.state.get(&key)?.meta().uid.clone();
+            Some(Need { key, uid })
+        };
+        [namespace, definition].into_iter().flatten().filter_map(need).collect()
     }
 
     /// What admission is asked about.

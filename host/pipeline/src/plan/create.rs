@@ -8,7 +8,7 @@ use berth_api::kinds::view::str_at;
 use berth_api::managed_fields::{ManagedFields, Writer, record_update};
 use berth_api::{Problems, Reason, Status};
 use berth_json::Value;
-use berth_state::Expect;
+use berth_state::{Expect, Key};
 
 use super::Plan;
 use super::allocate;
@@ -16,6 +16,7 @@ use super::context::{Context, Reply};
 use super::metadata::metadata_of;
 use crate::admission::{self, Admission, BUILT_IN, Review};
 use crate::identity::Verb;
+use crate::kinds::DEFINITIONS;
 
 /// Who wrote, when the client does not say.
 const UNKNOWN_MANAGER: &str = "unknown";
@@ -38,6 +39,7 @@ pub(super) async fn create(
     let behaviour = &resource.behaviour;
     context.prepare_new_metadata(&mut object)?;
     admission::check_namespace(context.state, &resource, &context.request.namespace, &object)?;
+    refuse_terminating(context)?;
     behaviour.prepare_create(&mut object);
     behaviour.default(&mut object);
     context.admit(Verb::Create, &mut object, None, &mut warnings).await?;
@@ -62,6 +64,18 @@ pub(super) async fn create(
 
     let key = context.key(&name);
     context.write(key, Expect::Absent, object, managers, Reply { code: 201, warnings, shown: None })
+}
+
+/// 405 for an object of a kind whose definition is being deleted, as the API server has it.
+fn refuse_terminating(context: &Context<'_, '_>) -> Result<(), Status> {
+    let resource = &context.request.resource;
+    let definition = Key::new(DEFINITIONS, "", &*resource.id);
+    let found = if resource.is_custom { context.state.get(&definition) } else { None };
+    if found.is_none_or(|definition| definition.meta().deletion_timestamp.is_none()) {
+        return Ok(());
+    }
+    let message = "create not allowed while custom resource definition is terminating";
+    Err(Status::new(Reason::MethodNotAllowed, message))
 }
 
 /// 409 when there is an object of that name.

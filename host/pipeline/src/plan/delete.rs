@@ -12,6 +12,7 @@ use super::options::DeleteOptions;
 use super::{Outcome, Plan};
 use crate::admission;
 use crate::identity::Verb;
+use crate::kinds::{CLEANUP_FINALIZER, DEFINITIONS};
 use crate::request::Propagation;
 
 /// The finalizers by which the garbage collector is told about dependents.
@@ -63,6 +64,9 @@ pub(super) async fn delete(
     let now = context.env.now;
     if &*old.key.resource == "namespaces" {
         return Ok(mark_namespace(object, &before, now));
+    }
+    if &*old.key.resource == DEFINITIONS {
+        hold_definition(&mut object, now);
     }
     if &*old.key.resource == "pods" && !shorten_grace(&mut object, &before, options.grace_seconds, now) {
         return Ok(Deletion::Unchanged(before));
@@ -202,6 +206,27 @@ fn shorten_grace(pod: &mut Value, before: &Value, wish: Option<i64>, now: Timest
             true
         }
         _ => pod != before,
+    }
+}
+
+/// A definition goes when its controller has deleted the objects of its kind and taken the finalizer away.
+fn hold_definition(object: &mut Value, now: Timestamp) {
+    if !berth_custom::is_established(object) || metadata_of(object).contains_key("deletionTimestamp") {
+        return;
+    }
+    let mut finalizers = list_at(object, "metadata.finalizers").to_vec();
+    if !finalizers.iter().any(|finalizer| finalizer == CLEANUP_FINALIZER) {
+        finalizers.push(CLEANUP_FINALIZER.into());
+    }
+    metadata_of(object).insert("finalizers".to_owned(), finalizers.into());
+    let message = "CustomResourceDefinition marked for deletion; CustomResource deletion will begin soon";
+    let terminating = json!({
+        "type": "Terminating", "status": "True", "lastTransitionTime": now.rfc3339(),
+        "reason": "InstanceDeletionPending", "message": message,
+    });
+    if let Some(conditions) = object["status"]["conditions"].as_array_mut() {
+        conditions.retain(|condition| condition["type"] != "Terminating");
+        conditions.push(terminating);
     }
 }
 
