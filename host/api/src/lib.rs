@@ -21,7 +21,7 @@ pub mod time;
 pub mod version;
 
 pub use decode::{Decoded, Expected, FieldValidation, MediaType};
-pub use patch::{Patch, PatchType};
+pub use patch::{Configuration, Patch, PatchType};
 pub use quantity::Quantity;
 pub use resource::{Catalogue, Kind, Resource, ResourceName, Scope};
 pub use schema::Schema;

@@ -1,21 +1,35 @@
 //! `metadata.managedFields`: which writer set which fields.
 //!
-//! Every write is an `Update` of its manager: the manager owns what it added or changed, and nobody owns any more what
-//! is gone. The sets have the form of `FieldsV1`, lists by the keys of the schema, so that server-side apply can build
-//! on them. `Apply` entries that a client sent are kept and shrink like all others.
+//! A write is an `Update` of its manager ([`record_update`]): the manager owns what it added or changed, and nobody owns any
+//! more what is gone. Server-side apply ([`apply`]) is an `Apply` of its manager, who owns exactly what stands in its
+//! configuration; it merges by who owns what, and asks before it takes. The sets have the form of `FieldsV1`, lists by the
+//! keys of the schema.
 
+mod apply;
+mod check;
 mod compare;
+mod conflict;
 mod created;
+mod entry;
+mod grain;
+mod last_applied;
+mod merge;
+mod owned;
+mod prune;
+mod scale;
 mod set;
-
-use std::collections::{HashMap, hash_map};
+mod step;
 
 use berth_json::Value;
 use serde::Serialize;
 
 use crate::schema::{Schema, Type};
 use crate::time::Timestamp;
+use entry::{Entry, Head, Operation};
 use set::FieldSet;
+
+pub use apply::{Applied, Applier, Managers, apply, described, kind_of};
+pub use scale::show_managers;
 
 /// How many `Update` entries an object keeps, as on the API server: the oldest beyond become [`OLDEST_MANAGER`]'s.
 pub const UPDATE_MANAGERS_MAX: usize = 10;
@@ -56,29 +70,13 @@ impl ManagedFields {
     }
 }
 
-/// One entry of the list.
-#[derive(Clone, Debug, PartialEq)]
-struct Entry {
-    manager: String,
-    operation: Operation,
-    api_version: String,
-    subresource: String,
-    time: String,
-    fields: FieldSet,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Operation {
-    Apply,
-    Update,
-}
-
 /// Who manages which fields of `new`: `writer` now owns what differs from `old`, and nobody owns what is gone. `old` is
 /// `None` on create. The list is taken out of `new`; `None` when nobody manages anything.
 ///
 /// A client's own `managedFields` in `new` replace the stored ones when they are well formed; an empty list (or one
-/// empty entry) clears them, as on the API server. Call it with objects that are
-/// [complete](crate::decode::complete), after everything else has changed them.
+/// empty entry) clears them, as on the API server, and they stay cleared until something is applied. At a subresource the
+/// client has no say in them. Call it with objects that are [complete](crate::decode::complete), after everything else has
+/// changed them.
 pub fn record_update(
     schema: &Schema,
     schema_type: &str,
@@ -87,11 +85,12 @@ pub fn record_update(
     writer: Writer<'_>,
 ) -> Option<ManagedFields> {
     let sent = new.get_mut("metadata").and_then(Value::as_object_mut).and_then(|fields| fields.remove(KEY));
+    let sent = sent.filter(|_| writer.subresource.is_empty());
     if sent.as_ref().is_some_and(clears) {
         return None;
     }
     let root = schema.named(schema_type)?;
-    let sent = sent.as_ref().and_then(read);
+    let sent = sent.as_ref().and_then(entry::read);
     let (None, None) = (&sent, old) else { return changed(schema, root, new, old, sent, writer) };
     let mut list = String::with_capacity(1024);
     list.push('[');
@@ -111,8 +110,10 @@ fn changed(
     sent: Option<Vec<Entry>>,
     writer: Writer<'_>,
 ) -> Option<ManagedFields> {
-    let stored = || old.and_then(|old| old.get("metadata")?.get(KEY)).and_then(read).unwrap_or_default();
-    let mut entries = sent.unwrap_or_else(stored);
+    let mut entries = sent.unwrap_or_else(|| old.map(stored).unwrap_or_default());
+    if entries.is_empty() && old.is_some() {
+        return None;
+    }
     let (taken, gone) = compare::objects(schema, root, old, new);
     for entry in &mut entries {
         entry.fields.remove(&gone);
@@ -121,19 +122,21 @@ fn changed(
     if !taken.is_empty() {
         take(&mut entries, taken, writer);
     }
-    entries.retain(|entry| entry.operation == Operation::Apply || !entry.fields.is_empty());
-    cap(&mut entries);
-    entries.sort_by(|a, b| a.place().cmp(&b.place()));
-    if entries.is_empty() {
-        return None;
-    }
-    let mut list = String::with_capacity(1024);
-    for (at, entry) in entries.iter().enumerate() {
-        list.push(if at == 0 { '[' } else { ',' });
-        entry.write(&mut list);
-    }
-    list.push(']');
-    Some(ManagedFields(list))
+    entries.retain(|entry| !entry.fields.is_empty());
+    entry::cap(&mut entries);
+    entry::encode(entries)
+}
+
+/// The entries of an object.
+fn stored(object: &Value) -> Vec<Entry> {
+    object.get("metadata").and_then(|metadata| metadata.get(KEY)).and_then(entry::read).unwrap_or_default()
+}
+
+/// Whether `managers` say something that the list of `old` does not, times aside.
+pub fn says_more(managers: Option<&ManagedFields>, old: &Value) -> bool {
+    let list = managers.and_then(|managers| serde_json::from_str(managers.as_json()).ok());
+    let entries = list.as_ref().and_then(entry::read).unwrap_or_default();
+    !entry::same_but_times(&entries, &stored(old))
 }
 
 const KEY: &str = "managedFields";
@@ -168,115 +171,6 @@ fn take(entries: &mut Vec<Entry>, taken: FieldSet, writer: Writer<'_>) {
             time,
             fields: taken,
         }),
-    }
-}
-
-/// Merges the oldest `Update` entries of one version into one until few enough are left.
-fn cap(entries: &mut Vec<Entry>) {
-    let updates = entries.iter().filter(|entry| entry.operation == Operation::Update).count();
-    let Some(excess) = updates.checked_sub(UPDATE_MANAGERS_MAX).filter(|excess| *excess > 0) else { return };
-    entries.sort_by(|a, b| a.place().cmp(&b.place()));
-    let is_update = |entry: &Entry| entry.operation == Operation::Update;
-    let (mut updates, mut kept): (Vec<Entry>, Vec<Entry>) = entries.drain(..).partition(is_update);
-    // One more than the excess, because what they become is an entry itself.
-    let rest = updates.split_off((excess + 1).min(updates.len()));
-    let mut merged: Vec<Entry> = Vec::new();
-    let mut places: HashMap<String, usize> = HashMap::new();
-    for entry in updates {
-        match places.entry(entry.api_version.clone()) {
-            hash_map::Entry::Occupied(place) => {
-                let other = &mut merged[*place.get()];
-                other.fields.add(entry.fields);
-                other.time = entry.time;
-            }
-            hash_map::Entry::Vacant(place) => {
-                place.insert(merged.len());
-                let manager = OLDEST_MANAGER.to_owned();
-                merged.push(Entry { manager, subresource: String::new(), ..entry });
-            }
-        }
-    }
-    kept.extend(merged);
-    kept.extend(rest);
-    *entries = kept;
-}
-
-fn read(list: &Value) -> Option<Vec<Entry>> {
-    list.as_array().filter(|list| !list.is_empty())?.iter().map(Entry::read).collect()
-}
-
-impl Entry {
-    /// `None` for an entry that is not well formed.
-    fn read(value: &Value) -> Option<Self> {
-        let text = |key: &str| value.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
-        let operation = match text("operation").as_str() {
-            "Apply" => Operation::Apply,
-            "Update" => Operation::Update,
-            _ => return None,
-        };
-        if text("fieldsType") != "FieldsV1" {
-            return None;
-        }
-        Some(Self {
-            manager: text("manager"),
-            operation,
-            api_version: text("apiVersion"),
-            subresource: text("subresource"),
-            time: text("time"),
-            fields: FieldSet::read(value.get("fieldsV1")?)?,
-        })
-    }
-
-    fn write(&self, out: &mut String) {
-        let head = Head {
-            manager: &self.manager,
-            operation: match self.operation {
-                Operation::Apply => "Apply",
-                Operation::Update => "Update",
-            },
-            api_version: &self.api_version,
-            time: &self.time,
-            subresource: &self.subresource,
-        };
-        head.write(out);
-        push_json(out, &self.fields);
-        out.push('}');
-    }
-
-    /// The order of the list: applied ones first, then by time.
-    fn place(&self) -> (Operation, &str, &str, &str, &str) {
-        (self.operation, &self.time, &self.manager, &self.api_version, &self.subresource)
-    }
-}
-
-/// All of an entry but its fields.
-struct Head<'a> {
-    manager: &'a str,
-    operation: &'a str,
-    api_version: &'a str,
-    time: &'a str,
-    subresource: &'a str,
-}
-
-impl Head<'_> {
-    /// Writes the entry up to where its set of fields follows.
-    fn write(&self, out: &mut String) {
-        out.push('{');
-        for (key, text) in [
-            ("manager", self.manager),
-            ("operation", self.operation),
-            ("apiVersion", self.api_version),
-            ("time", self.time),
-            ("subresource", self.subresource),
-        ] {
-            if !text.is_empty() {
-                push_json(out, key);
-                out.push(':');
-                push_json(out, text);
-                out.push(',');
-            }
-        }
-        out.push_str("\"fieldsType\":\"FieldsV1\",\"fieldsV1\":");
     }
 }
 

@@ -1,10 +1,14 @@
-//! PATCH: JSON patch, JSON merge patch and strategic merge patch, as the Kubernetes API server understands them.
+//! PATCH: JSON patch, JSON merge patch and strategic merge patch, as the Kubernetes API server understands them, and the
+//! configuration of server-side apply.
 
+mod configuration;
 mod json;
 mod lists;
 mod strategic;
 
 use berth_json::{Map, Value};
+
+pub use configuration::Configuration;
 
 use crate::decode::scalar::go_kind;
 use crate::decode::{Budget, Finding, Spent, walk};
@@ -20,8 +24,6 @@ pub enum PatchType {
     Merge,
     /// `application/strategic-merge-patch+json`.
     StrategicMerge,
-    /// `application/apply-patch+yaml`: server-side apply.
-    Apply,
 }
 
 /// How many operations a JSON patch may have, as on the API server.
@@ -48,7 +50,6 @@ impl PatchType {
             "application/json-patch+json" => Ok(Self::Json),
             "application/merge-patch+json" => Ok(Self::Merge),
             "application/strategic-merge-patch+json" => Ok(Self::StrategicMerge),
-            "application/apply-patch+yaml" => Ok(Self::Apply),
             _ => Err(bare(Status::new(Reason::UnsupportedMediaType, "415: Unsupported Media Type"))),
         }
     }
@@ -58,12 +59,8 @@ impl Patch {
     /// Reads a patch.
     ///
     /// # Errors
-    /// 400 for a body that is none, 413 for one that becomes too large or has too many operations, and a clear refusal of server-side apply, which
-    /// Berth does not do yet.
+    /// 400 for a body that is none, 413 for one that becomes too large or has too many operations.
     pub fn parse(kind: PatchType, body: &[u8]) -> Result<Self, Status> {
-        if kind == PatchType::Apply {
-            return Err(Status::new(Reason::UnsupportedMediaType, NO_SERVER_SIDE_APPLY));
-        }
         let budget = Budget::default();
         let undecodable = |why: String| match budget.is_spent() {
             true => Spent.into(),
@@ -146,8 +143,6 @@ impl Patch {
         }
     }
 }
-
-const NO_SERVER_SIDE_APPLY: &str = "Berth does not do server-side apply yet: use kubectl apply without --server-side, or another kind of patch";
 
 fn operations_fit(operations: &[Value]) -> Result<(), Status> {
     if operations.len() > OPERATIONS_MAX {

@@ -91,6 +91,11 @@ pub trait Kind: Send + Sync + UnwindSafe + RefUnwindSafe {
         copy_field(new, old, "spec");
     }
 
+    /// The fields that `prepare_status` takes: nobody comes to own them there by applying.
+    fn kept_by_status(&self) -> &'static [&'static [&'static str]] {
+        &[&["spec"]]
+    }
+
     /// Finds what is wrong with a new object.
     fn validate(&self, _object: &Value, _problems: &mut Problems) {}
 

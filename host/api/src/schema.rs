@@ -44,6 +44,8 @@ pub struct Type {
     pub kinds: Vec<Box<str>>,
     /// Whether server-side apply sees the whole object as one value.
     pub atomic: bool,
+    /// Whether fields that the type does not name are kept as they are, as [`Kind::Deduced`].
+    pub open: bool,
     /// What the type is in JSON when it is no object with fields.
     pub scalar: Option<Kind>,
     /// The fields as JSON sees them: those of embedded types stand among the type's own.
@@ -123,6 +125,8 @@ pub enum Kind {
     AnyObject,
     /// Any JSON value, as it is.
     Any,
+    /// Any JSON value, as it is, that is owned by its shape: an object entry by entry, anything else as one value.
+    Deduced,
     /// Another type of the table.
     Struct(TypeId),
 }

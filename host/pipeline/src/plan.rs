@@ -1,6 +1,7 @@
 //! From a request to a commit and an answer, purely.
 
 mod allocate;
+mod apply;
 mod binding;
 mod body;
 mod collection;
@@ -29,7 +30,7 @@ use crate::admission::Admission;
 use crate::identity::{Authorizer, Verb};
 use crate::ids::Ids;
 use crate::ranges::{NodePorts, ServiceCidr};
-use crate::request::{Answer, Request, Shown};
+use crate::request::{Answer, Body, Request, Shown};
 use crate::token::TokenIssuer;
 use context::Context;
 
@@ -102,7 +103,10 @@ pub async fn plan(state: &State, env: &mut Env<'_>, request: &Request) -> Result
         (Verb::Create, "token") => token::plan(&mut context),
         (Verb::Update | Verb::Patch, "scale") => scale::plan(&mut context),
         (Verb::Update, "" | "status" | "finalize") => update::plan(&mut context).await,
-        (Verb::Patch, "" | "status") => patch::plan(&mut context).await,
+        (Verb::Patch, "" | "status") => match request.body {
+            Body::Apply(_) => apply::plan(&mut context).await,
+            _ => patch::plan(&mut context).await,
+        },
         (Verb::Delete, "") => delete::plan(&mut context).await,
         (Verb::DeleteCollection, "") => collection::plan(&mut context).await,
         _ => Err(context::not_allowed()),

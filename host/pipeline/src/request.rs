@@ -49,6 +49,8 @@ pub enum Body {
     Object(Value),
     /// A patch.
     Patch(PatchKind, Bytes),
+    /// The configuration of a server-side apply.
+    Apply(Bytes),
 }
 
 /// How a patch is to be read, from its `Content-Type`.
@@ -92,6 +94,8 @@ pub struct Options {
     pub dry_run: bool,
     /// Who is named in managedFields; empty: derived from the user agent by the server, `unknown` otherwise.
     pub field_manager: String,
+    /// Whether an apply takes what others own.
+    pub force: bool,
     /// Unknown and duplicate fields.
     pub field_validation: FieldValidation,
     /// `labelSelector` of a deletecollection.

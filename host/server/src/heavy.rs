@@ -38,7 +38,9 @@ fn is_heavy(server: &Inner, request: &Request) -> bool {
             true
         }
         Body::Encoded { bytes, .. } => bytes.len() >= HEAVY_BYTES_MIN,
-        Body::Patch(_, bytes) => bytes.len() >= HEAVY_BYTES_MIN || is_large(server, request),
+        Body::Patch(_, bytes) | Body::Apply(bytes) => {
+            bytes.len() >= HEAVY_BYTES_MIN || is_large(server, request)
+        }
         Body::None | Body::Object(_) => false,
     }
 }

@@ -7,6 +7,9 @@ use berth_pipeline::{Options, Propagation};
 /// How long a field manager's name may be (`metav1.validation`).
 const FIELD_MANAGER_CHARACTERS_MAX: usize = 128;
 
+/// The type of a PATCH's options.
+pub(crate) const PATCH_OPTIONS: &str = "PatchOptions";
+
 /// The parameters of a request, decoded, in their order.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Query {
@@ -84,6 +87,23 @@ impl Query {
     /// The options of a write; `kind` is the name of their type (`CreateOptions`, …).
     pub(crate) fn options(&self, kind: &str, user_agent: &str) -> Result<Options, Status> {
         let mut problems = Problems::default();
+        if kind == PATCH_OPTIONS && self.optional_flag("force").is_some() {
+            problems.forbidden("force", "may not be specified for non-apply patch");
+        }
+        self.options_with(kind, user_agent, problems)
+    }
+
+    /// The options of an apply: who applies must say who that is.
+    pub(crate) fn apply_options(&self) -> Result<Options, Status> {
+        let mut problems = Problems::default();
+        if self.text("fieldManager").is_empty() {
+            problems.required("fieldManager", "is required for apply patch");
+        }
+        let options = self.options_with(PATCH_OPTIONS, "", problems)?;
+        Ok(Options { force: self.flag("force"), ..options })
+    }
+
+    fn options_with(&self, kind: &str, user_agent: &str, mut problems: Problems) -> Result<Options, Status> {
         let dry_run = self.dry_run(&mut problems);
         let field_manager = self.field_manager(user_agent, &mut problems);
         let word = self.text("fieldValidation");
@@ -93,15 +113,13 @@ impl Query {
             problems.not_supported("fieldValidation", &word.into(), &known);
         }
         let propagation = self.propagation(&mut problems);
-        if kind == "PatchOptions" && self.optional_flag("force").is_some() {
-            problems.forbidden("force", "may not be specified for non-apply patch");
-        }
         if !problems.is_empty() {
             return Err(invalid_options(kind, problems));
         }
         Ok(Options {
             dry_run,
             field_manager,
+            force: false,
             field_validation: field_validation.unwrap_or_default(),
             label_selector: self.text("labelSelector").to_owned(),
             field_selector: self.text("fieldSelector").to_owned(),

@@ -1,15 +1,16 @@
 //! POST, PUT, PATCH and DELETE: everything that the pipeline does.
 
-use berth_api::{PatchType, Status};
+use berth_api::{Configuration, PatchType, Status};
 use berth_pipeline::{Body, PatchKind, Request, Shown, Verb};
 use bytes::Bytes;
 use http::HeaderMap;
 use http::header::{CONTENT_TYPE, USER_AGENT};
 
+use crate::query::PATCH_OPTIONS;
 use crate::render::{self, Context};
 use crate::respond::warn;
 use crate::rest::{Target, authorize};
-use crate::server::{Call, Handled, Inner, method_not_allowed, not_supported_yet};
+use crate::server::{Call, Handled, Inner, method_not_allowed};
 use crate::{body, heavy, list, negotiate};
 
 /// How large a body may be: what the API server takes.
@@ -37,8 +38,15 @@ pub(crate) async fn serve(
         negotiate::object_form(headers)?
     };
     let context = Context::read(&call.query, server.cluster.now())?;
-    let patch = if verb == Verb::Patch { Some(patch_kind(header(headers, "content-type"))?) } else { None };
-    let mut options = call.query.options(options_kind(verb), header(headers, USER_AGENT.as_str()))?;
+    let patch = match verb {
+        Verb::Patch => Some(Patch::of_content_type(header(headers, CONTENT_TYPE.as_str()))?),
+        _ => None,
+    };
+    let user_agent = header(headers, USER_AGENT.as_str());
+    let mut options = match patch {
+        Some(Patch::Apply) => call.query.apply_options()?,
+        _ => call.query.options(options_kind(verb), user_agent)?,
+    };
     let limit = options.limit.filter(|_| verb == Verb::DeleteCollection);
     if verb == Verb::DeleteCollection {
         options.after = list::continued(&call.query, target)?;
@@ -90,20 +98,34 @@ fn check_verb(target: &Target, verb: Verb) -> Result<(), Status> {
     if allowed { Ok(()) } else { Err(method_not_allowed()) }
 }
 
-fn encoded(headers: &HeaderMap, bytes: Bytes, patch: Option<PatchKind>, verb: Verb) -> Body {
+fn encoded(headers: &HeaderMap, bytes: Bytes, patch: Option<Patch>, verb: Verb) -> Body {
     match patch {
-        Some(kind) => Body::Patch(kind, bytes),
+        Some(Patch::Apply) => Body::Apply(bytes),
+        Some(Patch::Of(kind)) => Body::Patch(kind, bytes),
         None if bytes.is_empty() && matches!(verb, Verb::Delete | Verb::DeleteCollection) => Body::None,
         None => Body::Encoded { media_type: header(headers, CONTENT_TYPE.as_str()).to_owned(), bytes },
     }
 }
 
-fn patch_kind(content_type: &str) -> Result<PatchKind, Status> {
-    match PatchType::of_content_type(content_type)? {
-        PatchType::Json => Ok(PatchKind::Json),
-        PatchType::Merge => Ok(PatchKind::Merge),
-        PatchType::StrategicMerge => Ok(PatchKind::Strategic),
-        PatchType::Apply => Err(not_supported_yet("server-side apply (application/apply-patch+yaml)")),
+/// What a PATCH carries.
+#[derive(Clone, Copy, PartialEq)]
+enum Patch {
+    /// A patch of that kind.
+    Of(PatchKind),
+    /// The configuration of a server-side apply.
+    Apply,
+}
+
+impl Patch {
+    fn of_content_type(content_type: &str) -> Result<Self, Status> {
+        if content_type.split(';').next().unwrap_or_default().trim() == Configuration::MEDIA_TYPE {
+            return Ok(Self::Apply);
+        }
+        Ok(Self::Of(match PatchType::of_content_type(content_type)? {
+            PatchType::Json => PatchKind::Json,
+            PatchType::Merge => PatchKind::Merge,
+            PatchType::StrategicMerge => PatchKind::Strategic,
+        }))
     }
 }
 
@@ -111,7 +133,7 @@ fn patch_kind(content_type: &str) -> Result<PatchKind, Status> {
 fn options_kind(verb: Verb) -> &'static str {
     match verb {
         Verb::Update => "UpdateOptions",
-        Verb::Patch => "PatchOptions",
+        Verb::Patch => PATCH_OPTIONS,
         Verb::Delete | Verb::DeleteCollection => "DeleteOptions",
         _ => "CreateOptions",
     }

@@ -242,7 +242,7 @@ impl Reader<'_> {
             Kind::MicroTime => time(bytes(field, wire)?, Timestamp::rfc3339_micro)?,
             Kind::Duration => format!("{}ns", first_integer(bytes(field, wire)?)?).into(),
             Kind::IntOrString => self.int_or_string(bytes(field, wire)?)?,
-            Kind::Any | Kind::AnyObject => self.raw_json(field, bytes(field, wire)?)?,
+            Kind::Any | Kind::AnyObject | Kind::Deduced => self.raw_json(field, bytes(field, wire)?)?,
             Kind::Struct(id) => {
                 self.budget.bytes(CONTAINER_BYTES)?;
                 let mut inner = Map::new();

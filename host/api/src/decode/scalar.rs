@@ -98,9 +98,13 @@ pub(super) fn zero(kind: Kind) -> Value {
         Kind::Quantity => "0".into(),
         Kind::Struct(_) => Map::new().into(),
         Kind::Duration => "0s".into(),
-        Kind::Bytes | Kind::Strings | Kind::Time | Kind::MicroTime | Kind::AnyObject | Kind::Any => {
-            Value::Null
-        }
+        Kind::Bytes
+        | Kind::Strings
+        | Kind::Time
+        | Kind::MicroTime
+        | Kind::AnyObject
+        | Kind::Any
+        | Kind::Deduced => Value::Null,
     }
 }
 

@@ -171,7 +171,7 @@ impl<'de> Visitor<'de> for Place<'_, '_> {
 
     fn visit_bool<E: Error>(self, value: bool) -> Result<Value, E> {
         match (self.shape, self.kind) {
-            (Shape::Single, Kind::Bool | Kind::Any | Kind::AnyObject) => Ok(value.into()),
+            (Shape::Single, Kind::Bool | Kind::Any | Kind::AnyObject | Kind::Deduced) => Ok(value.into()),
             _ => Err(self.mismatch("bool")),
         }
     }
@@ -181,7 +181,9 @@ impl<'de> Visitor<'de> for Place<'_, '_> {
             (Shape::Single, Kind::Int32 | Kind::IntOrString) if i32::try_from(value).is_ok() => {
                 Ok(value.into())
             }
-            (Shape::Single, Kind::Int64 | Kind::Any | Kind::AnyObject | Kind::Float64) => Ok(value.into()),
+            (Shape::Single, Kind::Int64 | Kind::Any | Kind::AnyObject | Kind::Deduced | Kind::Float64) => {
+                Ok(value.into())
+            }
             (Shape::Single, Kind::Quantity) => self.quantity(&value.to_string()),
             (Shape::Single, Kind::Int32 | Kind::IntOrString) => {
                 Err(self.mismatch(&format!("number {value}")))
@@ -193,7 +195,9 @@ impl<'de> Visitor<'de> for Place<'_, '_> {
     fn visit_u64<E: Error>(self, value: u64) -> Result<Value, E> {
         match (i64::try_from(value), self.shape, self.kind) {
             (Ok(value), ..) => self.visit_i64(value),
-            (_, Shape::Single, Kind::Any | Kind::AnyObject | Kind::Float64) => Ok(value.into()),
+            (_, Shape::Single, Kind::Any | Kind::AnyObject | Kind::Deduced | Kind::Float64) => {
+                Ok(value.into())
+            }
             (_, Shape::Single, Kind::Quantity) => self.quantity(&value.to_string()),
             (_, Shape::Single, Kind::Int32 | Kind::Int64 | Kind::IntOrString) => {
                 Err(self.mismatch(&format!("number {value}")))
@@ -204,7 +208,7 @@ impl<'de> Visitor<'de> for Place<'_, '_> {
 
     fn visit_f64<E: Error>(self, value: f64) -> Result<Value, E> {
         match (self.shape, self.kind) {
-            (Shape::Single, Kind::Float64 | Kind::Any | Kind::AnyObject) => {
+            (Shape::Single, Kind::Float64 | Kind::Any | Kind::AnyObject | Kind::Deduced) => {
                 Ok(Number::from_f64(value).map_or(Value::Null, Value::Number))
             }
             (Shape::Single, Kind::Quantity) => self.quantity(&value.to_string()),
@@ -221,7 +225,9 @@ impl<'de> Visitor<'de> for Place<'_, '_> {
         }
         self.walk.pay(value.len())?;
         let normal = match self.kind {
-            Kind::String | Kind::IntOrString | Kind::Any | Kind::AnyObject => Ok(value.into()),
+            Kind::String | Kind::IntOrString | Kind::Any | Kind::AnyObject | Kind::Deduced => {
+                Ok(value.into())
+            }
             Kind::Quantity => return self.quantity(value),
             Kind::Bytes => scalar::base64(value),
             Kind::Time => scalar::time(value),
@@ -237,6 +243,7 @@ impl<'de> Visitor<'de> for Place<'_, '_> {
             (Shape::List, kind) => kind,
             (Shape::Single, Kind::Strings) => Kind::String,
             (Shape::Single, Kind::Any | Kind::AnyObject) => Kind::Any,
+            (Shape::Single, Kind::Deduced) => Kind::Deduced,
             _ => return Err(self.mismatch("array")),
         };
         self.walk.pay(CONTAINER_BYTES)?;
@@ -254,6 +261,7 @@ impl<'de> Visitor<'de> for Place<'_, '_> {
         match (self.shape, self.kind) {
             (Shape::Map, kind) => self.map(kind, access),
             (Shape::Single, Kind::Any | Kind::AnyObject) => self.map(Kind::Any, access),
+            (Shape::Single, Kind::Deduced) => self.map(Kind::Deduced, access),
             (Shape::Single, Kind::Struct(id)) => {
                 structure(self.walk, self.walk.schema.get(id), self.path, self.depth, access)
                     .map(Value::Object)
@@ -300,7 +308,7 @@ impl<'w, 's> Place<'w, 's> {
 
     /// Go has no null elements: a null in a list or map is the element's zero value.
     fn present(self, value: Value, kind: Kind) -> Value {
-        if value.is_null() && kind != Kind::Any { scalar::zero(kind) } else { value }
+        if value.is_null() && !matches!(kind, Kind::Any | Kind::Deduced) { scalar::zero(kind) } else { value }
     }
 
     fn quantity<E: Error>(self, text: &str) -> Result<Value, E> {
@@ -335,19 +343,16 @@ fn structure<'de, A: MapAccess<'de>>(
             type_meta(walk, parent, &key, &value, &mut fields)?;
             continue;
         }
-        let Some(field) = walk.schema.field(parent, &key) else {
-            access.next_value::<serde::de::IgnoredAny>()?;
-            walk.find(Finding::Unknown, &here);
-            continue;
+        let (kind, shape) = match walk.schema.field(parent, &key) {
+            Some(field) => (field.kind, field.shape),
+            None if parent.open => (Kind::Deduced, Shape::Single),
+            None => {
+                access.next_value::<serde::de::IgnoredAny>()?;
+                walk.find(Finding::Unknown, &here);
+                continue;
+            }
         };
-        let place = Place {
-            walk,
-            kind: field.kind,
-            shape: field.shape,
-            path: &here,
-            parent: Some(parent),
-            depth: depth + 1,
-        };
+        let place = Place { walk, kind, shape, path: &here, parent: Some(parent), depth: depth + 1 };
         let value = access.next_value_seed(place)?;
         if let Some(earlier) = fields.get_mut(&key) {
             walk.find(Finding::Duplicate, &here);
@@ -356,8 +361,10 @@ fn structure<'de, A: MapAccess<'de>>(
             fields.insert(key, value);
         }
     }
-    fields
-        .retain(|name, value| walk.schema.field(parent, name).is_some_and(|field| !is_omitted(field, value)));
+    fields.retain(|name, value| match walk.schema.field(parent, name) {
+        Some(field) => !is_omitted(field, value),
+        None => parent.open,
+    });
     Ok(fields)
 }
 
@@ -416,6 +423,7 @@ fn merge(earlier: &mut Value, later: Value) {
 /// Whether Go's encoder leaves this value of this field out.
 pub(super) fn is_omitted(field: &Field, value: &Value) -> bool {
     match value {
+        _ if field.kind == Kind::Deduced && field.shape == Shape::Single => false,
         Value::Null => true,
         _ if field.pointer && field.shape == Shape::Single => false,
         // An empty list of managers is a wish: it clears them (see `managed_fields`).
@@ -442,7 +450,7 @@ fn go_type(schema: &Schema, kind: Kind, shape: Shape) -> String {
         Kind::Bytes => "[]uint8",
         Kind::Strings => "[]string",
         Kind::Quantity => "resource.Quantity",
-        Kind::Any | Kind::AnyObject => "runtime.RawExtension",
+        Kind::Any | Kind::AnyObject | Kind::Deduced => "runtime.RawExtension",
         Kind::Struct(id) => schema.get(id).go_name(),
     };
     match shape {

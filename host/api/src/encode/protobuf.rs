@@ -123,7 +123,7 @@ fn single(schema: &Schema, field: &Field, value: &Value, number: u32, out: &mut 
             out.bytes(number, &duration.0);
         }
         Kind::IntOrString => out.bytes(number, &int_or_string(value).0),
-        Kind::Any | Kind::AnyObject => {
+        Kind::Any | Kind::AnyObject | Kind::Deduced => {
             let mut raw = Message::default();
             if !value.is_null() {
                 raw.bytes(1, value.to_string().as_bytes());

@@ -71,6 +71,10 @@ impl Kind for Deployment {
         }
     }
 
+    fn kept_by_status(&self) -> &'static [&'static [&'static str]] {
+        &[&["spec"], &["metadata", "labels"]]
+    }
+
     fn validate(&self, object: &Value, problems: &mut Problems) {
         validate_meta(object, Scope::Namespaced, names::subdomain_1123, problems);
         validate_spec(object, problems);

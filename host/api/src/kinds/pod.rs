@@ -87,6 +87,10 @@ impl Kind for Pod {
         default::mirror_addresses(new);
     }
 
+    fn kept_by_status(&self) -> &'static [&'static [&'static str]] {
+        &[&["spec"], &["metadata", "deletionTimestamp"], &["metadata", "ownerReferences"]]
+    }
+
     fn validate(&self, object: &Value, problems: &mut Problems) {
         validate::validate(object, problems);
     }

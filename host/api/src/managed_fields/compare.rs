@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use berth_json::{Map, Text, Value};
 
+use super::grain::Grain;
 use super::set::FieldSet;
-use crate::schema::{Field, Kind, ListType, Schema, Shape, Type};
+use crate::schema::{Field, Kind, Schema, Shape, Type};
 
 /// Fields of the object itself that nobody owns: the server sets them.
 pub(super) const UNOWNED: [&str; 2] = ["apiVersion", "kind"];
 /// Fields of the metadata that nobody owns.
-const UNOWNED_METADATA: [&str; 8] = [
+pub(super) const UNOWNED_METADATA: [&str; 8] = [
     "creationTimestamp",
     "generation",
     "managedFields",
@@ -34,7 +35,7 @@ pub(super) fn objects(
     let mut found = Found::default();
     let compare = Compare { schema };
     compare.structure(root, Some(old), Some(new), &mut found, |name| UNOWNED.contains(&name));
-    (found.taken, found.gone)
+    (found.taken.grown(), found.gone.grown())
 }
 
 /// Fields of a part of an object that nobody owns.
@@ -42,19 +43,32 @@ pub(super) fn unowned_in(inner: &Type) -> &'static [&'static str] {
     if &*inner.name == "meta.v1.ObjectMeta" { &UNOWNED_METADATA } else { &[] }
 }
 
+/// A set that is being found, its children in any order.
+#[derive(Default)]
+struct Growing {
+    member: bool,
+    children: Vec<(Text, FieldSet)>,
+}
+
+impl Growing {
+    fn grown(self) -> FieldSet {
+        FieldSet::of(self.member, self.children)
+    }
+}
+
 #[derive(Default)]
 struct Found {
-    taken: FieldSet,
-    gone: FieldSet,
+    taken: Growing,
+    gone: Growing,
 }
 
 impl Found {
     fn put(&mut self, step: &str, child: Self) {
-        if !child.taken.is_empty() {
-            self.taken.put(step.to_owned(), child.taken);
-        }
-        if !child.gone.is_empty() {
-            self.gone.put(step.to_owned(), child.gone);
+        for (set, child) in [(&mut self.taken, child.taken), (&mut self.gone, child.gone)] {
+            let child = child.grown();
+            if !child.is_empty() {
+                set.children.push((step.into(), child));
+            }
         }
     }
 }
@@ -77,32 +91,48 @@ impl Compare<'_> {
         let names = old.into_iter().chain(new).flat_map(Map::keys);
         let names: BTreeSet<&str> = names.map(Text::as_str).filter(|name| !is_unowned(name)).collect();
         for name in names {
-            let Some(field) = self.schema.field(parent, name) else { continue };
-            let sides = Sides {
-                old: old.and_then(|fields| fields.get(name)),
-                new: new.and_then(|fields| fields.get(name)),
-                old_there: old.is_some(),
-                new_there: new.is_some(),
-            };
+            let (old_value, new_value) =
+                (old.and_then(|fields| fields.get(name)), new.and_then(|fields| fields.get(name)));
             let mut child = Found::default();
-            self.field(field, sides, &mut child);
+            match self.schema.field(parent, name) {
+                Some(field) => {
+                    let (old_there, new_there) = (old.is_some(), new.is_some());
+                    let sides = Sides { old: old_value, new: new_value, old_there, new_there };
+                    self.field(field, sides, &mut child);
+                }
+                None if parent.open => {
+                    self.value(Grain::Deduced, Sides::of(old_value, new_value), &mut child);
+                }
+                None => continue,
+            }
             found.put(&format!("f:{name}"), child);
         }
     }
 
     fn field(self, field: &Field, sides: Sides<'_>, found: &mut Found) {
         let sides = if is_implicit(field) { sides } else { sides.explicit() };
-        match (field.shape, field.kind, &field.list) {
-            _ if field.atomic => leaf(field, sides, found),
-            (Shape::Single, Kind::Struct(id), _) if !self.schema.get(id).atomic => {
-                self.single(self.schema.get(id), sides, found);
-            }
-            (Shape::Map, kind, _) => self.map(kind, sides, found),
-            (Shape::List, Kind::Struct(id), ListType::Map(keys)) => {
-                self.keyed(self.schema.get(id), keys, sides, found);
-            }
-            (Shape::List, _, ListType::Set) => set(sides, found),
-            _ => leaf(field, sides, found),
+        match Grain::of(self.schema, field) {
+            Grain::Leaf => leaf(field, sides, found),
+            grain => self.value(grain, sides, found),
+        }
+    }
+
+    fn value(self, grain: Grain<'_>, sides: Sides<'_>, found: &mut Found) {
+        match grain {
+            Grain::Leaf => changed(sides.old, sides.new, found),
+            Grain::Struct(inner) => self.single(inner, sides, found),
+            Grain::Map(kind) => self.map(kind, sides, found),
+            Grain::Keyed(kind, keys) => self.keyed(kind, keys, sides, found),
+            Grain::Set => set(sides, found),
+            Grain::Deduced => match (object(sides.old), object(sides.new)) {
+                (None, None) => changed(sides.old, sides.new, found),
+                // An object becomes something else: its entries are gone, the place itself is not.
+                (Some(_), None) if sides.new.is_some() => {
+                    self.map(Kind::Deduced, Sides { new: None, ..sides }, found);
+                    (found.taken.member, found.gone.member) = (true, false);
+                }
+                _ => self.map(Kind::Deduced, sides, found),
+            },
         }
     }
 
@@ -120,50 +150,53 @@ impl Compare<'_> {
         presence(old.is_some() || sides.old_there, new.is_some() || sides.new_there, found);
         let empty = Map::new();
         let (old, new) = (old.unwrap_or(&empty), new.unwrap_or(&empty));
+        let grain = Grain::single(self.schema, kind);
         for name in old.keys().chain(new.keys().filter(|name| !old.contains_key(name))) {
             let mut child = Found::default();
-            let (old, new) = (old.get(name), new.get(name));
-            match kind {
-                Kind::Struct(id) => self.single(self.schema.get(id), Sides::of(old, new), &mut child),
-                _ => changed(old, new, &mut child),
-            }
+            self.value(grain, Sides::of(old.get(name), new.get(name)), &mut child);
             found.put(&format!("f:{name}"), child);
         }
     }
 
-    fn keyed(self, element: &Type, keys: &[Box<str>], sides: Sides<'_>, found: &mut Found) {
+    fn keyed(self, kind: Kind, keys: &[Box<str>], sides: Sides<'_>, found: &mut Found) {
         let (old, new) = (array(sides.old), array(sides.new));
         presence(old.is_some() || sides.old_there, new.is_some() || sides.new_there, found);
-        let (old, new) = (self.by_key(element, keys, old), self.by_key(element, keys, new));
+        let (old, new) = (self.by_key(kind, keys, old), self.by_key(kind, keys, new));
+        let grain = Grain::single(self.schema, kind);
         for key in old.keys().chain(new.keys().filter(|key| !old.contains_key(*key))) {
             let mut child = Found::default();
-            self.single(element, Sides::of(old.get(key).copied(), new.get(key).copied()), &mut child);
+            self.value(grain, Sides::of(old.get(key).copied(), new.get(key).copied()), &mut child);
             found.put(key, child);
         }
     }
 
     fn by_key<'v>(
         self,
-        element: &Type,
+        kind: Kind,
         keys: &[Box<str>],
         list: Option<&'v Vec<Value>>,
     ) -> BTreeMap<String, &'v Value> {
-        let steps =
-            list.into_iter().flatten().map(|value| (key_step(self.schema, element, keys, value), value));
+        let steps = list.into_iter().flatten().map(|value| (key_step(self.schema, kind, keys, value), value));
         steps.collect()
     }
 }
 
 /// `k:{"containerPort":80,"protocol":"TCP"}`: keys sorted, absent ones by their declared default.
-pub(super) fn key_step(schema: &Schema, element: &Type, keys: &[Box<str>], value: &Value) -> String {
+pub(super) fn key_step(schema: &Schema, kind: Kind, keys: &[Box<str>], value: &Value) -> String {
+    format!("k:{}", Value::Object(keys_of(schema, kind, keys, value)))
+}
+
+/// The keys of an element with their values, absent ones by their declared default.
+pub(super) fn keys_of(schema: &Schema, kind: Kind, keys: &[Box<str>], value: &Value) -> Map {
+    let Kind::Struct(element) = kind else { return Map::new() };
     let mut parts = Map::new();
     for key in keys {
-        let default = || schema.field(element, key).and_then(|field| field.default.as_ref());
+        let default = || schema.field(schema.get(element), key).and_then(|field| field.default.as_ref());
         if let Some(part) = value.get(&**key).or_else(default) {
             parts.insert(key.to_string(), part.clone());
         }
     }
-    format!("k:{}", Value::Object(parts))
+    parts
 }
 
 /// `v:"example.com/protect"`
@@ -211,9 +244,9 @@ fn presence(old: bool, new: bool, found: &mut Found) {
 fn changed(old: Option<&Value>, new: Option<&Value>, found: &mut Found) {
     match (old, new) {
         (None, None) => {}
-        (Some(_), None) => found.gone = FieldSet::leaf(),
+        (Some(_), None) => found.gone.member = true,
         (old, Some(new)) if old == Some(new) => {}
-        (_, Some(_)) => found.taken = FieldSet::leaf(),
+        (_, Some(_)) => found.taken.member = true,
     }
 }
 
@@ -247,10 +280,10 @@ fn set(sides: Sides<'_>, found: &mut Found) {
     };
     let (old, new) = (steps(old), steps(new));
     for step in new.difference(&old) {
-        found.taken.put(step.clone(), FieldSet::leaf());
+        found.taken.children.push((step.into(), FieldSet::leaf()));
     }
     for step in old.difference(&new) {
-        found.gone.put(step.clone(), FieldSet::leaf());
+        found.gone.children.push((step.into(), FieldSet::leaf()));
     }
 }
 

@@ -6,8 +6,9 @@
 use berth_json::{Map, Value};
 
 use super::compare::{UNOWNED, is_implicit, is_zero, key_step, unowned_in, value_step};
+use super::grain::Grain;
 use super::push_json;
-use crate::schema::{Field, Kind, ListType, Schema, Shape, Type};
+use crate::schema::{Field, Schema, Type};
 
 /// Appends the fields of a new object of `root` in the form of `FieldsV1`; `false` when nobody owns any.
 pub(super) fn fields(schema: &Schema, root: &Type, object: &Value, out: &mut String) -> bool {
@@ -38,63 +39,60 @@ struct Writer<'a> {
 impl Writer<'_> {
     fn structure(&mut self, parent: &Type, fields: &Map, before: Before, unowned: &[&str]) {
         for (name, value) in fields.iter().filter(|(name, _)| !unowned.contains(&name.as_str())) {
-            if let Some(field) = self.schema.field(parent, name) {
-                let before = if is_implicit(field) { before } else { Before::Nothing };
-                self.field(field, name, value, before);
-            }
-        }
-    }
-
-    fn field(&mut self, field: &Field, name: &str, value: &Value, before: Before) {
-        match (field.shape, field.kind, &field.list, value) {
-            _ if field.atomic => self.leaf(field, name, value, before),
-            (Shape::Single, Kind::Struct(id), _, Value::Object(fields)) if !self.schema.get(id).atomic => {
-                self.node(Step::Field(name), before, |writer| writer.single(id, fields, before));
-            }
-            (Shape::Map, kind, _, Value::Object(entries)) => {
-                self.node(Step::Field(name), before, |writer| writer.entries(kind, entries));
-            }
-            (Shape::List, Kind::Struct(id), ListType::Map(keys), Value::Array(values)) => {
-                self.node(Step::Field(name), before, |writer| {
-                    let element = writer.schema.get(id);
-                    let steps =
-                        values.iter().map(|value| (key_step(writer.schema, element, keys, value), value));
-                    for (step, value) in sorted(steps) {
-                        let Value::Object(fields) = value else { continue };
-                        let inside = |writer: &mut Writer<'_>| writer.single(id, fields, Before::Nothing);
-                        writer.node(Step::Whole(&step), Before::Nothing, inside);
-                    }
-                });
-            }
-            (Shape::List, _, ListType::Set, Value::Array(values)) => {
-                self.node(Step::Field(name), before, |writer| {
-                    for (step, ()) in sorted(values.iter().map(|value| (value_step(value), ()))) {
-                        writer.node(Step::Whole(&step), Before::Nothing, |_| {});
-                    }
-                });
-            }
-            _ => self.leaf(field, name, value, before),
-        }
-    }
-
-    fn leaf(&mut self, field: &Field, name: &str, value: &Value, before: Before) {
-        if before == Before::Nothing || !is_zero(field, value) {
-            self.node(Step::Field(name), Before::Nothing, |_| {});
-        }
-    }
-
-    fn single(&mut self, id: crate::schema::TypeId, fields: &Map, before: Before) {
-        let inner = self.schema.get(id);
-        self.structure(inner, fields, before, unowned_in(inner));
-    }
-
-    fn entries(&mut self, kind: Kind, entries: &Map) {
-        for (key, value) in entries {
-            self.node(Step::Field(key), Before::Nothing, |writer| {
-                if let (Kind::Struct(id), Value::Object(fields)) = (kind, value) {
-                    writer.single(id, fields, Before::Nothing);
+            let step = Step::Field(name);
+            match self.schema.field(parent, name) {
+                Some(field) => {
+                    let before = if is_implicit(field) { before } else { Before::Nothing };
+                    self.field(field, step, value, before);
                 }
-            });
+                None if parent.open => self.value(Grain::Deduced, step, value, Before::Nothing),
+                None => {}
+            }
+        }
+    }
+
+    fn field(&mut self, field: &Field, step: Step<'_>, value: &Value, before: Before) {
+        let grain = Grain::of(self.schema, field);
+        let is_parted = match grain {
+            Grain::Leaf => false,
+            Grain::Struct(_) | Grain::Map(_) | Grain::Deduced => value.is_object(),
+            Grain::Keyed(..) | Grain::Set => value.is_array(),
+        };
+        if is_parted {
+            self.value(grain, step, value, before);
+        } else if before == Before::Nothing || !is_zero(field, value) {
+            self.node(step, Before::Nothing, |_| {});
+        }
+    }
+
+    fn value(&mut self, grain: Grain<'_>, step: Step<'_>, value: &Value, before: Before) {
+        self.node(step, before, |writer| match (grain, value) {
+            (Grain::Struct(inner), Value::Object(fields)) => {
+                writer.structure(inner, fields, before, unowned_in(inner));
+            }
+            (Grain::Map(kind), Value::Object(entries)) => {
+                writer.entries(Grain::single(writer.schema, kind), entries);
+            }
+            (Grain::Deduced, Value::Object(entries)) => writer.entries(Grain::Deduced, entries),
+            (Grain::Keyed(kind, keys), Value::Array(values)) => {
+                let steps = values.iter().map(|value| (key_step(writer.schema, kind, keys, value), value));
+                let grain = Grain::single(writer.schema, kind);
+                for (step, value) in sorted(steps) {
+                    writer.value(grain, Step::Whole(&step), value, Before::Nothing);
+                }
+            }
+            (Grain::Set, Value::Array(values)) => {
+                for (step, ()) in sorted(values.iter().map(|value| (value_step(value), ()))) {
+                    writer.node(Step::Whole(&step), Before::Nothing, |_| {});
+                }
+            }
+            _ => {}
+        });
+    }
+
+    fn entries(&mut self, grain: Grain<'_>, entries: &Map) {
+        for (key, value) in entries {
+            self.value(grain, Step::Field(key), value, Before::Nothing);
         }
     }
 

@@ -130,7 +130,8 @@ fn what_clients_send() {
 
 #[test]
 fn the_list_is_bounded() {
-    let mut object = config_map(json!({"name": "m"}), json!({}));
+    let mut object =
+        write("core.v1.ConfigMap", config_map(json!({"name": "m"}), json!({"k": "v"})), None, "manager", -1);
     for at in 0..30 {
         let mut next = object.clone();
         next["data"][format!("k{at}")] = "v".into();

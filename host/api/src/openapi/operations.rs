@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use berth_json::{Map, Value, json};
 
 use super::schemas::{component, reference};
+use crate::patch::Configuration;
 use crate::resource::{Resource, Scope};
 use crate::schema::Schema;
 
@@ -29,8 +30,12 @@ const DELETE_PARAMETERS: [&str; 5] = [
     "orphanDependents",
     "propagationPolicy",
 ];
-const PATCH_TYPES: [&str; 3] =
-    ["application/json-patch+json", "application/merge-patch+json", "application/strategic-merge-patch+json"];
+const PATCH_TYPES: [&str; 4] = [
+    Configuration::MEDIA_TYPE,
+    "application/json-patch+json",
+    "application/merge-patch+json",
+    "application/strategic-merge-patch+json",
+];
 
 /// How many of them a custom kind takes.
 const CUSTOM_PATCH_TYPES: usize = 2;

@@ -160,7 +160,7 @@ fn value(schema: &Schema, field: &Field) -> Value {
             referred("io.k8s.apimachinery.pkg.apis.meta.v1.FieldsV1")
         }
         Kind::AnyObject => referred(RAW_EXTENSION),
-        Kind::Any => json!({}),
+        Kind::Any | Kind::Deduced => json!({}),
         Kind::Struct(id) => referred(&component(&schema.get(id).name)),
     }
 }

@@ -53,6 +53,8 @@ struct Row<'a> {
     map_type: Cow<'a, str>,
     #[serde(borrow, default)]
     scalar: Cow<'a, str>,
+    #[serde(default)]
+    open: bool,
 }
 
 #[derive(Deserialize)]
@@ -113,6 +115,7 @@ pub(super) fn extend(schema: &mut Schema, text: &str) -> Result<(), SchemaError>
             fields,
             kinds: row.kinds.iter().map(|kind| (**kind).into()).collect(),
             atomic: row.map_type == "atomic",
+            open: row.open,
             scalar: scalar(&row.scalar),
             json: Vec::new(),
             by_digest: Vec::new(),
@@ -163,6 +166,7 @@ fn primitive(word: &str) -> Option<Kind> {
         "bool" => Kind::Bool,
         "bytes" => Kind::Bytes,
         "list-of-string" => Kind::Strings,
+        "deduced" => Kind::Deduced,
         _ => return None,
     })
 }
@@ -247,6 +251,7 @@ impl Type {
             fields: Vec::new(),
             kinds: Vec::new(),
             atomic: false,
+            open: false,
             scalar: None,
             json: Vec::new(),
             by_digest: Vec::new(),

@@ -20,7 +20,9 @@ impl Context<'_, '_> {
             Body::Object(value) => {
                 decode::check(schema, expected, value.clone()).map_err(|why| refused(&why))?
             }
-            Body::Patch(..) => return Err(Status::bad_request("a patch came where an object is wanted")),
+            Body::Patch(..) | Body::Apply(_) => {
+                return Err(Status::bad_request("a patch came where an object is wanted"));
+            }
         };
         let decoded = self.prune(expected, decoded);
         decoded.enforce(self.request.options.field_validation).map_err(|why| refused(&why))
@@ -29,6 +31,11 @@ impl Context<'_, '_> {
     /// The types of what travels here: the resource's own, or those of this build for what goes to its subresources.
     pub(super) fn schema_of(&self, expected: Expected<'_>) -> &Schema {
         if self.is_own(expected) { &self.request.resource.schema } else { self.env.schema }
+    }
+
+    /// The type that tells who owns which fields of what travels here.
+    pub(super) fn fields_type_of<'a>(&'a self, expected: Expected<'a>) -> &'a str {
+        if self.is_own(expected) { &self.request.resource.fields_type } else { expected.schema_type }
     }
 
     /// What only the kind itself knows to be unknown goes as well.

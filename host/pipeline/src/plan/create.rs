@@ -5,7 +5,7 @@ use std::sync::Arc;
 use berth_api::decode::{Expected, complete};
 use berth_api::honour::{self, Action};
 use berth_api::kinds::view::str_at;
-use berth_api::managed_fields::{ManagedFields, Writer, record_update};
+use berth_api::managed_fields::{ManagedFields, Managers, Writer, record_update};
 use berth_api::{Problems, Reason, Status};
 use berth_json::Value;
 use berth_state::{Expect, Key};
@@ -26,14 +26,15 @@ pub(super) async fn plan(context: &mut Context<'_, '_>) -> Result<Plan, Status> 
     context.authorize()?;
     let resource = context.request.resource.clone();
     let (object, warnings) = context.decode_object(Expected::of(&resource))?;
-    create(context, object, warnings).await
+    create(context, object, warnings, None).await
 }
 
-/// Plans the creation of an object that was decoded.
+/// Plans the creation of an object that was decoded; `managers` are those that an apply led to.
 pub(super) async fn create(
     context: &mut Context<'_, '_>,
     mut object: Value,
     mut warnings: Vec<String>,
+    managers: Option<Managers>,
 ) -> Result<Plan, Status> {
     let resource = context.request.resource.clone();
     let behaviour = &resource.behaviour;
@@ -60,7 +61,10 @@ pub(super) async fn create(
     metadata.insert("uid".to_owned(), uid.into());
     metadata.insert("creationTimestamp".to_owned(), now.into());
     complete(&resource.schema, &resource.schema_type, &mut object);
-    let managers = context.record_managers(&mut object, None);
+    let managers = match managers {
+        Some(managers) => managers.encode(),
+        None => context.record_managers(&mut object, None),
+    };
 
     let key = context.key(&name);
     context.write(key, Expect::Absent, object, managers, Reply { code: 201, warnings, shown: None })
@@ -149,13 +153,18 @@ impl Context<'_, '_> {
 
     /// Who manages which fields of `new`, which loses its own word on that.
     pub(super) fn record_managers(&self, new: &mut Value, old: Option<&Value>) -> Option<ManagedFields> {
-        let options = &self.request.options;
-        let manager = if options.field_manager.is_empty() { UNKNOWN_MANAGER } else { &options.field_manager };
         let resource = &self.request.resource;
         let api_version = resource.api_version();
-        let subresource = self.request.subresource;
-        let writer = Writer { manager, api_version: &api_version, subresource, now: self.env.now };
-        record_update(&resource.schema, &resource.fields_type, new, old, writer)
+        record_update(&resource.schema, &resource.fields_type, new, old, self.writer(&api_version))
+    }
+
+    /// Who writes.
+    pub(super) fn writer<'w>(&'w self, api_version: &'w str) -> Writer<'w> {
+        let manager = match self.request.options.field_manager.as_str() {
+            "" => UNKNOWN_MANAGER,
+            manager => manager,
+        };
+        Writer { manager, api_version, subresource: self.request.subresource, now: self.env.now }
     }
 }
 
@@ -171,7 +180,7 @@ pub(super) async fn create_by_update(
     }
     context.authorize_as(Verb::Create)?;
     metadata_of(&mut object).remove("resourceVersion");
-    create(context, object, warnings).await.map_err(|status| match status.reason {
+    create(context, object, warnings, None).await.map_err(|status| match status.reason {
         // The name was free when the PUT was planned: the other writer's object is what it should have built on.
         Reason::AlreadyExists => context.conflict(berth_api::status::MODIFIED),
         _ => status,

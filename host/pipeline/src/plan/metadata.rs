@@ -199,17 +199,10 @@ fn same_without(new: &Value, old: &Value, without: &[&str]) -> bool {
     new.iter().filter(counts).eq(old.iter().filter(counts))
 }
 
-/// Whether the client asks to forget who manages what: an empty list, or one with one empty entry.
-pub(super) fn clears_managers(object: &Value) -> bool {
-    let Some(fields) = object.get("metadata").and_then(|m| m.get("managedFields")).and_then(Value::as_array)
-    else {
-        return false;
-    };
-    match &fields[..] {
-        [] => true,
-        [entry] => entry.as_object().is_some_and(Map::is_empty),
-        _ => false,
-    }
+/// Whether the client says otherwise than the old object who manages which fields.
+pub(super) fn names_managers(new: &Value, old: &Value) -> bool {
+    let (new, old) = (&new["metadata"], &old["metadata"]);
+    new.get("managedFields").is_some_and(|named| old.get("managedFields") != Some(named))
 }
 
 /// Whether nothing holds an object that is being deleted any more.

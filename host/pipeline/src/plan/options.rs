@@ -65,7 +65,9 @@ impl Context<'_, '_> {
                     decode::check(schema, expected(&(String::new(), "v1".to_owned())), value.clone());
                 checked.map(|decoded| decoded.value).map_err(Status::bad_request)
             }
-            Body::Patch(..) => Err(Status::bad_request("a patch came where delete options are wanted")),
+            Body::Patch(..) | Body::Apply(_) => {
+                Err(Status::bad_request("a patch came where delete options are wanted"))
+            }
         }
     }
 }

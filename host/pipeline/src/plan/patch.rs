@@ -26,7 +26,7 @@ pub(super) async fn plan(context: &mut Context<'_, '_>) -> Result<Plan, Status> 
     {
         return Err(context.conflict(status::MODIFIED));
     }
-    update::replace(context, new, old, before, warnings).await
+    update::replace(context, new, old, before, warnings, None).await
 }
 
 impl Context<'_, '_> {

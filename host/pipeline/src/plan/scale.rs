@@ -1,6 +1,7 @@
 //! `/scale`: an `autoscaling/v1` Scale as a window on a workload's replicas.
 
 use berth_api::kinds::view::{at, copy_field, int_at, str_at};
+use berth_api::managed_fields::show_managers;
 use berth_api::resource::ScalePaths;
 use berth_api::status::Details;
 use berth_api::{Problems, Reason, Selector, Status, status};
@@ -8,7 +9,7 @@ use berth_json::{Value, json};
 
 use super::context::{Context, Reply, not_allowed};
 use super::{Plan, update};
-use crate::identity::Verb;
+use crate::request::Body;
 
 const SCALE_TYPE: &str = "autoscaling.v1.Scale";
 
@@ -66,8 +67,17 @@ pub(super) fn plan(context: &mut Context<'_, '_>) -> Result<Plan, Status> {
     let resource = context.request.resource.clone();
     let Some(paths) = &resource.scale else { return Err(not_allowed()) };
     let expected = context.expected_at_subresource(SCALE_TYPE);
-    let (scale, warnings) = match context.request.verb {
-        Verb::Patch => {
+    let mut managers = None;
+    let (scale, warnings) = match &context.request.body {
+        Body::Apply(_) => {
+            let workload = context.found()?.to_value(&resource);
+            let mut present = scale_of(paths, &workload);
+            show_managers(&workload, &mut present);
+            let merged = context.merge_configuration(expected, Some(&present))?;
+            managers = Some(merged.managers.of_workload(&workload));
+            (merged.object, merged.warnings)
+        }
+        Body::Patch(..) => {
             let patch = context.decode_patch()?;
             let present = scale_of(paths, &context.found()?.to_value(&resource));
             context.apply(&patch, expected, &present)?
@@ -88,7 +98,7 @@ pub(super) fn plan(context: &mut Context<'_, '_>) -> Result<Plan, Status> {
     let mut new = before.clone();
     set_at(&mut new, &paths.spec_replicas, replicas.into());
     let shown = Some(scale_of(paths, &new));
-    update::finish(context, new, old, &before, Reply { code: 200, warnings, shown })
+    update::finish(context, new, old, &before, managers, Reply { code: 200, warnings, shown })
 }
 
 fn check_replicas(name: &str, replicas: i64) -> Result<(), Status> {

@@ -2,6 +2,7 @@
 
 use berth_api::decode::{Expected, complete};
 use berth_api::kinds::view::{copy_field, str_at};
+use berth_api::managed_fields::{Managers, says_more};
 use berth_api::{Problems, Status};
 use berth_json::Value;
 use berth_state::{Action, Commit, Expect, Op, Stored};
@@ -9,7 +10,7 @@ use berth_state::{Action, Commit, Expect, Op, Stored};
 use super::context::{Context, Reply};
 use super::create::{create_by_update, refuse};
 use super::metadata::{
-    clears_managers, is_released, keep_servers_own, raise_generation, same_but_managers, with_metadata_first,
+    is_released, keep_servers_own, names_managers, raise_generation, same_but_managers, with_metadata_first,
 };
 use super::{Plan, allocate};
 use crate::identity::Verb;
@@ -25,19 +26,21 @@ pub(super) async fn plan(context: &mut Context<'_, '_>) -> Result<Plan, Status> 
         Some(old) => {
             context.check_version(&object, old)?;
             let value = old.to_value(&resource);
-            replace(context, object, old, value, warnings).await
+            replace(context, object, old, value, warnings, None).await
         }
         None => create_by_update(context, object, warnings).await,
     }
 }
 
 /// Plans the replacement of the stored `old` (whose value is `before`) by `new`, as far as the endpoint changes it.
+/// `managers` are those that an apply led to.
 pub(super) async fn replace(
     context: &mut Context<'_, '_>,
     mut new: Value,
     old: &Stored,
     before: Value,
     mut warnings: Vec<String>,
+    managers: Option<Managers>,
 ) -> Result<Plan, Status> {
     let resource = context.request.resource.clone();
     let behaviour = &resource.behaviour;
@@ -65,7 +68,7 @@ pub(super) async fn replace(
     }
     let name = str_at(&before, "metadata.name");
     refuse(context, name, with_metadata_first(&new, &before, problems))?;
-    finish(context, new, old, &before, Reply { code: 200, warnings, shown: None })
+    finish(context, new, old, &before, managers, Reply { code: 200, warnings, shown: None })
 }
 
 /// Accounts for the change, and writes it, or removes an object that nothing holds any more, or does nothing.
@@ -74,6 +77,7 @@ pub(super) fn finish(
     mut new: Value,
     old: &Stored,
     before: &Value,
+    managers: Option<Managers>,
     mut reply: Reply,
 ) -> Result<Plan, Status> {
     let mut problems = Problems::default();
@@ -83,11 +87,23 @@ pub(super) fn finish(
         raise_generation(&mut new, before);
     }
     let is_removal = is_released(&new, old);
-    if same_but_managers(&new, before) && !clears_managers(&new) && !is_removal {
+    let is_same = same_but_managers(&new, before) && !is_removal;
+    let (managers, is_news) = match managers {
+        Some(managers) => {
+            let is_news = managers.is_changed;
+            (managers.encode(), is_news)
+        }
+        None if is_same && !names_managers(&new, before) => (None, false),
+        None => {
+            let managers = context.record_managers(&mut new, Some(before));
+            let is_news = !is_same || says_more(managers.as_ref(), before);
+            (managers, is_news)
+        }
+    };
+    if is_same && !is_news {
         let shown = reply.shown.take().unwrap_or_else(|| before.clone());
         return Ok(Plan::answering(None, reply.code, shown, reply.warnings));
     }
-    let managers = context.record_managers(&mut new, Some(before));
     let expect = Expect::At(old.revision);
     if is_removal {
         if let Some(managers) = managers {
