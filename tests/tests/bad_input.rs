@@ -108,9 +108,6 @@ fn what_is_not_there_yet_says_so() {
     let autoscale = refused(&["autoscale", "deployment", "many", "--max=5"]);
     contains(&autoscale, &["failed to create autoscaling/v2 HPA"]);
     contains(&refused(&["get", "horizontalpodautoscalers"]), &["doesn't have a resource type"]);
-    let manifest = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: m}\n";
-    let apply = berth.kubectl_with(&["apply", "--server-side", "-f", "-"], manifest).fails();
-    contains(&apply, &["server-side apply", "not supported"]);
     contains(
         &refused(&["debug", "pod/one", "--image=busybox"]),
         &["pods/ephemeralcontainers is not supported"],

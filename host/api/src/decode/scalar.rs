@@ -89,7 +89,7 @@ pub(crate) fn duration_nanos(text: &str) -> Option<i64> {
 }
 
 /// Go's zero value: what a null in a list or map stands for.
-pub(super) fn zero(kind: Kind) -> Value {
+pub(crate) fn zero(kind: Kind) -> Value {
     match kind {
         Kind::String => "".into(),
         Kind::Int32 | Kind::Int64 | Kind::IntOrString => 0.into(),

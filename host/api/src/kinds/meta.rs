@@ -221,6 +221,11 @@ fn refuse_new_finalizers(new: &Cursor<'_>, old: &Cursor<'_>, problems: &mut Prob
 }
 
 fn validate_managed_fields(entries: &Cursor<'_>, problems: &mut Problems) {
+    // One empty entry is a wish: it clears the list.
+    if matches!(entries.value().as_array().map(Vec::as_slice), Some([Value::Object(only)]) if only.is_empty())
+    {
+        return;
+    }
     for entry in entries.items() {
         let operation = entry.child("operation");
         match operation.text() {

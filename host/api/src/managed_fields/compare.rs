@@ -6,6 +6,7 @@ use berth_json::{Map, Text, Value};
 
 use super::grain::Grain;
 use super::set::FieldSet;
+use crate::decode::scalar::zero;
 use crate::schema::{Field, Kind, Schema, Shape, Type};
 
 /// Fields of the object itself that nobody owns: the server sets them.
@@ -186,14 +187,19 @@ pub(super) fn key_step(schema: &Schema, kind: Kind, keys: &[Box<str>], value: &V
     format!("k:{}", Value::Object(keys_of(schema, kind, keys, value)))
 }
 
-/// The keys of an element with their values, absent ones by their declared default.
+/// The keys of an element with their values, absent ones by their declared default, or by the zero that Go has for what it
+/// always prints.
 pub(super) fn keys_of(schema: &Schema, kind: Kind, keys: &[Box<str>], value: &Value) -> Map {
     let Kind::Struct(element) = kind else { return Map::new() };
     let mut parts = Map::new();
     for key in keys {
-        let default = || schema.field(schema.get(element), key).and_then(|field| field.default.as_ref());
-        if let Some(part) = value.get(&**key).or_else(default) {
-            parts.insert(key.to_string(), part.clone());
+        let unset = || {
+            let field = schema.field(schema.get(element), key)?;
+            let is_printed = !field.pointer && !field.omit_empty;
+            field.default.clone().or_else(|| is_printed.then(|| zero(field.kind)))
+        };
+        if let Some(part) = value.get(&**key).cloned().or_else(unset) {
+            parts.insert(key.to_string(), part);
         }
     }
     parts

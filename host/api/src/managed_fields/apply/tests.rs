@@ -22,7 +22,7 @@ struct World {
 
 impl World {
     fn of(kind: &'static str) -> Self {
-        Self { schema: Schema::builtin().clone(), kind, object: None, second: 0 }
+        Self { schema: Schema::clone(Schema::builtin()), kind, object: None, second: 0 }
     }
 
     fn writer<'a>(&mut self, manager: &'a str) -> Writer<'a> {
@@ -229,11 +229,6 @@ fn configurations_that_fit_no_type() {
         (
             json!([1]),
             ".spec.template.spec.containers: element 0: associative list with keys may not have non-map elements",
-        ),
-        (
-            json!([{"image": "i"}]),
-            ".spec.template.spec.containers: element 0: associative list with keys has an element that omits all key \
-             fields [\"name\"] (and doesn't have default values for any key fields)",
         ),
     ] {
         let refused = world.apply("a", deployment(config)).unwrap_err();
