@@ -112,9 +112,10 @@ fn log_attempt(view: &View, record: &Record, request: &LogRequest) -> Result<u32
 fn waiting_reason(observed: &Observed, record: &Record, pod: &Pod) -> String {
     match (&record.phase, &record.image) {
         (Phase::Blocked { reason, .. }, _) => (*reason).to_owned(),
-        (_, ImageState::Failed { reason: "ErrImagePull", .. }) => {
-            "trying and failing to pull image".to_owned()
-        }
+        (
+            _,
+            ImageState::Failed { reason: "ErrImagePull", .. } | ImageState::Resolving { failed: Some(_) },
+        ) => "trying and failing to pull image".to_owned(),
         (_, ImageState::Failed { reason, .. }) => (*reason).to_owned(),
         _ if !observed.initialized && !pod.spec.init_containers.is_empty() => "PodInitializing".to_owned(),
         _ => "ContainerCreating".to_owned(),

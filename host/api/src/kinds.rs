@@ -101,6 +101,7 @@ fn resource(names: &Names, scope: Scope, behaviour: impl Kind + 'static) -> Reso
         has_generation: false,
         create_on_update: false,
         unconditional_update: true,
+        deprecation: None,
         behaviour: Arc::new(behaviour),
     }
 }

@@ -198,6 +198,8 @@ pub struct Resource {
     pub create_on_update: bool,
     /// Whether a PUT without `metadata.resourceVersion` is accepted.
     pub unconditional_update: bool,
+    /// What clients are warned of on every request, when the version is deprecated.
+    pub deprecation: Option<String>,
     /// What the kind does beyond the schema.
     pub behaviour: Arc<dyn Kind>,
 }

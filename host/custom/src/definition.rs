@@ -56,6 +56,7 @@ pub fn definitions() -> Resource {
         has_generation: true,
         create_on_update: false,
         unconditional_update: false,
+        deprecation: None,
         behaviour: std::sync::Arc::new(Definition),
     }
 }

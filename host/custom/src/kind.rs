@@ -41,7 +41,6 @@ pub(crate) struct CustomKind {
     pub(crate) fields: Vec<(Cow<'static, str>, JsonPath)>,
     /// Those of this one.
     pub(crate) selectable: Vec<Cow<'static, str>>,
-    pub(crate) deprecation: Option<String>,
 }
 
 impl Kind for CustomKind {
@@ -165,10 +164,6 @@ impl Kind for CustomKind {
 
     fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
         self.columns.cells(object, now)
-    }
-
-    fn warnings(&self, _object: &Value) -> Vec<String> {
-        self.deprecation.clone().into_iter().collect()
     }
 }
 

@@ -70,7 +70,6 @@ fn resource(
         fields: fields(definition),
         selectable: selectable(version).map(|(name, _)| name).collect(),
         components: openapi::components(definition, &version_name).map(Vec::from).unwrap_or_default(),
-        deprecation: deprecation(definition, version),
         schema,
     };
     Ok(Resource {
@@ -94,6 +93,7 @@ fn resource(
         has_generation: true,
         create_on_update: false,
         unconditional_update: false,
+        deprecation: deprecation(definition, version),
         behaviour: Arc::new(behaviour),
         group,
         kind,

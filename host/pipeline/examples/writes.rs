@@ -93,7 +93,7 @@ fn measure_planning(cluster: &Cluster) {
         for _ in 0..PLANS {
             let plan = cluster.read(|state| {
                 let mut env = Env {
-                    catalogue: cluster.catalogue(),
+                    catalogue: &cluster.catalogue(),
                     schema: Schema::builtin(),
                     authorizer: &RoleAuthorizer,
                     admission: &[],

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use berth_api::{Catalogue, Resource};
-use berth_custom::{definitions, is_established, kinds_of};
+use berth_custom::{by_stability, definitions, is_established, kinds_of};
 use berth_state::{Revision, State, Stored};
 
 /// The resource whose objects define kinds.
@@ -89,7 +89,11 @@ impl Kinds {
             let generation = definition["metadata"]["generation"].as_i64().unwrap_or_default();
             let key: Made = (stored.meta().uid.to_string().into(), generation);
             let resources = made.remove(&key).unwrap_or_else(|| match kinds_of(&definition) {
-                Ok(resources) => resources.into_iter().map(Arc::new).collect(),
+                Ok(mut resources) => {
+                    // The first version is the one that clients prefer.
+                    resources.sort_by(|a, b| by_stability(&b.version, &a.version));
+                    resources.into_iter().map(Arc::new).collect()
+                }
                 Err(error) => {
                     // It was judged before it was stored: another version of Berth judged otherwise.
                     tracing::error!(definition = &*stored.key.name, %error, "a stored definition is not served");

@@ -85,7 +85,11 @@ pub(crate) fn value(code: u16, resource: &Resource, object: &Value, form: Form, 
 
 /// A page of a collection.
 pub(crate) fn page(resource: &Resource, page: &Page, form: Form, context: Context) -> Handled {
-    let metadata = page.metadata();
+    let mut metadata = page.metadata();
+    if resource.is_custom && form.transform == Transform::None && metadata.get("continue").is_none() {
+        // The API server has no type for these lists: what others leave out is empty there.
+        metadata["continue"] = "".into();
+    }
     match form.transform {
         Transform::None if form.encoding == Encoding::Json => Ok(json_list(resource, page, &metadata)),
         Transform::None => {

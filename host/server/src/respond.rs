@@ -97,6 +97,14 @@ pub(crate) fn warn(response: &mut Response<Body>, warnings: &[String]) {
     }
 }
 
+/// Adds a `Warning` header before those that are there.
+pub(crate) fn warn_first(response: &mut Response<Body>, text: String) {
+    let others: Vec<HeaderValue> = response.headers().get_all(WARNING).iter().cloned().collect();
+    response.headers_mut().remove(WARNING);
+    warn(response, &[text]);
+    others.into_iter().for_each(|other| drop(response.headers_mut().append(WARNING, other)));
+}
+
 fn quote(text: &str) -> String {
     let mut quoted = String::with_capacity(text.len() + 2);
     quoted.push('"');

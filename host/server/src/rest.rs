@@ -30,6 +30,16 @@ pub(crate) async fn serve(server: Arc<Inner>, path: ObjectPath, call: Call, body
     if !target.resource.is_stored() && (named || call.parts.method != Method::POST) {
         return Err(if named { no_such_resource() } else { method_not_allowed() });
     }
+    let deprecation = target.resource.deprecation.clone();
+    let mut answered = dispatch(server, target, call, body).await;
+    if let (Ok(response), Some(text)) = (&mut answered, deprecation) {
+        respond::warn_first(response, text);
+    }
+    answered
+}
+
+async fn dispatch(server: Arc<Inner>, target: Target, call: Call, body: Body) -> Handled {
+    let named = !target.path.name.is_empty();
     match (call.parts.method.clone(), named, target.subresource) {
         (Method::GET, false, _) | (Method::GET, true, "") if watched(&target, &call) => {
             watch::serve(server, target, call)
@@ -69,8 +79,12 @@ pub(crate) fn authorize(server: &Inner, target: &Target, call: &Call, verb: Verb
 fn find(server: &Inner, path: ObjectPath) -> Result<Option<Target>, Status> {
     let catalogue = server.cluster.catalogue();
     let Some(resource) = catalogue.at(&path.group, &path.version, &path.plural).cloned() else {
-        let group_is_served = path.group.is_empty() || catalogue.iter().any(|r| r.group == path.group);
-        return if group_is_served { Err(no_such_resource()) } else { Ok(None) };
+        // Custom kinds are served version by version, those of this build group by group.
+        let is_served = |resource: &Resource| {
+            resource.group == path.group && (!resource.is_custom || resource.version == path.version)
+        };
+        let is_known = path.group.is_empty() || catalogue.iter().any(|resource| is_served(resource));
+        return if is_known { Err(no_such_resource()) } else { Ok(None) };
     };
     match (resource.scope, path.namespace.is_empty()) {
         (Scope::Cluster, false) => return Err(no_such_resource()),

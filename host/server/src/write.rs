@@ -1,6 +1,6 @@
 //! POST, PUT, PATCH and DELETE: everything that the pipeline does.
 
-use berth_api::{Configuration, PatchType, Status};
+use berth_api::{Configuration, PatchType, Reason, Resource, Status};
 use berth_pipeline::{Body, PatchKind, Request, Shown, Verb};
 use bytes::Bytes;
 use http::HeaderMap;
@@ -39,7 +39,9 @@ pub(crate) async fn serve(
     };
     let context = Context::read(&call.query, server.cluster.now())?;
     let patch = match verb {
-        Verb::Patch => Some(Patch::of_content_type(header(headers, CONTENT_TYPE.as_str()))?),
+        Verb::Patch => {
+            Some(Patch::of_content_type(header(headers, CONTENT_TYPE.as_str()), &target.resource)?)
+        }
         _ => None,
     };
     let user_agent = header(headers, USER_AGENT.as_str());
@@ -117,16 +119,24 @@ enum Patch {
 }
 
 impl Patch {
-    fn of_content_type(content_type: &str) -> Result<Self, Status> {
+    fn of_content_type(content_type: &str, resource: &Resource) -> Result<Self, Status> {
         if content_type.split(';').next().unwrap_or_default().trim() == Configuration::MEDIA_TYPE {
             return Ok(Self::Apply);
         }
         Ok(Self::Of(match PatchType::of_content_type(content_type)? {
             PatchType::Json => PatchKind::Json,
             PatchType::Merge => PatchKind::Merge,
+            PatchType::StrategicMerge if resource.is_custom => return Err(no_strategic_merge()),
             PatchType::StrategicMerge => PatchKind::Strategic,
         }))
     }
+}
+
+/// 415: custom kinds have no keys by which their lists could be merged.
+fn no_strategic_merge() -> Status {
+    let message = "the body of the request was in an unknown format - accepted media types include: \
+                   application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml";
+    Status::new(Reason::UnsupportedMediaType, message)
 }
 
 /// How the API server's messages call a write's options.

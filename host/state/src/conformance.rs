@@ -121,6 +121,7 @@ pub fn resource() -> Resource {
         has_generation: false,
         create_on_update: false,
         unconditional_update: true,
+        deprecation: None,
         behaviour: Arc::new(Things),
     }
 }

@@ -27,8 +27,15 @@ pub(super) async fn plan(context: &mut Context<'_, '_>) -> Result<Plan, Status> 
         "metadata": {"resourceVersion": context.state.revision().to_string()},
         "items": items,
     });
+    let list = if resource.is_custom { with_continue(list) } else { list };
     let commit = (!options.dry_run && !ops.is_empty()).then_some(Commit { ops, ..Commit::default() });
     Ok(Plan::answering(commit, 200, list, vec![]))
+}
+
+/// The API server has no type for lists of custom kinds: what others leave out is empty there.
+fn with_continue(mut list: Value) -> Value {
+    list["metadata"]["continue"] = "".into();
+    list
 }
 
 /// Items of a list do not repeat what kind they are, unless it is a custom one.
