@@ -1,0 +1,193 @@
+//! Which values are equal, and which is less.
+
+use std::cmp::Ordering;
+
+use berth_json as json;
+
+use crate::collection::{List, Map};
+use crate::error::EvalError;
+use crate::meter::Meter;
+use crate::types::ListKind;
+use crate::value::Value;
+
+/// Whether both are the same; what is of different kinds is not.
+pub(crate) fn equal(meter: &mut Meter, a: &Value<'_>, b: &Value<'_>) -> Result<bool, EvalError> {
+    meter.work(1)?;
+    Ok(match (a, b) {
+        (Value::Null, Value::Null) => true,
+        (Value::Bool(a), Value::Bool(b)) => a == b,
+        (Value::String(a), Value::String(b)) => {
+            meter.work(a.len().min(b.len()) as u64 / 8)?;
+            **a == **b
+        }
+        (Value::Bytes(a), Value::Bytes(b)) => a == b,
+        (Value::Timestamp(a), Value::Timestamp(b)) => a == b,
+        (Value::Duration(a), Value::Duration(b)) => a == b,
+        (Value::List(a), Value::List(b)) => return equal_lists(meter, a, b),
+        (Value::Map(a), Value::Map(b)) => return equal_maps(meter, a, b),
+        (Value::Optional(None), Value::Optional(None)) => true,
+        (Value::Optional(Some(a)), Value::Optional(Some(b))) => return equal(meter, a, b),
+        (Value::Type(a), Value::Type(b)) => crate::value::runtime_name(a) == crate::value::runtime_name(b),
+        (Value::Foreign(a), Value::Foreign(b)) => a == b,
+        _ => numbers(a, b) == Some(Ordering::Equal),
+    })
+}
+
+fn equal_lists(meter: &mut Meter, a: &List<'_>, b: &List<'_>) -> Result<bool, EvalError> {
+    if a.len() != b.len() {
+        return Ok(false);
+    }
+    match a {
+        List::Json(_, declared) if declared.kind == ListKind::Set => equal_sets(meter, a, b),
+        List::Json(list, declared) => match &declared.kind {
+            ListKind::Map(keys) => equal_keyed(meter, list, keys, a, b),
+            _ => equal_in_order(meter, a, b),
+        },
+        _ => equal_in_order(meter, a, b),
+    }
+}
+
+fn equal_in_order(meter: &mut Meter, a: &List<'_>, b: &List<'_>) -> Result<bool, EvalError> {
+    for (a, b) in a.iter().zip(b.iter()) {
+        if !equal(meter, &a?, &b?)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Whether each element of either stands in the other: the elements are scalars and sorted to be found.
+fn equal_sets(meter: &mut Meter, a: &List<'_>, b: &List<'_>) -> Result<bool, EvalError> {
+    let sorted = |meter: &mut Meter, list: &List<'_>| -> Result<Vec<String>, EvalError> {
+        meter.elements(list.len())?;
+        let mut keys = Vec::with_capacity(list.len());
+        for element in list.iter() {
+            keys.push(element?.to_json().map(|value| value.to_string()).unwrap_or_default());
+        }
+        keys.sort_unstable();
+        keys.dedup();
+        Ok(keys)
+    };
+    Ok(sorted(meter, a)? == sorted(meter, b)?)
+}
+
+/// Whether the elements with the same keys are the same.
+fn equal_keyed(
+    meter: &mut Meter,
+    list: &[json::Value],
+    keys: &[json::Text],
+    a: &List<'_>,
+    b: &List<'_>,
+) -> Result<bool, EvalError> {
+    let List::Json(others, _) = b else { return equal_in_order(meter, a, b) };
+    meter.elements(list.len() * 2)?;
+    let key = |element: &json::Value| -> Vec<String> { keys.iter().map(|key| element[key].to_string()).collect() };
+    let places: std::collections::BTreeMap<_, usize> =
+        others.iter().enumerate().map(|(at, element)| (key(element), at)).collect();
+    for (at, element) in list.iter().enumerate() {
+        let Some(other) = places.get(&key(element)) else { return Ok(false) };
+        if let (Some(mine), Some(theirs)) = (a.get(at), b.get(*other))
+            && !equal(meter, &mine?, &theirs?)?
+        {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn equal_maps(meter: &mut Meter, a: &Map<'_>, b: &Map<'_>) -> Result<bool, EvalError> {
+    match (a, b) {
+        // Fields that are not declared count as they stand.
+        (Map::Object(a, declared), Map::Object(b, other)) if std::ptr::eq(*declared, *other) => {
+            if a.len() != b.len() {
+                return Ok(false);
+            }
+            for (key, mine) in *a {
+                let Some(theirs) = b.get(key) else { return Ok(false) };
+                let field = crate::names::escape(key).and_then(|name| declared.field(&name));
+                let is_same = match field {
+                    Some(field) => equal(
+                        meter,
+                        &Value::from_json(mine, &field.value)?,
+                        &Value::from_json(theirs, &field.value)?,
+                    )?,
+                    None => {
+                        meter.work(1)?;
+                        mine == theirs
+                    }
+                };
+                if !is_same {
+                    return Ok(false);
+                }
+            }
+            Ok(true)
+        }
+        _ if a.len() != b.len() => Ok(false),
+        _ => {
+            for key in a.keys() {
+                let (Some(mine), Some(theirs)) = (a.get(&key)?, b.get(&key)?) else { return Ok(false) };
+                if !equal(meter, &mine, &theirs)? {
+                    return Ok(false);
+                }
+            }
+            Ok(true)
+        }
+    }
+}
+
+/// Which of two numbers is less, whatever their kinds; `None` for what are no numbers, or none that can be ordered.
+fn numbers(a: &Value<'_>, b: &Value<'_>) -> Option<Ordering> {
+    match (a, b) {
+        (Value::Int(a), Value::Int(b)) => Some(a.cmp(b)),
+        (Value::Uint(a), Value::Uint(b)) => Some(a.cmp(b)),
+        (Value::Int(a), Value::Uint(b)) => Some(i128::from(*a).cmp(&i128::from(*b))),
+        (Value::Uint(a), Value::Int(b)) => Some(i128::from(*a).cmp(&i128::from(*b))),
+        (Value::Double(a), Value::Double(b)) => a.partial_cmp(b),
+        (Value::Double(a), Value::Int(b)) => against(*a, i128::from(*b)),
+        (Value::Double(a), Value::Uint(b)) => against(*a, i128::from(*b)),
+        (Value::Int(a), Value::Double(b)) => against(*b, i128::from(*a)).map(Ordering::reverse),
+        (Value::Uint(a), Value::Double(b)) => against(*b, i128::from(*a)).map(Ordering::reverse),
+        _ => None,
+    }
+}
+
+/// A floating-point number against a whole one of 64 bits, without rounding either.
+fn against(a: f64, b: i128) -> Option<Ordering> {
+    /// More than any whole number of 64 bits.
+    const BEYOND: f64 = 1e20;
+    if a.is_nan() {
+        return None;
+    }
+    let whole = a.clamp(-BEYOND, BEYOND).trunc();
+    let fraction = if a > whole {
+        Ordering::Greater
+    } else if a < whole {
+        Ordering::Less
+    } else {
+        Ordering::Equal
+    };
+    Some((whole as i128).cmp(&b).then(fraction))
+}
+
+/// Which of two values is less.
+pub(crate) fn order(meter: &mut Meter, a: &Value<'_>, b: &Value<'_>) -> Result<Ordering, EvalError> {
+    meter.work(1)?;
+    Ok(match (a, b) {
+        (Value::Bool(a), Value::Bool(b)) => a.cmp(b),
+        (Value::String(a), Value::String(b)) => {
+            meter.work(a.len().min(b.len()) as u64 / 8)?;
+            (**a).cmp(b)
+        }
+        (Value::Bytes(a), Value::Bytes(b)) => a.cmp(b),
+        (Value::Timestamp(a), Value::Timestamp(b)) => a.cmp(b),
+        (Value::Duration(a), Value::Duration(b)) => a.cmp(b),
+        _ => {
+            let is_nan = |value: &Value<'_>| matches!(value, Value::Double(number) if number.is_nan());
+            match numbers(a, b) {
+                Some(order) => order,
+                None if is_nan(a) || is_nan(b) => return Err(EvalError::new("NaN values cannot be ordered")),
+                None => return Err(EvalError::NO_OVERLOAD),
+            }
+        }
+    })
+}

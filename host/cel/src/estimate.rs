@@ -1,0 +1,449 @@
+//! What an expression can cost at most, as Kubernetes reckons it before it takes a rule: the sizes that types declare,
+//! carried through the expression.
+
+use std::collections::HashMap;
+
+use crate::ast::{Access, Fold, Id, Kind, Macro, Meaning, Operator, Target, Tree};
+use crate::checker::Variables;
+use crate::cost;
+use crate::functions::FUNCTIONS;
+use crate::types::Type;
+use crate::value::Value;
+
+/// How large a value can be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Size {
+    pub(crate) min: u64,
+    pub(crate) max: u64,
+}
+
+impl Size {
+    pub(crate) const UNKNOWN: Self = Self { min: 0, max: u64::MAX };
+
+    pub(crate) const fn exactly(size: u64) -> Self {
+        Self { min: size, max: size }
+    }
+
+    pub(crate) fn union(self, other: Self) -> Self {
+        Self { min: self.min.min(other.min), max: self.max.max(other.max) }
+    }
+
+    pub(crate) fn plus(self, other: Self) -> Self {
+        Self { min: self.min.saturating_add(other.min), max: self.max.saturating_add(other.max) }
+    }
+
+    pub(crate) fn times(self, other: Self) -> Self {
+        Self { min: self.min.saturating_mul(other.min), max: self.max.saturating_mul(other.max) }
+    }
+}
+
+/// A number times a factor, rounded up, as floating-point numbers have it.
+pub(crate) fn scale(size: u64, factor: f64) -> u64 {
+    // Numbers beyond 64 bits become the largest one.
+    (size as f64 * factor).ceil() as u64
+}
+
+/// How large the elements of a list or the keys and values of a map can be.
+#[derive(Clone, Copy, Debug)]
+struct Inner {
+    is_list: bool,
+    key: Size,
+    value: Size,
+}
+
+/// What is known of a variable of a macro.
+struct Local<'t> {
+    path: Option<&'t Type>,
+    size: Option<Size>,
+    inner: Option<Inner>,
+}
+
+pub(crate) struct Estimator<'t> {
+    tree: &'t Tree,
+    meanings: &'t [Meaning],
+    variables: &'t Variables,
+    /// The declared types of nodes that are parts of variables.
+    paths: HashMap<Id, &'t Type>,
+    sizes: HashMap<Id, Size>,
+    inners: HashMap<Id, Inner>,
+    locals: Vec<Local<'t>>,
+}
+
+/// The most that the expression can cost.
+pub(crate) fn estimate(tree: &Tree, meanings: &[Meaning], variables: &Variables) -> u64 {
+    let mut estimator = Estimator {
+        tree,
+        meanings,
+        variables,
+        paths: HashMap::new(),
+        sizes: HashMap::new(),
+        inners: HashMap::new(),
+        locals: Vec::new(),
+    };
+    estimator.cost(tree.root)
+}
+
+impl<'t> Estimator<'t> {
+    pub(crate) fn type_of(&self, id: Id) -> &'t Type {
+        &self.meanings[id as usize].value
+    }
+
+    fn path(&self, id: Id) -> Option<&'t Type> {
+        self.paths.get(&id).copied()
+    }
+
+    fn set_path(&mut self, id: Id, path: Option<&'t Type>) {
+        if let Some(path) = path {
+            self.paths.insert(id, path);
+        }
+    }
+
+    fn cost(&mut self, id: Id) -> u64 {
+        match &self.tree.node(id).kind {
+            Kind::Literal(_) => 0,
+            Kind::Ident(_) => self.ident(id),
+            Kind::Select { operand, field, mode } => {
+                if matches!(self.meanings[id as usize].target, Target::TypeName(_)) {
+                    return 1;
+                }
+                self.select(id, *operand, field, *mode)
+            }
+            Kind::Index { operand, index, is_optional } => {
+                let cost = self.cost(*operand).saturating_add(self.cost(*index)).saturating_add(1);
+                let inner = match self.path(*operand) {
+                    Some(Type::List(list)) => Some(&list.element),
+                    Some(Type::Map(map)) => Some(&map.value),
+                    _ => None,
+                };
+                if !is_optional {
+                    self.set_path(id, inner);
+                }
+                let size = self.inner(*operand).map(|inner| inner.value).or_else(|| self.size(id));
+                self.set_size(id, size);
+                cost
+            }
+            Kind::Call { function, arguments, is_member } => self.function(id, function, arguments, *is_member),
+            Kind::Binary { operator, left, right } => self.binary(id, *operator, *left, *right),
+            Kind::Not(operand) | Kind::Negate(operand) => self.cost(*operand).saturating_add(1),
+            Kind::Logic { operands, .. } => operands.iter().fold(0, |sum, id| self.cost(*id).saturating_add(sum)),
+            Kind::Conditional { condition, yes, no } => {
+                let condition = self.cost(*condition);
+                let branches = self.cost(*yes).max(self.cost(*no));
+                let size = self.known(*yes).union(self.known(*no));
+                self.set_size(id, Some(size));
+                let inner = join(self.inner(*yes), self.inner(*no));
+                self.set_inner(id, inner);
+                condition.saturating_add(branches)
+            }
+            Kind::List(elements) => self.list(id, elements),
+            Kind::Map(entries) => {
+                let (mut sum, mut key, mut value) = (cost::MAP, None, None);
+                for entry in entries {
+                    sum = sum.saturating_add(self.cost(entry.key)).saturating_add(self.cost(entry.value));
+                    key = Some(join_size(key, self.known(entry.key)));
+                    value = Some(join_size(value, self.known(entry.value)));
+                }
+                let nothing = Size::exactly(0);
+                let inner =
+                    Inner { is_list: false, key: key.unwrap_or(nothing), value: value.unwrap_or(nothing) };
+                self.set_inner(id, Some(inner));
+                sum
+            }
+            Kind::Message { .. } => 0,
+            Kind::Fold(fold) => self.fold(id, fold),
+        }
+    }
+
+    fn ident(&mut self, id: Id) -> u64 {
+        let path = match self.meanings[id as usize].target {
+            Target::Variable(number) => Some(&self.variables[number].1),
+            Target::Local(slot) => self.locals.get(slot).and_then(|local| local.path),
+            _ => None,
+        };
+        self.set_path(id, path);
+        1
+    }
+
+    fn select(&mut self, id: Id, operand: Id, field: &str, mode: Access) -> u64 {
+        let cost = self.cost(operand);
+        match mode {
+            Access::Test => cost,
+            Access::Optional => cost.saturating_add(1),
+            Access::Value => {
+                if let Some(Type::Object(object)) = self.path(operand) {
+                    self.set_path(id, object.field(field).map(|field| &field.value));
+                }
+                let is_counted = matches!(self.type_of(operand), Type::Map(_) | Type::Object(_));
+                cost.saturating_add(u64::from(is_counted))
+            }
+        }
+    }
+
+    fn list(&mut self, id: Id, elements: &[(Id, bool)]) -> u64 {
+        let (mut sum, mut value) = (cost::LIST, None);
+        for (element, _) in elements {
+            sum = sum.saturating_add(self.cost(*element));
+            value = Some(join_size(value, self.known(*element)));
+        }
+        let inner = Inner { is_list: true, key: Size::exactly(1), value: value.unwrap_or(Size::exactly(0)) };
+        self.set_inner(id, Some(inner));
+        sum
+    }
+
+    fn binary(&mut self, id: Id, operator: Operator, left: Id, right: Id) -> u64 {
+        let arguments = self.cost(left).saturating_add(self.cost(right));
+        let (a, b) = (self.known(left), self.known(right));
+        let overloads = self.overloads(id);
+        let mut most = 0;
+        let mut size: Option<Size> = None;
+        for overload in &overloads {
+            let cost = match *overload {
+                "add_string" | "add_bytes" => scale(a.plus(b).max, 0.1),
+                "in_list" => b.max,
+                "equals" | "not_equals" if self.is_constant_size(left, right) => 1,
+                "equals" | "not_equals" | "less_string" | "less_equals_string" | "greater_string"
+                | "greater_equals_string" | "less_bytes" | "less_equals_bytes" | "greater_bytes"
+                | "greater_equals_bytes" => scale(a.max.min(b.max), 0.1),
+                _ => 1,
+            };
+            most = most.max(cost);
+            if matches!(*overload, "add_string" | "add_bytes" | "add_list") {
+                size = Some(size.map_or(a.plus(b), |size| size.union(a.plus(b))));
+                let inner = join(self.inner(left), self.inner(right));
+                self.set_inner(id, inner);
+            }
+        }
+        let size = size.or_else(|| self.size(id));
+        self.set_size(id, size);
+        let _ = operator;
+        arguments.saturating_add(most)
+    }
+
+    /// Whether both are values of Kubernetes' types that are compared at once.
+    fn is_constant_size(&self, left: Id, right: Id) -> bool {
+        matches!((self.type_of(left), self.type_of(right)), (Type::Opaque(a), Type::Opaque(b)) if a == b)
+    }
+
+    pub(crate) fn overloads(&self, id: Id) -> Vec<&'static str> {
+        match &self.meanings[id as usize].target {
+            Target::Call { overloads, .. } => {
+                overloads.iter().map(|number| FUNCTIONS.overload(*number).id).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    fn function(&mut self, id: Id, function: &str, arguments: &[Id], is_member: bool) -> u64 {
+        let is_namespaced =
+            matches!(self.meanings[id as usize].target, Target::Call { is_namespaced: true, .. });
+        let arguments = &arguments[usize::from(is_namespaced)..];
+        let sum = arguments.iter().fold(0_u64, |sum, argument| self.cost(*argument).saturating_add(sum));
+        if function == "dyn" && let [argument] = *arguments {
+            let size = self.size(argument);
+            self.set_size(id, size);
+            let inner = self.inner(argument);
+            self.set_inner(id, inner);
+            return sum.saturating_add(1);
+        }
+        let mut most = 0;
+        let mut size: Option<Size> = None;
+        for overload in self.overloads(id) {
+            let (cost, result) = self.call(function, overload, arguments, is_member && !is_namespaced);
+            most = most.max(cost);
+            size = match (size, result) {
+                (Some(size), Some(result)) => Some(size.union(result)),
+                (size, result) => size.or(result),
+            };
+        }
+        let size = size.or_else(|| self.size(id));
+        self.set_size(id, size);
+        sum.saturating_add(most)
+    }
+
+    fn fold(&mut self, id: Id, fold: &Fold) -> u64 {
+        let range = self.cost(fold.range);
+        match fold.name {
+            Macro::OptMap | Macro::OptFlatMap => {
+                let local = Local { path: None, size: self.inner_value_size(fold.range), inner: None };
+                self.locals.push(local);
+                let body = self.cost(fold.body);
+                self.locals.pop();
+                let wrapped = u64::from(fold.name == Macro::OptMap);
+                let there = range.saturating_add(body).saturating_add(cost::LIST + 1 + wrapped);
+                range.saturating_add(1).saturating_add(there.max(1))
+            }
+            Macro::SortBy => {
+                self.push_variables(fold);
+                let body = self.cost(fold.body);
+                let size = self.known(fold.body);
+                self.pop_variables(fold);
+                let count = self.known(fold.range);
+                let map = count.max.saturating_mul(body.saturating_add(12)).saturating_add(cost::LIST + 2);
+                let is_text = self.is_text_list(id);
+                let sorting = scale(count.times(count).max, if is_text { 2.1 } else { 2.0 }).saturating_add(11);
+                let _ = size;
+                self.set_size(id, Some(count.times(count)));
+                range.saturating_add(cost::LIST + 1).saturating_add(map).saturating_add(sorting)
+            }
+            _ => self.comprehension(id, fold, range),
+        }
+    }
+
+    /// Whether the list is sorted by texts.
+    fn is_text_list(&self, id: Id) -> bool {
+        let Kind::Fold(fold) = &self.tree.node(id).kind else { return false };
+        matches!(self.type_of(fold.body), Type::String(_) | Type::Bytes(_) | Type::Dyn(_))
+    }
+
+    fn inner_value_size(&self, range: Id) -> Option<Size> {
+        match self.type_of(range) {
+            Type::Optional(inner) if inner.is_scalar() => Some(Size::exactly(1)),
+            _ => None,
+        }
+    }
+
+    fn push_variables(&mut self, fold: &Fold) {
+        let inner = self.inner(fold.range);
+        let path = self.path(fold.range);
+        let is_list = inner.map_or(matches!(self.type_of(fold.range), Type::List(_)), |inner| inner.is_list);
+        let element = match path {
+            Some(Type::List(list)) => Some(&list.element),
+            Some(Type::Map(map)) => Some(&map.value),
+            _ => None,
+        };
+        let key = match path {
+            Some(Type::Map(map)) => Some(&map.key),
+            _ => None,
+        };
+        let of_key = Local { path: key, size: inner.map(|inner| inner.key), inner: None };
+        let of_value = Local { path: element, size: inner.map(|inner| inner.value), inner: None };
+        match (&fold.second, is_list) {
+            (Some(_), _) => self.locals.extend([of_key, of_value]),
+            (None, true) => self.locals.push(of_value),
+            (None, false) => self.locals.push(of_key),
+        }
+    }
+
+    fn pop_variables(&mut self, fold: &Fold) {
+        let count = 1 + usize::from(fold.second.is_some());
+        self.locals.truncate(self.locals.len() - count);
+    }
+
+    fn comprehension(&mut self, id: Id, fold: &Fold, range: u64) -> u64 {
+        self.push_variables(fold);
+        let filter = fold.filter.map(|filter| self.cost(filter));
+        let body = self.cost(fold.body);
+        let size = self.known(fold.body);
+        let element = self.locals.last().and_then(|local| local.size);
+        let element_type = self.locals.last().and_then(|local| local.path);
+        self.pop_variables(fold);
+        let count = self.known(fold.range);
+        let (start, step, end) = match fold.name {
+            Macro::All => (0, body.saturating_add(3), 1),
+            Macro::Exists => (0, body.saturating_add(4), 1),
+            Macro::ExistsOne => (0, body.saturating_add(2), 2),
+            Macro::Filter => (cost::LIST, body.saturating_add(cost::LIST + 3), 1),
+            Macro::TransformMap => (cost::MAP, body.saturating_add(3), 1),
+            Macro::TransformMapEntry => (cost::MAP, body.saturating_add(2), 1),
+            _ => (cost::LIST, body.saturating_add(cost::LIST + 2), 1),
+        };
+        let step = step.saturating_add(filter.unwrap_or(0));
+        match fold.name {
+            Macro::All | Macro::Exists | Macro::ExistsOne => self.set_size(id, Some(Size::exactly(1))),
+            _ => self.set_size(id, Some(count)),
+        }
+        let made = match fold.name {
+            Macro::Map => Some(size),
+            Macro::Filter => Some(element_type.and_then(declared).or(element).unwrap_or(Size::UNKNOWN)),
+            _ => None,
+        };
+        if let Some(value) = made {
+            let value = Size { min: 0, ..value };
+            self.set_inner(id, Some(Inner { is_list: true, key: Size::exactly(1), value }));
+        }
+        range.saturating_add(start).saturating_add(end).saturating_add(count.max.saturating_mul(step))
+    }
+
+    fn set_size(&mut self, id: Id, size: Option<Size>) {
+        if let Some(size) = size {
+            self.sizes.insert(id, size);
+        }
+    }
+
+    fn set_inner(&mut self, id: Id, inner: Option<Inner>) {
+        if let Some(inner) = inner {
+            self.inners.insert(id, inner);
+        }
+    }
+
+    fn inner(&self, id: Id) -> Option<Inner> {
+        let local = || match self.meanings[id as usize].target {
+            Target::Local(slot) => self.locals.get(slot).and_then(|local| local.inner),
+            _ => None,
+        };
+        self.inners.get(&id).copied().or_else(local)
+    }
+
+    /// How large the value of a node can be, as far as that is known.
+    pub(crate) fn size(&self, id: Id) -> Option<Size> {
+        if let Some(size) = self.sizes.get(&id) {
+            return Some(*size);
+        }
+        match &self.tree.node(id).kind {
+            Kind::Literal(value) => return Some(Size::exactly(literal(value))),
+            Kind::List(elements) => return Some(Size::exactly(elements.len() as u64)),
+            Kind::Map(entries) => return Some(Size::exactly(entries.len() as u64)),
+            _ => {}
+        }
+        if let Some(size) = self.path(id).and_then(declared) {
+            return Some(size);
+        }
+        if self.type_of(id).is_scalar() {
+            return Some(Size::exactly(1));
+        }
+        match self.meanings[id as usize].target {
+            Target::Local(slot) => self.locals.get(slot).and_then(|local| local.size),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn known(&self, id: Id) -> Size {
+        self.size(id).unwrap_or(Size::UNKNOWN)
+    }
+
+    /// How large an element of a list can be: by its declaration alone.
+    pub(crate) fn element(&self, id: Id) -> Size {
+        match self.path(id) {
+            Some(Type::List(list)) => declared(&list.element).unwrap_or(Size::UNKNOWN),
+            _ => Size::UNKNOWN,
+        }
+    }
+
+    /// The whole number that stands there, if one does.
+    pub(crate) fn number(&self, id: Id) -> Option<u64> {
+        match &self.tree.node(id).kind {
+            Kind::Literal(Value::Int(number)) => Some(u64::try_from(*number).unwrap_or(0)),
+            _ => None,
+        }
+    }
+}
+
+fn declared(value: &Type) -> Option<Size> {
+    value.max_size().map(|max| Size { min: 0, max })
+}
+
+fn literal(value: &Value<'_>) -> u64 {
+    match value {
+        Value::String(_) | Value::Bytes(_) => value.size(),
+        _ => 1,
+    }
+}
+
+fn join_size(before: Option<Size>, size: Size) -> Size {
+    before.map_or(size, |before| before.union(size))
+}
+
+fn join(a: Option<Inner>, b: Option<Inner>) -> Option<Inner> {
+    let (a, b) = (a?, b?);
+    Some(Inner { is_list: a.is_list, key: a.key.union(b.key), value: a.value.union(b.value) })
+}
