@@ -8,6 +8,7 @@ use crate::error::Issue;
 use crate::functions::FUNCTIONS;
 use crate::types::{Opaque, Type};
 use crate::unify::Unifier;
+use crate::value::Value;
 
 /// The longest name of a type that an error shows.
 const SHOWN_MAX: usize = 1_000;
@@ -25,6 +26,7 @@ pub(crate) fn check(tree: &Tree, variables: &Variables) -> Result<Vec<Meaning>, 
         meanings: vec![nothing; tree.nodes.len()],
         locals: Vec::new(),
         issues: Vec::new(),
+        open: 0,
     };
     checker.check(tree.root);
     for at in 0..checker.meanings.len() {
@@ -45,6 +47,8 @@ pub(crate) struct Checker<'e> {
     /// The variables of the macros around the node.
     pub(crate) locals: Vec<(berth_json::Text, Type)>,
     issues: Vec<Issue>,
+    /// How many arguments of `format` are around the node: lists there may hold anything.
+    open: u32,
 }
 
 impl Checker<'_> {
@@ -231,7 +235,12 @@ impl Checker<'_> {
             let types: Vec<Type> = arguments.iter().map(|argument| self.check(*argument)).collect();
             return self.call(id, name, &types, false);
         };
+        self.open += u32::from(name == "format");
         let others: Vec<Type> = rest.iter().map(|argument| self.check(*argument)).collect();
+        self.open -= u32::from(name == "format");
+        if name == "format" {
+            self.template(id, *receiver, rest);
+        }
         let namespaced = self.qualified(*receiver).map(|prefix| format!("{prefix}.{name}"));
         if let Some(full) = namespaced.filter(|full| FUNCTIONS.named(full).is_some()) {
             let (value, target) = self.call(id, &full, &others, false);
@@ -315,8 +324,27 @@ impl Checker<'_> {
         if self.types.fit(std::slice::from_ref(&value), std::slice::from_ref(&before)) {
             return self.types.general(&before, &value);
         }
-        self.mismatch(id, &before, &value);
-        Type::Error
+        if self.open == 0 {
+            self.mismatch(id, &before, &value);
+        }
+        Type::DYN
+    }
+
+    /// Whether a template that is known has as many places as there are values.
+    fn template(&mut self, id: Id, receiver: Id, arguments: &[Id]) {
+        let tree = self.tree;
+        let Kind::Literal(Value::String(template)) = &tree.node(receiver).kind else { return };
+        let [argument] = *arguments else { return };
+        let Kind::List(elements) = &tree.node(argument).kind else { return };
+        let places = template.replace("%%", "").matches('%').count();
+        if elements.len() > places {
+            let given = elements.len();
+            let message =
+                format!("too many arguments supplied to string.format (expected {places}, got {given})");
+            self.report(id, message);
+        } else if elements.len() < places {
+            self.report(id, format!("index {} out of range", elements.len()));
+        }
     }
 }
 

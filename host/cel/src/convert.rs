@@ -84,7 +84,7 @@ impl<'v> Value<'v> {
             }
             Self::Map(Map::Json(map, _) | Map::Object(map, _)) => (*map).clone().into(),
             Self::Map(Map::Owned(map)) => {
-                let entries = map.iter().map(|(key, value)| Some((key.value().as_str()?.to_owned(), value.to_json()?)));
+                let entries = map.iter().map(|(key, value)| Some((key.to_string(), value.to_json()?)));
                 json::Value::Object(entries.collect::<Option<Vec<_>>>()?.into_iter().collect())
             }
             Self::Optional(Some(value)) => value.to_json()?,

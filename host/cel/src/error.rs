@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 /// The most problems of one source that are told.
-const ISSUES_MAX: usize = 100;
+pub(crate) const ISSUES_MAX: usize = 100;
 /// The longest line that is shown beside a problem.
 const SNIPPET_MAX: usize = 16_384;
 

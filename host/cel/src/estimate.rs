@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use crate::ast::{Access, Fold, Id, Kind, Macro, Meaning, Operator, Target, Tree};
+use crate::ast::{Access, Fold, Id, Kind, Macro, Meaning, Target, Tree};
 use crate::checker::Variables;
 use crate::cost;
 use crate::functions::FUNCTIONS;
@@ -51,9 +51,20 @@ struct Inner {
     value: Size,
 }
 
+/// Where a value comes from.
+#[derive(Clone, Copy)]
+enum Path<'t> {
+    /// From no variable.
+    None,
+    /// From where no size is declared.
+    Lost,
+    /// From a part of a variable with this type.
+    At(&'t Type),
+}
+
 /// What is known of a variable of a macro.
 struct Local<'t> {
-    path: Option<&'t Type>,
+    path: Path<'t>,
     size: Option<Size>,
     inner: Option<Inner>,
 }
@@ -62,8 +73,7 @@ pub(crate) struct Estimator<'t> {
     tree: &'t Tree,
     meanings: &'t [Meaning],
     variables: &'t Variables,
-    /// The declared types of nodes that are parts of variables.
-    paths: HashMap<Id, &'t Type>,
+    paths: HashMap<Id, Path<'t>>,
     sizes: HashMap<Id, Size>,
     inners: HashMap<Id, Inner>,
     locals: Vec<Local<'t>>,
@@ -88,14 +98,22 @@ impl<'t> Estimator<'t> {
         &self.meanings[id as usize].value
     }
 
-    fn path(&self, id: Id) -> Option<&'t Type> {
-        self.paths.get(&id).copied()
+    fn path(&self, id: Id) -> Path<'t> {
+        self.paths.get(&id).copied().unwrap_or(Path::None)
     }
 
-    fn set_path(&mut self, id: Id, path: Option<&'t Type>) {
-        if let Some(path) = path {
-            self.paths.insert(id, path);
+    /// One step on. Kubernetes takes what begins nowhere for a part of the first variable, and the first step for the
+    /// variable itself.
+    fn next(&self, from: Path<'t>, step: impl FnOnce(&'t Type) -> Option<&'t Type>) -> Path<'t> {
+        match from {
+            Path::None => self.root(),
+            Path::Lost => Path::Lost,
+            Path::At(value) => step(value).map_or(Path::Lost, Path::At),
         }
+    }
+
+    fn root(&self) -> Path<'t> {
+        self.variables.first().map_or(Path::Lost, |(_, value)| Path::At(value))
     }
 
     fn cost(&mut self, id: Id) -> u64 {
@@ -104,26 +122,23 @@ impl<'t> Estimator<'t> {
             Kind::Ident(_) => self.ident(id),
             Kind::Select { operand, field, mode } => {
                 if matches!(self.meanings[id as usize].target, Target::TypeName(_)) {
+                    self.paths.insert(id, self.root());
                     return 1;
                 }
                 self.select(id, *operand, field, *mode)
             }
             Kind::Index { operand, index, is_optional } => {
                 let cost = self.cost(*operand).saturating_add(self.cost(*index)).saturating_add(1);
-                let inner = match self.path(*operand) {
-                    Some(Type::List(list)) => Some(&list.element),
-                    Some(Type::Map(map)) => Some(&map.value),
-                    _ => None,
-                };
-                if !is_optional {
-                    self.set_path(id, inner);
+                if !is_optional && !matches!(self.type_of(*operand), Type::Optional(_)) {
+                    let path = self.next(self.path(*operand), element);
+                    self.paths.insert(id, path);
                 }
                 let size = self.inner(*operand).map(|inner| inner.value).or_else(|| self.size(id));
                 self.set_size(id, size);
                 cost
             }
             Kind::Call { function, arguments, is_member } => self.function(id, function, arguments, *is_member),
-            Kind::Binary { operator, left, right } => self.binary(id, *operator, *left, *right),
+            Kind::Binary { left, right, .. } => self.binary(id, *left, *right),
             Kind::Not(operand) | Kind::Negate(operand) => self.cost(*operand).saturating_add(1),
             Kind::Logic { operands, .. } => operands.iter().fold(0, |sum, id| self.cost(*id).saturating_add(sum)),
             Kind::Conditional { condition, yes, no } => {
@@ -156,11 +171,11 @@ impl<'t> Estimator<'t> {
 
     fn ident(&mut self, id: Id) -> u64 {
         let path = match self.meanings[id as usize].target {
-            Target::Variable(number) => Some(&self.variables[number].1),
-            Target::Local(slot) => self.locals.get(slot).and_then(|local| local.path),
-            _ => None,
+            Target::Variable(number) => Path::At(&self.variables[number].1),
+            Target::Local(slot) => self.locals.get(slot).map_or(Path::None, |local| local.path),
+            _ => self.root(),
         };
-        self.set_path(id, path);
+        self.paths.insert(id, path);
         1
     }
 
@@ -170,9 +185,11 @@ impl<'t> Estimator<'t> {
             Access::Test => cost,
             Access::Optional => cost.saturating_add(1),
             Access::Value => {
-                if let Some(Type::Object(object)) = self.path(operand) {
-                    self.set_path(id, object.field(field).map(|field| &field.value));
-                }
+                let path = self.next(self.path(operand), |value| match value {
+                    Type::Object(object) => object.field(field).map(|field| &field.value),
+                    _ => None,
+                });
+                self.paths.insert(id, path);
                 let is_counted = matches!(self.type_of(operand), Type::Map(_) | Type::Object(_));
                 cost.saturating_add(u64::from(is_counted))
             }
@@ -190,7 +207,7 @@ impl<'t> Estimator<'t> {
         sum
     }
 
-    fn binary(&mut self, id: Id, operator: Operator, left: Id, right: Id) -> u64 {
+    fn binary(&mut self, id: Id, left: Id, right: Id) -> u64 {
         let arguments = self.cost(left).saturating_add(self.cost(right));
         let (a, b) = (self.known(left), self.known(right));
         let overloads = self.overloads(id);
@@ -215,7 +232,6 @@ impl<'t> Estimator<'t> {
         }
         let size = size.or_else(|| self.size(id));
         self.set_size(id, size);
-        let _ = operator;
         arguments.saturating_add(most)
     }
 
@@ -264,7 +280,7 @@ impl<'t> Estimator<'t> {
         let range = self.cost(fold.range);
         match fold.name {
             Macro::OptMap | Macro::OptFlatMap => {
-                let local = Local { path: None, size: self.inner_value_size(fold.range), inner: None };
+                let local = Local { path: Path::None, size: self.inner_value_size(fold.range), inner: None };
                 self.locals.push(local);
                 let body = self.cost(fold.body);
                 self.locals.pop();
@@ -275,13 +291,11 @@ impl<'t> Estimator<'t> {
             Macro::SortBy => {
                 self.push_variables(fold);
                 let body = self.cost(fold.body);
-                let size = self.known(fold.body);
                 self.pop_variables(fold);
                 let count = self.known(fold.range);
                 let map = count.max.saturating_mul(body.saturating_add(12)).saturating_add(cost::LIST + 2);
                 let is_text = self.is_text_list(id);
                 let sorting = scale(count.times(count).max, if is_text { 2.1 } else { 2.0 }).saturating_add(11);
-                let _ = size;
                 self.set_size(id, Some(count.times(count)));
                 range.saturating_add(cost::LIST + 1).saturating_add(map).saturating_add(sorting)
             }
@@ -306,17 +320,10 @@ impl<'t> Estimator<'t> {
         let inner = self.inner(fold.range);
         let path = self.path(fold.range);
         let is_list = inner.map_or(matches!(self.type_of(fold.range), Type::List(_)), |inner| inner.is_list);
-        let element = match path {
-            Some(Type::List(list)) => Some(&list.element),
-            Some(Type::Map(map)) => Some(&map.value),
-            _ => None,
-        };
-        let key = match path {
-            Some(Type::Map(map)) => Some(&map.key),
-            _ => None,
-        };
+        let key = self.next(path, |value| if let Type::Map(map) = value { Some(&map.key) } else { None });
         let of_key = Local { path: key, size: inner.map(|inner| inner.key), inner: None };
-        let of_value = Local { path: element, size: inner.map(|inner| inner.value), inner: None };
+        let of_value =
+            Local { path: self.next(path, element), size: inner.map(|inner| inner.value), inner: None };
         match (&fold.second, is_list) {
             (Some(_), _) => self.locals.extend([of_key, of_value]),
             (None, true) => self.locals.push(of_value),
@@ -334,8 +341,7 @@ impl<'t> Estimator<'t> {
         let filter = fold.filter.map(|filter| self.cost(filter));
         let body = self.cost(fold.body);
         let size = self.known(fold.body);
-        let element = self.locals.last().and_then(|local| local.size);
-        let element_type = self.locals.last().and_then(|local| local.path);
+        let element = self.locals.last().and_then(|local| of_path(local.path).or(local.size));
         self.pop_variables(fold);
         let count = self.known(fold.range);
         let (start, step, end) = match fold.name {
@@ -354,7 +360,7 @@ impl<'t> Estimator<'t> {
         }
         let made = match fold.name {
             Macro::Map => Some(size),
-            Macro::Filter => Some(element_type.and_then(declared).or(element).unwrap_or(Size::UNKNOWN)),
+            Macro::Filter => Some(element.unwrap_or(Size::UNKNOWN)),
             _ => None,
         };
         if let Some(value) = made {
@@ -395,7 +401,7 @@ impl<'t> Estimator<'t> {
             Kind::Map(entries) => return Some(Size::exactly(entries.len() as u64)),
             _ => {}
         }
-        if let Some(size) = self.path(id).and_then(declared) {
+        if let Some(size) = of_path(self.path(id)) {
             return Some(size);
         }
         if self.type_of(id).is_scalar() {
@@ -414,7 +420,7 @@ impl<'t> Estimator<'t> {
     /// How large an element of a list can be: by its declaration alone.
     pub(crate) fn element(&self, id: Id) -> Size {
         match self.path(id) {
-            Some(Type::List(list)) => declared(&list.element).unwrap_or(Size::UNKNOWN),
+            Path::At(value) => element(value).and_then(declared).unwrap_or(Size::UNKNOWN),
             _ => Size::UNKNOWN,
         }
     }
@@ -426,6 +432,19 @@ impl<'t> Estimator<'t> {
             _ => None,
         }
     }
+}
+
+/// What the elements of a list or the values of a map are.
+fn element(value: &Type) -> Option<&Type> {
+    match value {
+        Type::List(list) => Some(&list.element),
+        Type::Map(map) => Some(&map.value),
+        _ => None,
+    }
+}
+
+fn of_path(path: Path<'_>) -> Option<Size> {
+    if let Path::At(value) = path { declared(value) } else { None }
 }
 
 fn declared(value: &Type) -> Option<Size> {

@@ -142,7 +142,10 @@ impl<'v> Evaluation<'v> {
     ) -> Answer<'v> {
         match found {
             None if is_optional => Ok(Value::none()),
-            None => Err(missing()),
+            None => {
+                self.charge(1)?;
+                Err(missing())
+            }
             Some(value) => {
                 self.charge(1)?;
                 Ok(if is_optional { Value::some(value) } else { value })
@@ -270,11 +273,15 @@ impl<'v> Evaluation<'v> {
                     None => continue,
                 }
             }
-            insert(&mut map, &key, value)?;
+            map.insert(key_of(&key)?, value);
         }
         self.charge(cost::MAP)?;
         Ok(Value::Map(Map::Owned(Arc::new(map))))
     }
+}
+
+fn key_of<'v>(key: &Value<'v>) -> Result<Key<'v>, EvalError> {
+    Key::of(key).ok_or_else(|| EvalError::new(format!("unsupported key type: {}", key.type_name())))
 }
 
 /// Puts an entry into a map that has none of that key.
@@ -283,14 +290,11 @@ pub(crate) fn insert<'v>(
     key: &Value<'v>,
     value: Value<'v>,
 ) -> Result<(), EvalError> {
-    let Some(name) = Key::of(key).filter(|_| !matches!(key, Value::Double(_))) else {
-        return Err(EvalError::new(format!("unsupported key type: {}", key.type_name())));
-    };
-    match map.insert(name, value) {
+    match map.insert(key_of(key)?, value) {
         None => Ok(()),
         Some(_) => {
-            let shown = key.to_json().map(|key| key.as_str().map_or_else(|| key.to_string(), str::to_owned));
-            Err(EvalError::new(format!("insert failed: key {} already exists", shown.unwrap_or_default())))
+            let name = key_of(key)?;
+            Err(EvalError::new(format!("insert failed: key {name} already exists")))
         }
     }
 }

@@ -1,6 +1,6 @@
 //! From a source to tokens.
 
-use crate::error::Issue;
+use crate::error::{ISSUES_MAX, Issue};
 
 /// A piece of the source.
 #[derive(Clone, Copy, Debug)]
@@ -34,27 +34,54 @@ const SYMBOLS: [&str; 24] = [
 ];
 const KEYWORDS: [&str; 4] = ["true", "false", "null", "in"];
 
-/// All tokens of a source, the end last.
-pub(crate) fn tokens(source: &str) -> Result<Vec<Token<'_>>, Issue> {
-    let mut tokens = Vec::new();
+/// All tokens of a source, the end last, and what is none: that is left out, so that the rest can be read.
+pub(crate) fn tokens(source: &str) -> (Vec<Token<'_>>, Vec<Issue>) {
+    let (mut tokens, mut issues) = (Vec::new(), Vec::new());
     let mut at = 0;
     loop {
         at += blank(&source[at..]);
         let rest = &source[at..];
         if rest.is_empty() {
             tokens.push(Token { kind: TokenKind::End, at, text: "" });
-            return Ok(tokens);
+            return (tokens, issues);
         }
-        let (kind, length) = token(rest).ok_or_else(|| unknown(rest, at))?;
-        tokens.push(Token { kind, at, text: &rest[..length] });
-        at += length;
+        at += match token(rest) {
+            Some((kind, length)) => {
+                tokens.push(Token { kind, at, text: &rest[..length] });
+                length
+            }
+            None => {
+                let text = &rest[..unknown(rest)];
+                if issues.len() < ISSUES_MAX {
+                    let shown = text.replace('\n', "\\n").replace('\t', "\\t").replace('\r', "\\r");
+                    let message = format!("Syntax error: token recognition error at: '{shown}'");
+                    issues.push(Issue { at, message });
+                }
+                text.len()
+            }
+        };
     }
 }
 
-fn unknown(rest: &str, at: usize) -> Issue {
-    let text = if rest.starts_with(['"', '\'']) { rest } else { &rest[..first_length(rest)] };
-    let shown: String = text.chars().flat_map(|c| if c == '\n' { vec!['\\', 'n'] } else { vec![c] }).collect();
-    Issue { at, message: format!("Syntax error: token recognition error at: '{shown}'") }
+/// How long what is no token is: of a string up to where it goes wrong, of half an operator up to what follows.
+fn unknown(rest: &str) -> usize {
+    let quoted = rest.trim_start_matches(['b', 'B', 'r', 'R']);
+    let length = if quoted.starts_with(['"', '\'']) {
+        let start = rest.len() - quoted.len() + 1;
+        let wrong = |(at, c): (usize, char)| {
+            let is_escape = quoted[at + 1..].starts_with(|c: char| "abfnrtv\"'\\?`xXuU0123".contains(c));
+            c == '\n' || c == '\r' || (c == '\\' && !is_escape)
+        };
+        let end = rest[start..].char_indices().find(|(at, c)| wrong((start + at - (rest.len() - quoted.len()), *c)));
+        return match end {
+            Some((at, '\\')) => start + at + 1 + first_length(&rest[start + at + 1..]),
+            Some((at, c)) => start + at + c.len_utf8(),
+            None => rest.len(),
+        };
+    } else {
+        first_length(rest)
+    };
+    if rest.starts_with(['&', '|', '=']) { length + first_length(&rest[length..]) } else { length }
 }
 
 fn first_length(text: &str) -> usize {
@@ -152,17 +179,31 @@ fn string(text: &str) -> Option<(TokenKind, usize)> {
 }
 
 fn close(text: &str, quote: &str, is_raw: bool) -> Option<usize> {
-    let mut escaped = false;
-    for (at, c) in text.char_indices() {
-        if escaped {
-            escaped = false;
-        } else if text[at..].starts_with(quote) {
+    let mut at = 0;
+    while let Some(c) = text[at..].chars().next() {
+        if text[at..].starts_with(quote) {
             return Some(at);
-        } else if c == '\\' && !is_raw {
-            escaped = true;
-        } else if quote.len() == 1 && (c == '\n' || c == '\r') {
+        }
+        if quote.len() == 1 && (c == '\n' || c == '\r') {
             return None;
         }
+        at += if c == '\\' && !is_raw { 1 + escape(&text[at + 1..])? } else { c.len_utf8() };
     }
     None
+}
+
+/// How long an escape is, after its backslash.
+fn escape(text: &str) -> Option<usize> {
+    let digits = match text.chars().next()? {
+        'a' | 'b' | 'f' | 'n' | 'r' | 't' | 'v' | '"' | '\'' | '\\' | '?' | '`' => return Some(1),
+        'x' | 'X' => 2,
+        'u' => 4,
+        'U' => 8,
+        '0'..='3' => {
+            let is_octal = text.get(1..3)?.bytes().all(|c| (b'0'..=b'7').contains(&c));
+            return is_octal.then_some(3);
+        }
+        _ => return None,
+    };
+    text.get(1..=digits)?.bytes().all(|c| c.is_ascii_hexdigit()).then_some(digits + 1)
 }

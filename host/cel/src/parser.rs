@@ -16,16 +16,34 @@ pub(crate) const SOURCE_MAX: usize = 100_000;
 /// How deep expressions nest, and how deep a program's recursion goes: cel-go's limit. What a macro makes of its range
 /// counts on top of the range, so values nest no deeper than this either.
 const DEPTH_MAX: u32 = 250;
-const EXPECTED: &str =
-    "{'[', '{', '(', '.', '-', '!', 'true', 'false', 'null', NUM_FLOAT, NUM_INT, NUM_UINT, STRING, BYTES, IDENTIFIER}";
+const EXPECTED: &str = "'true', 'false', 'null', NUM_FLOAT, NUM_INT, NUM_UINT, STRING, BYTES, IDENTIFIER}";
+
+const START: &str = "'[', '{', '(', '.', '-', '!', ";
 
 /// Reads a source.
-pub(crate) fn parse(source: &str) -> Result<Tree, Issue> {
-    let mut parser = Parser { tokens: tokens(source)?, next: 0, nodes: Vec::new(), depth: 0 };
-    let root = parser.expression()?;
-    match parser.peek().kind {
-        TokenKind::End => Ok(Tree { nodes: parser.nodes, root }),
-        _ => Err(parser.unexpected("extraneous input", "<EOF>")),
+pub(crate) fn parse(source: &str) -> Result<Tree, Vec<Issue>> {
+    let (tokens, mut issues) = tokens(source);
+    let mut parser = Parser { tokens, next: 0, nodes: Vec::new(), depth: 0 };
+    let root = parser.expression().and_then(|root| match parser.peek().kind {
+        TokenKind::End => Ok(root),
+        _ => Err(parser.unexpected("<EOF>", |token| token.kind == TokenKind::End)),
+    });
+    match root {
+        Ok(root) if issues.is_empty() => Ok(Tree { nodes: parser.nodes, root }),
+        Ok(_) => Err(issues),
+        Err(issue) => {
+            issues.push(issue);
+            Err(issues)
+        }
+    }
+}
+
+/// Whether an expression can begin so.
+fn is_start(token: &Token<'_>) -> bool {
+    match token.kind {
+        TokenKind::End | TokenKind::Escaped => false,
+        TokenKind::Symbol => ["[", "{", "(", ".", "-", "!", "true", "false", "null"].contains(&token.text),
+        _ => true,
     }
 }
 
@@ -60,17 +78,39 @@ impl<'s> Parser<'s> {
         self.is_at(symbol).then(|| self.take().at)
     }
 
-    fn expect(&mut self, symbol: &str) -> Result<(), Issue> {
-        match self.skip(symbol) {
-            Some(_) => Ok(()),
-            None => Err(self.unexpected("mismatched input", &format!("'{symbol}'"))),
+    fn expect(&mut self, symbol: &'static str) -> Result<(), Issue> {
+        if self.skip(symbol).is_some() {
+            return Ok(());
         }
+        let token = self.peek();
+        let is_missing = if symbol == ":" { is_start(&token) } else { token.kind == TokenKind::End };
+        if is_missing {
+            let text = if token.kind == TokenKind::End { "<EOF>" } else { token.text };
+            return Err(Issue { at: token.at, message: format!("Syntax error: missing '{symbol}' at '{text}'") });
+        }
+        Err(self.unexpected(&format!("'{symbol}'"), |token| token.text == symbol))
     }
 
-    fn unexpected(&self, problem: &str, expected: &str) -> Issue {
+    /// The end of a list or a map, or of what stands in it.
+    fn close(&mut self, symbol: &'static str, had_comma: bool) -> Result<(), Issue> {
+        if had_comma || self.is_at(symbol) {
+            return self.expect(symbol);
+        }
+        Err(self.unexpected(&format!("{{'{symbol}', ','}}"), |token| token.text == symbol || token.text == ","))
+    }
+
+    /// A token that cannot stand here; one that only has to go is called extraneous.
+    fn unexpected(&self, expected: &str, is_expected: impl Fn(&Token<'s>) -> bool) -> Issue {
         let token = self.peek();
+        let after = self.tokens.get(self.next + 1).filter(|_| token.kind != TokenKind::End);
+        let problem = if after.is_some_and(is_expected) { "extraneous input" } else { "mismatched input" };
         let text = if token.kind == TokenKind::End { "<EOF>" } else { token.text };
         Issue { at: token.at, message: format!("Syntax error: {problem} '{text}' expecting {expected}") }
+    }
+
+    /// A token that no expression begins with; `before` are the brackets that could stand here.
+    fn no_start(&self, before: &str) -> Issue {
+        self.unexpected(&format!("{{{before}{EXPECTED}"), is_start)
     }
 
     pub(crate) fn node(&self, id: Id) -> &Node {
@@ -172,6 +212,9 @@ impl<'s> Parser<'s> {
                 operand = self.after_dot(operand, at)?;
             } else if let Some(at) = self.skip("[") {
                 let is_optional = self.skip("?").is_some();
+                if !is_optional && !is_start(&self.peek()) {
+                    return Err(self.no_start("'[', '{', '(', '.', '-', '!', '?', "));
+                }
                 let index = self.expression()?;
                 self.expect("]")?;
                 operand = self.add(at, Kind::Index { operand, index, is_optional }, &[operand, index])?;
@@ -188,32 +231,50 @@ impl<'s> Parser<'s> {
             TokenKind::Identifier => token.text,
             TokenKind::Escaped => token.text.trim_matches('`'),
             _ => {
-                let message = format!("Syntax error: no viable alternative at input '.{}'", token.text);
-                return Err(Issue { at: token.at, message });
+                let problem = match mode {
+                    Access::Value => format!("no viable alternative at input '.{}'", token.text),
+                    _ => format!("mismatched input '{}' expecting {{IDENTIFIER, ESC_IDENTIFIER}}", token.text),
+                };
+                return Err(Issue { at: token.at, message: format!("Syntax error: {problem}") });
             }
         };
         if token.kind == TokenKind::Identifier && mode == Access::Value && self.is_at("(") {
             let open = self.take().at;
-            let arguments = self.expressions(")")?;
+            let arguments = self.arguments()?;
             return macros::member(self, open, field, operand, arguments);
         }
         let kind = Kind::Select { operand, field: field.into(), mode };
         self.add(at, kind, &[operand])
     }
 
-    /// Expressions up to a bracket.
-    fn expressions(&mut self, close: &str) -> Result<Vec<Id>, Issue> {
+    /// Arguments up to the bracket.
+    fn arguments(&mut self) -> Result<Vec<Id>, Issue> {
         let mut list = Vec::new();
-        if self.skip(close).is_some() {
+        if self.skip(")").is_some() {
             return Ok(list);
+        }
+        if !is_start(&self.peek()) {
+            return Err(self.no_start("'[', '{', '(', ')', '.', '-', '!', "));
         }
         loop {
             list.push(self.expression()?);
             if self.skip(",").is_none() {
-                self.expect(close)?;
-                return Ok(list);
+                return self.expect(")").map(|()| list);
             }
         }
+    }
+
+    /// Whether another element follows; the first of an open list or map can be missing.
+    fn has_more(&mut self, close: &str, had_comma: bool, is_first: bool) -> Result<bool, Issue> {
+        let token = self.peek();
+        if is_start(&token) || self.is_at("?") {
+            return Ok(had_comma || is_first);
+        }
+        if is_first && !self.is_at(close) && !self.is_at(",") {
+            let before = if close == "]" { "'[', ']', '{', '(', '.', ',', '-', '!', '?', " } else { "'[', '{', '}', '(', '.', ',', '-', '!', '?', " };
+            return Err(self.no_start(before));
+        }
+        Ok(false)
     }
 
     fn primary(&mut self) -> Result<Id, Issue> {
@@ -221,7 +282,7 @@ impl<'s> Parser<'s> {
         match token.kind {
             TokenKind::Identifier => self.identifier(),
             TokenKind::Symbol => self.symbol(token),
-            TokenKind::End | TokenKind::Escaped => Err(self.unexpected("mismatched input", EXPECTED)),
+            TokenKind::End | TokenKind::Escaped => Err(self.no_start(START)),
             _ => self.number_or_text(token, false),
         }
     }
@@ -246,7 +307,7 @@ impl<'s> Parser<'s> {
                 self.take();
                 return self.identifier();
             }
-            _ => return Err(self.unexpected("mismatched input", EXPECTED)),
+            _ => return Err(self.no_start(START)),
         };
         self.take();
         self.add(token.at, Kind::Literal(value), &[])
@@ -290,7 +351,7 @@ impl<'s> Parser<'s> {
         }
         if self.is_at("(") {
             let open = self.take().at;
-            let arguments = self.expressions(")")?;
+            let arguments = self.arguments()?;
             return macros::global(self, open, &name, arguments);
         }
         self.add(token.at, Kind::Ident(name), &[])
@@ -322,12 +383,14 @@ impl<'s> Parser<'s> {
             let field = self.take();
             if !matches!(field.kind, TokenKind::Identifier | TokenKind::Escaped) {
                 self.next -= usize::from(field.kind != TokenKind::End);
-                return Err(self.unexpected("mismatched input", "{'}', ',', '?', IDENTIFIER, ESC_IDENTIFIER}"));
+                return Err(self.unexpected("{'}', ',', '?', IDENTIFIER, ESC_IDENTIFIER}", |_| false));
             }
             self.expect(":")?;
             values.push(self.expression()?);
             if self.skip(",").is_none() {
-                break;
+                self.close("}", false)?;
+                let below = values.clone();
+                return self.add(at, Kind::Message { name, values }, &below);
             }
         }
         self.expect("}")?;
@@ -338,14 +401,14 @@ impl<'s> Parser<'s> {
     fn list(&mut self) -> Result<Id, Issue> {
         let at = self.take().at;
         let mut elements = Vec::new();
-        while !self.is_at("]") {
+        let mut had_comma = false;
+        while self.has_more("]", had_comma, elements.is_empty())? {
             let is_optional = self.skip("?").is_some();
             elements.push((self.expression()?, is_optional));
-            if self.skip(",").is_none() {
-                break;
-            }
+            had_comma = self.skip(",").is_some();
         }
-        self.expect("]")?;
+        had_comma |= elements.is_empty() && self.skip(",").is_some();
+        self.close("]", had_comma)?;
         let below: Vec<Id> = elements.iter().map(|(element, _)| *element).collect();
         self.add(at, Kind::List(elements), &below)
     }
@@ -353,17 +416,17 @@ impl<'s> Parser<'s> {
     fn map(&mut self) -> Result<Id, Issue> {
         let at = self.take().at;
         let mut entries = Vec::new();
-        while !self.is_at("}") {
+        let mut had_comma = false;
+        while self.has_more("}", had_comma, entries.is_empty())? {
             let is_optional = self.skip("?").is_some();
             let key = self.expression()?;
             self.expect(":")?;
             let value = self.expression()?;
             entries.push(Entry { key, value, is_optional });
-            if self.skip(",").is_none() {
-                break;
-            }
+            had_comma = self.skip(",").is_some();
         }
-        self.expect("}")?;
+        had_comma |= entries.is_empty() && self.skip(",").is_some();
+        self.close("}", had_comma)?;
         let below: Vec<Id> = entries.iter().flat_map(|entry| [entry.key, entry.value]).collect();
         self.add(at, Kind::Map(entries), &below)
     }

@@ -80,9 +80,7 @@ fn constant(steps: &[Step], tools: &mut Tools, kind: &Kind, meaning: &Meaning) -
             let mut map = std::collections::BTreeMap::new();
             for entry in entries {
                 let value = known(&entry.value).filter(|_| !entry.is_optional)?;
-                if map.insert(Key::of(&known(&entry.key)?)?, value).is_some() {
-                    return None;
-                }
+                map.insert(Key::of(&known(&entry.key)?)?, value);
             }
             Some(Value::Map(crate::collection::Map::Owned(map.into())))
         }

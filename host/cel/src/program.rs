@@ -64,7 +64,7 @@ impl Program {
             return Err(CompileError::whole(&message));
         }
         let variables = environment.variables.clone();
-        let tree = parser::parse(source).map_err(|issue| CompileError::new(source, vec![issue]))?;
+        let tree = parser::parse(source).map_err(|issues| CompileError::new(source, issues))?;
         let meanings = checker::check(&tree, &variables).map_err(|issues| CompileError::new(source, issues))?;
         let steps = plan::plan(&tree, &meanings).map_err(|issue| CompileError::new(source, vec![issue]))?;
         let estimate = estimate::estimate(&tree, &meanings, &variables);

@@ -12,6 +12,8 @@ use crate::meter::Meter;
 
 /// The most states of a pattern: what counted repetitions of Kubernetes' own patterns need several times over.
 const STATES_MAX: u64 = 20_000;
+/// How often something can be repeated at most: RE2's limit.
+const REPEAT_MAX: u32 = 1_000;
 /// How deep groups nest.
 const NEST_MAX: u32 = 100;
 /// The most bytes of a compiled pattern.
@@ -68,7 +70,7 @@ impl Pattern {
 fn read(pattern: &str) -> Result<(Hir, u64), String> {
     let fault = || format!("error parsing regexp: invalid or unsupported Perl syntax: `{pattern}`");
     let mut parser = regex_syntax::ParserBuilder::new().nest_limit(NEST_MAX).build();
-    let hir = parser.parse(&translate(pattern)).map_err(|_| fault())?;
+    let hir = translate(pattern).and_then(|pattern| parser.parse(&pattern).ok()).ok_or_else(fault)?;
     let states = states(&hir);
     if states > STATES_MAX {
         return Err(format!("error parsing regexp: expression too large: `{pattern}`"));
@@ -101,14 +103,36 @@ fn states(hir: &Hir) -> u64 {
     }
 }
 
-/// A pattern of RE2 in Rust's syntax.
-fn translate(pattern: &str) -> String {
+/// A pattern of RE2 in Rust's syntax; `None` when it repeats what is repeated already, or too often.
+fn translate(pattern: &str) -> Option<String> {
     let mut translated = String::with_capacity(pattern.len() + 16);
     let mut in_class = false;
+    // How many signs of repetition stand before: the second may be a `?` for as few as possible.
+    let mut repeated = 0;
     let mut rest = pattern;
     while let Some(c) = rest.chars().next() {
         let after = &rest[c.len_utf8()..];
         rest = after;
+        if !in_class && (matches!(c, '*' | '+' | '?') || (c == '{' && is_repetition(after))) {
+            let is_lazy = repeated == 1 && c == '?';
+            if repeated > 0 && !is_lazy && !translated.ends_with('(') {
+                return None;
+            }
+            repeated += 1;
+            translated.push(c);
+            if c == '{' {
+                let (counts, more) = after.split_once('}')?;
+                let is_small = |count: &str| count.is_empty() || count.parse::<u32>().is_ok_and(|n| n <= REPEAT_MAX);
+                if !counts.split(',').all(is_small) {
+                    return None;
+                }
+                translated.push_str(counts);
+                translated.push('}');
+                rest = more;
+            }
+            continue;
+        }
+        repeated = 0;
         match c {
             '\\' => {
                 if let Some(quoted) = after.strip_prefix('Q') {
@@ -149,12 +173,11 @@ fn translate(pattern: &str) -> String {
             }
             '&' | '~' if in_class => translated.extend(['\\', c]),
             '-' if in_class && after.starts_with('-') => translated.push_str("\\-"),
-            '{' if !in_class && !is_repetition(after) => translated.push_str("\\{"),
-            '}' if !in_class && !closes_repetition(&translated) => translated.push_str("\\}"),
+            '{' | '}' if !in_class => translated.extend(['\\', c]),
             other => translated.push(other),
         }
     }
-    translated
+    Some(translated)
 }
 
 /// `2}`, `2,}` or `2,5}`.
@@ -163,11 +186,6 @@ fn is_repetition(text: &str) -> bool {
     let (least, most) = counts.split_once(',').unwrap_or((counts, ""));
     let is_number = |digits: &str| digits.bytes().all(|c| c.is_ascii_digit());
     !least.is_empty() && is_number(least) && is_number(most)
-}
-
-fn closes_repetition(before: &str) -> bool {
-    let counts = before.trim_end_matches(|c: char| c.is_ascii_digit() || c == ',');
-    counts.ends_with('{') && !counts.ends_with("\\{")
 }
 
 /// An escape; Perl's classes and word boundaries mean ASCII.

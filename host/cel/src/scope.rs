@@ -81,6 +81,7 @@ impl Checker<'_> {
 
     fn optional(&mut self, id: Id, fold: &Fold, range: Type) -> Type {
         self.call(id, "hasValue", std::slice::from_ref(&range), true);
+        self.call(id, "value", std::slice::from_ref(&range), true);
         let inner = match range {
             Type::Optional(inner) => (*inner).clone(),
             _ => Type::DYN,

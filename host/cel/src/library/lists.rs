@@ -12,14 +12,14 @@ use crate::value::Value;
 use super::operators::{binary, owned};
 
 macro_rules! each {
-    ($($function:literal $run:ident $signature:literal $result:literal: $($kind:literal $id:literal),+;)*) => {
+    ($($function:literal $run:ident $result:ident: $($kind:literal $id:literal),+;)*) => {
         &[$($(Declaration::member(
-            $function, $id, concat!("list(", $kind, ")", $signature, " -> ", each!(@ $result $kind)), $run,
+            $function, $id, concat!("list(", $kind, ") -> ", each!(@ $result $kind)), $run,
         )),+),*]
     };
-    (@ "T" $kind:literal) => { $kind };
-    (@ "list(T)" $kind:literal) => { concat!("list(", $kind, ")") };
-    (@ $result:literal $kind:literal) => { $result };
+    (@ element $kind:literal) => { $kind };
+    (@ list $kind:literal) => { concat!("list(", $kind, ")") };
+    (@ bool $kind:literal) => { "bool" };
 }
 
 pub(crate) const DECLARATIONS: &[Declaration] = &[
@@ -50,19 +50,19 @@ pub(crate) const DECLARATIONS: &[Declaration] = &[
 
 /// What works on lists of anything that has an order.
 pub(crate) const ORDERED: &[Declaration] = each! {
-    "isSorted" is_sorted "" "bool": "int" "list_int_is_sorted_bool", "uint" "list_uint_is_sorted_bool",
+    "isSorted" is_sorted bool: "int" "list_int_is_sorted_bool", "uint" "list_uint_is_sorted_bool",
         "double" "list_double_is_sorted_bool", "bool" "list_bool_is_sorted_bool",
         "duration" "list_duration_is_sorted_bool", "timestamp" "list_timestamp_is_sorted_bool",
         "string" "list_string_is_sorted_bool", "bytes" "list_bytes_is_sorted_bool";
-    "max" max "" "T": "int" "list_int_max_int", "uint" "list_uint_max_uint", "double" "list_double_max_double",
+    "max" max element: "int" "list_int_max_int", "uint" "list_uint_max_uint", "double" "list_double_max_double",
         "bool" "list_bool_max_bool", "duration" "list_duration_max_duration",
         "timestamp" "list_timestamp_max_timestamp", "string" "list_string_max_string",
         "bytes" "list_bytes_max_bytes";
-    "min" min "" "T": "int" "list_int_min_int", "uint" "list_uint_min_uint", "double" "list_double_min_double",
+    "min" min element: "int" "list_int_min_int", "uint" "list_uint_min_uint", "double" "list_double_min_double",
         "bool" "list_bool_min_bool", "duration" "list_duration_min_duration",
         "timestamp" "list_timestamp_min_timestamp", "string" "list_string_min_string",
         "bytes" "list_bytes_min_bytes";
-    "sort" sort "" "list(T)": "int" "list_int_sort", "uint" "list_uint_sort", "double" "list_double_sort",
+    "sort" sort list: "int" "list_int_sort", "uint" "list_uint_sort", "double" "list_double_sort",
         "bool" "list_bool_sort", "duration" "list_duration_sort", "timestamp" "list_timestamp_sort",
         "string" "list_string_sort", "bytes" "list_bytes_sort";
 };
