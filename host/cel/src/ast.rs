@@ -42,6 +42,30 @@ pub(crate) enum Kind {
     Fold(Box<Fold>),
 }
 
+impl Kind {
+    /// Visits the nodes right below.
+    pub(crate) fn each_child(&self, mut visit: impl FnMut(Id)) {
+        match self {
+            Self::Literal(_) | Self::Ident(_) => {}
+            Self::Select { operand, .. } | Self::Not(operand) | Self::Negate(operand) => visit(*operand),
+            Self::Index { operand: a, index: b, .. } | Self::Binary { left: a, right: b, .. } => {
+                visit(*a);
+                visit(*b);
+            }
+            Self::Call { arguments: ids, .. } | Self::Logic { operands: ids, .. } | Self::Message { values: ids, .. } => {
+                ids.iter().copied().for_each(visit);
+            }
+            Self::Conditional { condition, yes, no } => [*condition, *yes, *no].into_iter().for_each(visit),
+            Self::List(elements) => elements.iter().for_each(|(element, _)| visit(*element)),
+            Self::Map(entries) => entries.iter().for_each(|entry| {
+                visit(entry.key);
+                visit(entry.value);
+            }),
+            Self::Fold(fold) => [fold.range, fold.body].into_iter().chain(fold.filter).for_each(visit),
+        }
+    }
+}
+
 /// How a field is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Access {

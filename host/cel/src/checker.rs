@@ -8,7 +8,7 @@ use crate::error::Issue;
 use crate::functions::FUNCTIONS;
 use crate::types::{Opaque, Type};
 use crate::unify::Unifier;
-use crate::value::Value;
+use crate::validate;
 
 /// The longest name of a type that an error shows.
 const SHOWN_MAX: usize = 1_000;
@@ -26,7 +26,6 @@ pub(crate) fn check(tree: &Tree, variables: &Variables) -> Result<Vec<Meaning>, 
         meanings: vec![nothing; tree.nodes.len()],
         locals: Vec::new(),
         issues: Vec::new(),
-        open: 0,
     };
     checker.check(tree.root);
     for at in 0..checker.meanings.len() {
@@ -35,6 +34,9 @@ pub(crate) fn check(tree: &Tree, variables: &Variables) -> Result<Vec<Meaning>, 
     }
     if checker.types.is_exhausted() {
         return Err(vec![Issue { at: 0, message: "the types of the expression are too complex".into() }]);
+    }
+    if checker.issues.is_empty() {
+        checker.issues = validate::validate(tree, &checker.meanings);
     }
     if checker.issues.is_empty() { Ok(checker.meanings) } else { Err(checker.issues) }
 }
@@ -47,8 +49,6 @@ pub(crate) struct Checker<'e> {
     /// The variables of the macros around the node.
     pub(crate) locals: Vec<(berth_json::Text, Type)>,
     issues: Vec<Issue>,
-    /// How many arguments of `format` are around the node: lists there may hold anything.
-    open: u32,
 }
 
 impl Checker<'_> {
@@ -112,7 +112,7 @@ impl Checker<'_> {
                 for (element, is_optional) in elements {
                     let value = self.check(*element);
                     let value = self.unwrapped(*element, value, *is_optional);
-                    joined = Some(self.join(*element, joined, value));
+                    joined = Some(self.join(joined, value));
                 }
                 Type::list(joined.unwrap_or_else(|| self.types.fresh()))
             }
@@ -120,10 +120,10 @@ impl Checker<'_> {
                 let (mut keys, mut values) = (None, None);
                 for entry in entries {
                     let key = self.check(entry.key);
-                    keys = Some(self.join(entry.key, keys, key));
+                    keys = Some(self.join(keys, key));
                     let value = self.check(entry.value);
                     let value = self.unwrapped(entry.value, value, entry.is_optional);
-                    values = Some(self.join(entry.value, values, value));
+                    values = Some(self.join(values, value));
                 }
                 let key = keys.unwrap_or_else(|| self.types.fresh());
                 Type::map(key, values.unwrap_or_else(|| self.types.fresh()))
@@ -170,7 +170,9 @@ impl Checker<'_> {
             "optional_type" => Type::optional(self.types.fresh()),
             "google.protobuf.Timestamp" => Type::Timestamp,
             "google.protobuf.Duration" => Type::Duration,
-            _ => Type::Opaque(Opaque::ALL.into_iter().find(|opaque| opaque.name() == name)?),
+            "net.IP" => Type::Opaque(Opaque::Ip),
+            "net.CIDR" => Type::Opaque(Opaque::Cidr),
+            _ => return None,
         })
     }
 
@@ -235,12 +237,7 @@ impl Checker<'_> {
             let types: Vec<Type> = arguments.iter().map(|argument| self.check(*argument)).collect();
             return self.call(id, name, &types, false);
         };
-        self.open += u32::from(name == "format");
         let others: Vec<Type> = rest.iter().map(|argument| self.check(*argument)).collect();
-        self.open -= u32::from(name == "format");
-        if name == "format" {
-            self.template(id, *receiver, rest);
-        }
         let namespaced = self.qualified(*receiver).map(|prefix| format!("{prefix}.{name}"));
         if let Some(full) = namespaced.filter(|full| FUNCTIONS.named(full).is_some()) {
             let (value, target) = self.call(id, &full, &others, false);
@@ -318,33 +315,13 @@ impl Checker<'_> {
         }
     }
 
-    /// The common type of elements.
-    fn join(&mut self, id: Id, before: Option<Type>, value: Type) -> Type {
+    /// The common type of elements; whether they may differ is looked at when all types are known.
+    fn join(&mut self, before: Option<Type>, value: Type) -> Type {
         let Some(before) = before else { return value };
         if self.types.fit(std::slice::from_ref(&value), std::slice::from_ref(&before)) {
             return self.types.general(&before, &value);
         }
-        if self.open == 0 {
-            self.mismatch(id, &before, &value);
-        }
         Type::DYN
-    }
-
-    /// Whether a template that is known has as many places as there are values.
-    fn template(&mut self, id: Id, receiver: Id, arguments: &[Id]) {
-        let tree = self.tree;
-        let Kind::Literal(Value::String(template)) = &tree.node(receiver).kind else { return };
-        let [argument] = *arguments else { return };
-        let Kind::List(elements) = &tree.node(argument).kind else { return };
-        let places = template.replace("%%", "").matches('%').count();
-        if elements.len() > places {
-            let given = elements.len();
-            let message =
-                format!("too many arguments supplied to string.format (expected {places}, got {given})");
-            self.report(id, message);
-        } else if elements.len() < places {
-            self.report(id, format!("index {} out of range", elements.len()));
-        }
     }
 }
 

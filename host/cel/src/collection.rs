@@ -171,7 +171,7 @@ impl<'v> Map<'v> {
         match (self, key) {
             (_, Value::String(name)) => self.named(name),
             (Self::Owned(map), _) => Ok(Key::of(key).and_then(|key| map.get(&key).cloned())),
-            _ => Ok(None),
+            _ => Err(EvalError::NO_OVERLOAD),
         }
     }
 

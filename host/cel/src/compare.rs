@@ -1,8 +1,9 @@
 //! Which values are equal, and which is less.
 
 use std::cmp::Ordering;
+use std::collections::BTreeMap;
 
-use berth_json as json;
+use berth_json::Text;
 
 use crate::collection::{List, Map};
 use crate::error::EvalError;
@@ -39,8 +40,8 @@ fn equal_lists(meter: &mut Meter, a: &List<'_>, b: &List<'_>) -> Result<bool, Ev
     }
     match a {
         List::Json(_, declared) if declared.kind == ListKind::Set => equal_sets(meter, a, b),
-        List::Json(list, declared) => match &declared.kind {
-            ListKind::Map(keys) => equal_keyed(meter, list, keys, a, b),
+        List::Json(_, declared) => match &declared.kind {
+            ListKind::Map(keys) => equal_keyed(meter, keys, a, b),
             _ => equal_in_order(meter, a, b),
         },
         _ => equal_in_order(meter, a, b),
@@ -72,27 +73,30 @@ fn equal_sets(meter: &mut Meter, a: &List<'_>, b: &List<'_>) -> Result<bool, Eva
 }
 
 /// Whether the elements with the same keys are the same.
-fn equal_keyed(
-    meter: &mut Meter,
-    list: &[json::Value],
-    keys: &[json::Text],
-    a: &List<'_>,
-    b: &List<'_>,
-) -> Result<bool, EvalError> {
-    let List::Json(others, _) = b else { return equal_in_order(meter, a, b) };
-    meter.elements(list.len() * 2)?;
-    let key = |element: &json::Value| -> Vec<String> { keys.iter().map(|key| element[key].to_string()).collect() };
-    let places: std::collections::BTreeMap<_, usize> =
-        others.iter().enumerate().map(|(at, element)| (key(element), at)).collect();
-    for (at, element) in list.iter().enumerate() {
-        let Some(other) = places.get(&key(element)) else { return Ok(false) };
-        if let (Some(mine), Some(theirs)) = (a.get(at), b.get(*other))
-            && !equal(meter, &mine?, &theirs?)?
-        {
+fn equal_keyed(meter: &mut Meter, keys: &[Text], a: &List<'_>, b: &List<'_>) -> Result<bool, EvalError> {
+    meter.elements(a.len() * 2)?;
+    let mut places = BTreeMap::new();
+    for (at, element) in b.iter().enumerate() {
+        places.insert(key_of(keys, &element?)?, at);
+    }
+    for element in a.iter() {
+        let mine = element?;
+        let Some(theirs) = places.get(&key_of(keys, &mine)?).and_then(|at| b.get(*at)) else { return Ok(false) };
+        if !equal(meter, &mine, &theirs?)? {
             return Ok(false);
         }
     }
     Ok(true)
+}
+
+/// The values of an element's keys, written so that they can be looked up.
+fn key_of(keys: &[Text], element: &Value<'_>) -> Result<Vec<Option<String>>, EvalError> {
+    let Value::Map(map) = element else { return Ok(Vec::new()) };
+    let values = keys.iter().map(|key| {
+        let name = crate::names::escape(key).unwrap_or_else(|| key.clone());
+        Ok(map.named(&name)?.and_then(|value| value.to_json()).map(|value| value.to_string()))
+    });
+    values.collect()
 }
 
 fn equal_maps(meter: &mut Meter, a: &Map<'_>, b: &Map<'_>) -> Result<bool, EvalError> {

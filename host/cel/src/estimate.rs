@@ -7,8 +7,11 @@ use crate::ast::{Access, Fold, Id, Kind, Macro, Meaning, Target, Tree};
 use crate::checker::Variables;
 use crate::cost;
 use crate::functions::FUNCTIONS;
-use crate::types::Type;
+use crate::types::{Opaque, Type};
 use crate::value::Value;
+
+/// How long the name of a format is at most.
+const FORMAT_MAX: u64 = 64;
 
 /// How large a value can be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -217,7 +220,11 @@ impl<'t> Estimator<'t> {
             let cost = match *overload {
                 "add_string" | "add_bytes" => scale(a.plus(b).max, 0.1),
                 "in_list" => b.max,
-                "equals" | "not_equals" if self.is_constant_size(left, right) => 1,
+                "equals" | "not_equals" if self.opaque(left).is_some() => self.opaque(left).map_or(1, |opaque| match opaque {
+                    Opaque::Url => scale(b.max, 0.1),
+                    Opaque::Format => scale(FORMAT_MAX, 0.1),
+                    _ => 1,
+                }),
                 "equals" | "not_equals" | "less_string" | "less_equals_string" | "greater_string"
                 | "greater_equals_string" | "less_bytes" | "less_equals_bytes" | "greater_bytes"
                 | "greater_equals_bytes" => scale(a.max.min(b.max), 0.1),
@@ -235,9 +242,9 @@ impl<'t> Estimator<'t> {
         arguments.saturating_add(most)
     }
 
-    /// Whether both are values of Kubernetes' types that are compared at once.
-    fn is_constant_size(&self, left: Id, right: Id) -> bool {
-        matches!((self.type_of(left), self.type_of(right)), (Type::Opaque(a), Type::Opaque(b)) if a == b)
+    /// Which of Kubernetes' own types it is.
+    fn opaque(&self, id: Id) -> Option<Opaque> {
+        if let Type::Opaque(opaque) = self.type_of(id) { Some(*opaque) } else { None }
     }
 
     pub(crate) fn overloads(&self, id: Id) -> Vec<&'static str> {

@@ -9,7 +9,7 @@ use crate::cost;
 use crate::error::EvalError;
 use crate::functions::{Answer, Tools};
 use crate::library::{operators, optional, regex};
-use crate::plan::{Step, is_membership, overload_for};
+use crate::plan::{Step, is_membership, overload_for, refused, takes};
 use crate::program::Program;
 use crate::value::{Str, Value};
 
@@ -115,7 +115,7 @@ impl<'v> Evaluation<'v> {
     }
 
     fn select(&mut self, operand: Id, field: &'v str, mode: Access, is_part: bool) -> Answer<'v> {
-        let value = if mode == Access::Test { self.value(operand)? } else { self.operand(operand, is_part)? };
+        let value = self.operand(operand, is_part && mode != Access::Test)?;
         let (inner, was_optional) = match &value {
             Value::Optional(None) if mode == Access::Test => return Ok(Value::Bool(false)),
             Value::Optional(None) => return Ok(Value::none()),
@@ -124,8 +124,7 @@ impl<'v> Evaluation<'v> {
         };
         let found = match inner {
             Value::Map(map) => map.named(field)?,
-            _ if mode == Access::Test => return Err(EvalError::NO_OVERLOAD),
-            _ => return Err(EvalError::new("no such overload")),
+            _ => None,
         };
         if mode == Access::Test {
             return Ok(Value::Bool(found.is_some()));
@@ -178,7 +177,7 @@ impl<'v> Evaluation<'v> {
                 self.apply(step, &values)
             }
             [a, b] => {
-                let values = [self.value(*a)?, self.value(*b)?];
+                let values = self.both(*a, *b)?;
                 self.apply(step, &values)
             }
             [a, b, c] => {
@@ -196,9 +195,14 @@ impl<'v> Evaluation<'v> {
         let answer = match &step.pattern {
             Some(pattern) => regex::is_match(&mut self.tools, pattern, values[0].text()?),
             None => {
-                let overload = step.only.or_else(|| overload_for(&step.target, values));
-                let run = overload.and_then(|overload| overload.run).ok_or(EvalError::NO_OVERLOAD)?;
-                run(&mut self.tools, values)
+                let overload = match step.only {
+                    Some(only) => Some(only).filter(|only| takes(only, values)),
+                    None => overload_for(&step.target, values),
+                };
+                match overload.and_then(|overload| overload.run) {
+                    Some(run) => run(&mut self.tools, values),
+                    None => Err(refused(&step.target, values)),
+                }
             }
         };
         let cost = step.rule.cost(&mut self.tools.meter, values, answer.as_ref().ok())?;
@@ -222,13 +226,28 @@ impl<'v> Evaluation<'v> {
     }
 
     fn binary(&mut self, step: &'v Step, operator: Operator, left: Id, right: Id) -> Answer<'v> {
-        let values = [self.value(left)?, self.value(right)?];
+        let values = self.both(left, right)?;
         if !is_membership(&self.program.steps, operator, right) {
             let cost = step.rule.cost(&mut self.tools.meter, &values, None)?;
             self.charge(cost)?;
         }
         let [left, right] = values;
         operators::binary(&mut self.tools, operator, left, right)
+    }
+
+    /// Two operands; the second is evaluated and the call is counted though the first has no value, as in Kubernetes.
+    fn both(&mut self, left: Id, right: Id) -> Result<[Value<'v>; 2], EvalError> {
+        let left = self.value(left);
+        if matches!(left, Err(EvalError::Exhausted)) {
+            return Err(EvalError::Exhausted);
+        }
+        let error = match (left, self.value(right)) {
+            (Ok(left), Ok(right)) => return Ok([left, right]),
+            (_, Err(EvalError::Exhausted)) => return Err(EvalError::Exhausted),
+            (Err(error), _) | (Ok(_), Err(error)) => error,
+        };
+        self.charge(1)?;
+        Err(error)
     }
 
     /// A chain of `&&` or `||`: what decides it outweighs what failed before.

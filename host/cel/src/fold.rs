@@ -43,7 +43,10 @@ impl<'v> Evaluation<'v> {
         let (count, keys) = match range {
             Value::List(list) => (list.len(), Vec::new()),
             Value::Map(map) => (map.len(), map.keys()),
-            _ => return Err(EvalError::NO_OVERLOAD),
+            other => {
+                let kind = format!("got 'types.{}', expected iterable type", other.go_name());
+                return Err(EvalError::new(kind));
+            }
         };
         self.tools.meter.elements(keys.len())?;
         let element = |at: usize| -> Result<Option<(Value<'v>, Value<'v>)>, EvalError> {

@@ -61,9 +61,19 @@ impl Foreign {
     }
 }
 
-/// An amount in billionths.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Quantity(pub(crate) i128);
+/// An amount.
+#[derive(Clone, Copy, Debug)]
+pub struct Quantity {
+    pub(crate) billionths: i128,
+    /// Whether Kubernetes takes it for an integer: neither written with a fraction nor too large to be held as one.
+    pub(crate) is_integer: bool,
+}
+
+impl PartialEq for Quantity {
+    fn eq(&self, other: &Self) -> bool {
+        self.billionths == other.billionths
+    }
+}
 
 /// A semantic version.
 #[derive(Clone, Debug)]

@@ -156,12 +156,21 @@ fn named(text: &str) -> Type {
 /// Whether a value can be an argument of that type, by its kind alone.
 pub(crate) fn accepts(parameter: &Type, value: &Value<'_>) -> bool {
     match (parameter, value) {
-        (Type::Dyn(_) | Type::Parameter(_), _) => true,
-        (Type::List(_), Value::List(_))
+        (Type::Dyn(_) | Type::Parameter(_), _)
+        | (Type::Bool, Value::Bool(_))
+        | (Type::Int, Value::Int(_))
+        | (Type::Uint, Value::Uint(_))
+        | (Type::Double, Value::Double(_))
+        | (Type::String(_), Value::String(_))
+        | (Type::Bytes(_), Value::Bytes(_))
+        | (Type::Timestamp, Value::Timestamp(_))
+        | (Type::Duration, Value::Duration(_))
+        | (Type::List(_), Value::List(_))
         | (Type::Map(_), Value::Map(_))
         | (Type::Optional(_), Value::Optional(_))
         | (Type::Type(_), Value::Type(_)) => true,
-        _ => parameter.is(&value.type_of()),
+        (Type::Opaque(opaque), Value::Foreign(foreign)) => foreign.opaque() == *opaque,
+        _ => false,
     }
 }
 

@@ -42,6 +42,7 @@ mod scope;
 mod time;
 mod types;
 mod unify;
+mod validate;
 mod value;
 
 pub use collection::{Key, List, Map};

@@ -187,13 +187,12 @@ impl<'s> Parser<'s> {
         if first.kind != TokenKind::Symbol || !["!", "-"].contains(&first.text) {
             return self.member();
         }
+        let is_number = matches!(self.tokens[self.next + 1].kind, TokenKind::Int | TokenKind::Double);
+        if first.text == "-" && is_number {
+            return self.member();
+        }
         let mut is_odd = false;
-        while self.is_at(first.text) {
-            let is_number = matches!(self.tokens[self.next + 1].kind, TokenKind::Int | TokenKind::Double);
-            if first.text == "-" && is_number {
-                break;
-            }
-            self.take();
+        while self.skip(first.text).is_some() {
             is_odd = !is_odd;
         }
         let operand = self.member()?;

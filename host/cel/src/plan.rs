@@ -3,7 +3,7 @@
 use crate::ast::{Id, Kind, Meaning, Operator, Target, Tree};
 use crate::collection::Key;
 use crate::cost::{Rule, rule};
-use crate::error::Issue;
+use crate::error::EvalError;
 use crate::functions::{FUNCTIONS, Overload, Tools, accepts};
 use crate::meter::Budget;
 use crate::regexes::{Pattern, Regexes};
@@ -33,7 +33,7 @@ impl std::fmt::Debug for Overload {
 }
 
 /// The steps of all nodes; children come before their parents, so that what is constant is known of them.
-pub(crate) fn plan(tree: &Tree, meanings: &[Meaning]) -> Result<Vec<Step>, Issue> {
+pub(crate) fn plan(tree: &Tree, meanings: &[Meaning]) -> Vec<Step> {
     let mut steps: Vec<Step> = Vec::with_capacity(tree.nodes.len());
     let mut tools = Tools { meter: Budget::of_object().meter(), regexes: Regexes::default() };
     for (node, meaning) in tree.nodes.iter().zip(meanings) {
@@ -49,19 +49,15 @@ pub(crate) fn plan(tree: &Tree, meanings: &[Meaning]) -> Result<Vec<Step>, Issue
             step.rule = rule(function, None);
         }
         if let Kind::Call { function, arguments, .. } = &node.kind
+            && function == "matches"
             && let Some(argument) = arguments.last()
             && let Some(text) = steps[*argument as usize].constant.as_ref().and_then(Value::as_str)
         {
-            let wrong = |_| Issue { at: tree.node(*argument).at, message: format!("invalid {function} argument") };
-            match function.as_str() {
-                "matches" => step.pattern = Some(Pattern::new(text).map_err(|_| wrong(()))?),
-                "timestamp" | "duration" if step.constant.is_none() => return Err(wrong(())),
-                _ => {}
-            }
+            step.pattern = Pattern::new(text).ok();
         }
         steps.push(step);
     }
-    Ok(steps)
+    steps
 }
 
 fn constant(steps: &[Step], tools: &mut Tools, kind: &Kind, meaning: &Meaning) -> Option<Value<'static>> {
@@ -96,9 +92,26 @@ fn constant(steps: &[Step], tools: &mut Tools, kind: &Kind, meaning: &Meaning) -
 /// The overload for these arguments.
 pub(crate) fn overload_for(target: &Target, arguments: &[Value<'_>]) -> Option<&'static Overload> {
     let Target::Call { overloads, .. } = target else { return None };
-    overloads.iter().map(|number| FUNCTIONS.overload(*number)).find(|overload| {
-        arguments.iter().zip(&overload.parameters).all(|(argument, parameter)| accepts(parameter, argument))
-    })
+    overloads.iter().map(|number| FUNCTIONS.overload(*number)).find(|overload| takes(overload, arguments))
+}
+
+/// Whether the arguments are of the kinds that the overload takes.
+pub(crate) fn takes(overload: &Overload, arguments: &[Value<'_>]) -> bool {
+    arguments.iter().zip(&overload.parameters).all(|(argument, parameter)| accepts(parameter, argument))
+}
+
+/// What is said when no overload takes the arguments.
+pub(crate) fn refused(target: &Target, arguments: &[Value<'_>]) -> EvalError {
+    let Target::Call { overloads, .. } = target else { return EvalError::NO_OVERLOAD };
+    let function = overloads.first().map_or("", |number| FUNCTIONS.overload(*number).function);
+    match function {
+        "contains" | "startsWith" | "endsWith" | "matches" => EvalError::NO_OVERLOAD,
+        "size" => EvalError::new("no such overload: size"),
+        _ => {
+            let kinds: Vec<_> = arguments.iter().map(Value::type_name).collect();
+            EvalError::new(format!("no such overload: {function}({})", kinds.join(", ")))
+        }
+    }
 }
 
 /// Whether the operator looks a value up in a list that is always the same: Kubernetes counts nothing for that.

@@ -14,6 +14,11 @@ use crate::meter::Meter;
 const STATES_MAX: u64 = 20_000;
 /// How often something can be repeated at most: RE2's limit.
 const REPEAT_MAX: u32 = 1_000;
+/// The classes of characters that have names.
+const CLASSES: [&str; 14] = [
+    "alnum", "alpha", "ascii", "blank", "cntrl", "digit", "graph", "lower", "print", "punct", "space", "upper", "word",
+    "xdigit",
+];
 /// How deep groups nest.
 const NEST_MAX: u32 = 100;
 /// The most bytes of a compiled pattern.
@@ -68,14 +73,36 @@ impl Pattern {
 }
 
 fn read(pattern: &str) -> Result<(Hir, u64), String> {
-    let fault = || format!("error parsing regexp: invalid or unsupported Perl syntax: `{pattern}`");
+    let translated = translate(pattern)?;
     let mut parser = regex_syntax::ParserBuilder::new().nest_limit(NEST_MAX).build();
-    let hir = translate(pattern).and_then(|pattern| parser.parse(&pattern).ok()).ok_or_else(fault)?;
+    let hir = parser.parse(&translated).map_err(|error| explain(&error, pattern, &translated))?;
     let states = states(&hir);
     if states > STATES_MAX {
         return Err(format!("error parsing regexp: expression too large: `{pattern}`"));
     }
     Ok((hir, states))
+}
+
+/// What is wrong in Go's words, with the piece that is.
+fn explain(error: &regex_syntax::Error, pattern: &str, translated: &str) -> String {
+    use regex_syntax::ast::ErrorKind;
+    let regex_syntax::Error::Parse(error) = error else {
+        return format!("error parsing regexp: invalid character class range: `{pattern}`");
+    };
+    let span = error.span();
+    let piece = translated.get(span.start.offset..span.end.offset).unwrap_or_default();
+    let (problem, shown) = match error.kind() {
+        ErrorKind::GroupUnclosed => ("missing closing )", pattern),
+        ErrorKind::GroupUnopened => ("unexpected )", pattern),
+        ErrorKind::ClassUnclosed => ("missing closing ]", piece),
+        ErrorKind::RepetitionMissing => ("missing argument to repetition operator", piece),
+        ErrorKind::ClassRangeInvalid => ("invalid character class range", piece),
+        ErrorKind::UnsupportedBackreference | ErrorKind::EscapeUnrecognized => ("invalid escape sequence", piece),
+        ErrorKind::NestLimitExceeded(_) => ("expression nests too deeply", pattern),
+        ErrorKind::UnsupportedLookAround => ("invalid or unsupported Perl syntax", piece),
+        _ => ("invalid or unsupported Perl syntax", pattern),
+    };
+    format!("error parsing regexp: {problem}: `{shown}`")
 }
 
 fn build(hir: &Hir, states: u64) -> Result<Pattern, String> {
@@ -103,8 +130,12 @@ fn states(hir: &Hir) -> u64 {
     }
 }
 
-/// A pattern of RE2 in Rust's syntax; `None` when it repeats what is repeated already, or too often.
-fn translate(pattern: &str) -> Option<String> {
+/// A pattern of RE2 in Rust's syntax.
+///
+/// # Errors
+/// When it repeats what is repeated already, or too often.
+fn translate(pattern: &str) -> Result<String, String> {
+    let wrong = |problem: &str, piece: &str| format!("error parsing regexp: {problem}: `{piece}`");
     let mut translated = String::with_capacity(pattern.len() + 16);
     let mut in_class = false;
     // How many signs of repetition stand before: the second may be a `?` for as few as possible.
@@ -116,15 +147,19 @@ fn translate(pattern: &str) -> Option<String> {
         if !in_class && (matches!(c, '*' | '+' | '?') || (c == '{' && is_repetition(after))) {
             let is_lazy = repeated == 1 && c == '?';
             if repeated > 0 && !is_lazy && !translated.ends_with('(') {
-                return None;
+                let before = translated.chars().next_back().unwrap_or(c);
+                return Err(wrong("invalid nested repetition operator", &format!("{before}{c}")));
+            }
+            if translated.is_empty() || translated.ends_with(['(', '|']) && !(c == '?' && translated.ends_with('(')) {
+                return Err(wrong("missing argument to repetition operator", &c.to_string()));
             }
             repeated += 1;
             translated.push(c);
             if c == '{' {
-                let (counts, more) = after.split_once('}')?;
+                let (counts, more) = after.split_once('}').unwrap_or((after, ""));
                 let is_small = |count: &str| count.is_empty() || count.parse::<u32>().is_ok_and(|n| n <= REPEAT_MAX);
                 if !counts.split(',').all(is_small) {
-                    return None;
+                    return Err(wrong("invalid repeat count", &format!("{{{counts}}}")));
                 }
                 translated.push_str(counts);
                 translated.push('}');
@@ -146,11 +181,12 @@ fn translate(pattern: &str) -> Option<String> {
                     translated.push('\\');
                 }
             }
-            '[' if in_class && after.starts_with(':') => match after.split_once(":]") {
-                Some((name, more)) => {
-                    translated.push_str(&format!("[{name}:]"));
+            '[' if in_class && after.starts_with(':') => match after[1..].split_once(":]") {
+                Some((name, more)) if CLASSES.contains(&name.trim_start_matches('^')) => {
+                    translated.push_str(&format!("[:{name}:]"));
                     rest = more;
                 }
+                Some((name, _)) => return Err(wrong("invalid character class range", &format!("[:{name}:]"))),
                 None => translated.push_str("\\["),
             },
             '[' if in_class => translated.push_str("\\["),
@@ -177,7 +213,7 @@ fn translate(pattern: &str) -> Option<String> {
             other => translated.push(other),
         }
     }
-    Some(translated)
+    Ok(translated)
 }
 
 /// `2}`, `2,}` or `2,5}`.

@@ -1,5 +1,6 @@
 //! Points and spans of time.
 
+use std::cmp::Ordering;
 use std::fmt;
 
 /// The first and the last second that a time can be: the years 1 to 9999.
@@ -7,27 +8,45 @@ const SECONDS: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799
 pub(crate) const NANOS: i64 = 1_000_000_000;
 
 /// A point in time: seconds since 1970, and nanoseconds on top.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug)]
 pub struct Timestamp {
     pub(crate) seconds: i64,
     pub(crate) nanos: u32,
+    /// How far east of UTC it was written, in seconds: it is shown there, and nothing else.
+    offset: i32,
+}
+
+impl PartialEq for Timestamp {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Timestamp {}
+
+impl PartialOrd for Timestamp {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Timestamp {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (self.seconds, self.nanos).cmp(&(other.seconds, other.nanos))
+    }
 }
 
 impl Timestamp {
     /// A time within the years that are allowed.
-    pub(crate) fn new(seconds: i64, nanos: u32) -> Option<Self> {
-        SECONDS.contains(&seconds).then_some(Self { seconds, nanos })
+    pub(crate) fn new(seconds: i64, nanos: u32, offset: i32) -> Option<Self> {
+        SECONDS.contains(&seconds).then_some(Self { seconds, nanos, offset })
     }
 
     /// The time so many nanoseconds later.
     pub(crate) fn plus(self, nanoseconds: i64) -> Option<Self> {
         let whole = i128::from(self.seconds) * i128::from(NANOS) + i128::from(self.nanos) + i128::from(nanoseconds);
-        Self::from_nanoseconds(whole)
-    }
-
-    fn from_nanoseconds(whole: i128) -> Option<Self> {
         let seconds = i64::try_from(whole.div_euclid(i128::from(NANOS))).ok()?;
-        Self::new(seconds, u32::try_from(whole.rem_euclid(i128::from(NANOS))).ok()?)
+        Self::new(seconds, u32::try_from(whole.rem_euclid(i128::from(NANOS))).ok()?, self.offset)
     }
 
     /// The nanoseconds since another time.
@@ -42,18 +61,23 @@ impl Timestamp {
     }
 }
 
-/// RFC 3339 in UTC, with as many decimals as it needs.
+/// RFC 3339 where it was written, with as many decimals as it needs.
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let instant = self.instant().ok_or(fmt::Error)?;
-        let civil = jiff::tz::Offset::UTC.to_datetime(instant);
+        let civil = jiff::tz::Offset::from_seconds(self.offset).map_err(|_| fmt::Error)?.to_datetime(instant);
         let (date, time) = (civil.date(), civil.time());
         write!(f, "{:04}-{:02}-{:02}", date.year(), date.month(), date.day())?;
         write!(f, "T{:02}:{:02}:{:02}", time.hour(), time.minute(), time.second())?;
         if self.nanos > 0 {
             write!(f, ".{}", format!("{:09}", self.nanos).trim_end_matches('0'))?;
         }
-        f.write_str("Z")
+        if self.offset == 0 {
+            return f.write_str("Z");
+        }
+        let sign = if self.offset < 0 { '-' } else { '+' };
+        let minutes = self.offset.abs() / 60;
+        write!(f, "{sign}{:02}:{:02}", minutes / 60, minutes % 60)
     }
 }
 
@@ -83,8 +107,9 @@ pub(crate) fn parse_timestamp(text: &str) -> Option<Timestamp> {
     let (nanos, zone) = fraction(&text[19..])?;
     let epoch = jiff::civil::date(1970, 1, 1);
     let days = date.ok()?.since(epoch).ok()?.get_days();
-    let seconds = i64::from(days) * 86_400 + hour * 3600 + minute * 60 + second - offset(zone)?;
-    Timestamp::new(seconds, nanos)
+    let offset = offset(zone)?;
+    let seconds = i64::from(days) * 86_400 + hour * 3600 + minute * 60 + second - offset;
+    Timestamp::new(seconds, nanos, i32::try_from(offset).ok()?)
 }
 
 /// The decimals, and what comes after them.

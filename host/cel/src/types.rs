@@ -211,9 +211,6 @@ impl PartialEq for Type {
 }
 
 impl Opaque {
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Quantity, Self::Ip, Self::Cidr, Self::Url, Self::Semver, Self::Format];
-
     /// Whether cel-go knows it as an object, though one without fields.
     pub(crate) fn is_object(self) -> bool {
         !matches!(self, Self::Ip | Self::Cidr)

@@ -141,6 +141,22 @@ impl<'v> Value<'v> {
         runtime_name(&self.type_of())
     }
 
+    /// The name that its type has in cel-go's own code, where errors show it.
+    pub(crate) fn go_name(&self) -> &'static str {
+        match self {
+            Self::Null => "Null",
+            Self::Bool(_) => "Bool",
+            Self::Int(_) => "Int",
+            Self::Uint(_) => "Uint",
+            Self::Double(_) => "Double",
+            Self::String(_) => "String",
+            Self::Bytes(_) => "Bytes",
+            Self::Timestamp(_) => "Timestamp",
+            Self::Duration(_) => "Duration",
+            _ => "Value",
+        }
+    }
+
     /// Its size as costs count it: characters, bytes, elements, entries; 1 for what has none.
     pub(crate) fn size(&self) -> u64 {
         match self {

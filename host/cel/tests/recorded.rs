@@ -23,7 +23,9 @@ fn expressions_are_what_kube_apiserver_makes_of_them() {
         let source = line["expr"].as_str().unwrap();
         let actual = describe(&environment, source, &world["self"]);
         for (key, expected) in line.as_object().unwrap() {
-            if actual.get(key.as_str()) != Some(expected) {
+            // What a failure costs decides nothing.
+            let is_ignored = key == "cost" && line.get("error").is_some();
+            if !is_ignored && actual.get(key.as_str()) != Some(expected) {
                 wrong.push(format!("{source}\n  {key}: want {expected}\n  got {}", actual[key.as_str()]));
             }
         }

@@ -157,7 +157,7 @@ fn to_uint<'v>(_: &mut Tools, arguments: &[Value<'v>]) -> Answer<'v> {
 fn to_timestamp<'v>(_: &mut Tools, arguments: &[Value<'v>]) -> Answer<'v> {
     let found = match &arguments[0] {
         Value::Timestamp(time) => Some(*time),
-        Value::Int(seconds) => Timestamp::new(*seconds, 0),
+        Value::Int(seconds) => Timestamp::new(*seconds, 0, 0),
         Value::String(text) => time::parse_timestamp(text),
         _ => None,
     };
@@ -194,7 +194,7 @@ pub(crate) fn show<'v>(tools: &mut Tools, value: &Value<'v>) -> Answer<'v> {
 /// As Go writes a number with as few digits as tell it from others: `1.5`, `1e+06`.
 pub(crate) fn show_double(number: f64) -> String {
     /// From this power of ten on a number is written with an exponent.
-    const EXPONENT_MIN: i32 = 21;
+    const EXPONENT_MIN: i32 = 6;
     if number.is_nan() {
         return "NaN".into();
     }

@@ -52,10 +52,10 @@ formats! {
     "dns1035LabelPrefix" 30 |text| label_1035(&without_dash(text));
     "labelValue" 40 label_value;
     "uri" 1103 |text| url::check(text).err().into_iter().collect();
-    "uuid" 66 |text| complain(is_uuid(text), "does not match the UUID format");
+    "uuid" 70 |text| complain(is_uuid(text), "does not match the UUID format");
     "byte" 84 |text| complain(is_base64(text), "invalid base64");
-    "date" 77 |text| complain(parse_timestamp(&format!("{text}T00:00:00Z")).is_some(), "invalid date");
-    "datetime" 77 |text| complain(parse_timestamp(text).is_some(), "invalid datetime");
+    "date" 71 |text| complain(parse_timestamp(&format!("{text}T00:00:00Z")).is_some(), "invalid date");
+    "datetime" 71 |text| complain(parse_timestamp(text).is_some(), "invalid datetime");
 }
 
 fn find<'v>(name: &str) -> Option<Value<'v>> {

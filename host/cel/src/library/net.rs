@@ -31,7 +31,8 @@ pub(crate) const DECLARATIONS: &[Declaration] = &[
     }),
     Declaration::global("string", "ip_to_string", "ip -> string", show),
     Declaration::global("cidr", "string_to_cidr", "string -> cidr", |_, arguments| {
-        let (address, bits) = parse_range(arguments[0].text()?).map_err(EvalError::new)?;
+        let fault = |why| EvalError::new(format!("network address parse error during conversion from string: {why}"));
+        let (address, bits) = parse_range(arguments[0].text()?).map_err(fault)?;
         Ok(Foreign::Cidr(address, bits).into())
     }),
     Declaration::global("isCIDR", "is_cidr", "string -> bool", |_, arguments| {

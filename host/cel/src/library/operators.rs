@@ -249,12 +249,15 @@ pub(crate) fn index<'v>(operand: &Value<'v>, key: &Value<'v>) -> Result<Option<V
                 Value::Int(at) => usize::try_from(*at).ok(),
                 Value::Uint(at) => usize::try_from(*at).ok(),
                 Value::Double(at) if at.fract() == 0.0 && *at >= 0.0 && *at < 9e18 => Some(*at as usize),
-                _ => return Err(EvalError::NO_OVERLOAD),
+                other => {
+                    let message = format!("unsupported index type '{}' in list", other.type_name());
+                    return Err(EvalError::new(message));
+                }
             };
             at.and_then(|at| list.get(at)).transpose()
         }
         Value::Map(map) => map.get(key),
-        _ => Err(EvalError::NO_OVERLOAD),
+        _ => Ok(None),
     }
 }
 

@@ -1,5 +1,7 @@
 //! Amounts of resources: `quantity('1.5Gi')`.
 
+use std::cmp::Ordering;
+
 use crate::error::EvalError;
 use crate::foreign::{Foreign, Quantity};
 use crate::functions::{Answer, Declaration, Tools};
@@ -13,19 +15,19 @@ pub(crate) const DECLARATIONS: &[Declaration] = &[
         Ok(Value::Bool(parse(arguments[0].text()?).is_ok()))
     }),
     Declaration::global("sign", "quantity_sign", "quantity -> int", |_, arguments| {
-        Ok(Value::Int(amount(&arguments[0])?.0.signum() as i64))
+        Ok(Value::Int(amount(&arguments[0])?.billionths.signum() as i64))
     }),
     Declaration::member("isGreaterThan", "quantity_is_greater_than", "quantity, quantity -> bool", |_, arguments| {
-        Ok(Value::Bool(amount(&arguments[0])? > amount(&arguments[1])?))
+        Ok(Value::Bool(order(arguments)? == Ordering::Greater))
     }),
     Declaration::member("isLessThan", "quantity_is_less_than", "quantity, quantity -> bool", |_, arguments| {
-        Ok(Value::Bool(amount(&arguments[0])? < amount(&arguments[1])?))
+        Ok(Value::Bool(order(arguments)? == Ordering::Less))
     }),
     Declaration::member("compareTo", "quantity_compare_to", "quantity, quantity -> int", |_, arguments| {
-        Ok(Value::Int(amount(&arguments[0])?.cmp(&amount(&arguments[1])?) as i64))
+        Ok(Value::Int(order(arguments)? as i64))
     }),
     Declaration::member("asApproximateFloat", "quantity_get_float", "quantity -> double", |_, arguments| {
-        Ok(Value::Double(amount(&arguments[0])?.0 as f64 / BILLION as f64))
+        Ok(Value::Double(amount(&arguments[0])?.billionths as f64 / BILLION as f64))
     }),
     Declaration::member("asInteger", "quantity_get_int", "quantity -> int", |_, arguments| {
         let whole = whole(amount(&arguments[0])?);
@@ -49,7 +51,7 @@ const SUFFIX: &str = "unable to parse quantity's suffix";
 
 fn amount(value: &Value<'_>) -> Result<Quantity, EvalError> {
     match value {
-        Value::Int(number) => Ok(Quantity(i128::from(*number) * BILLION)),
+        Value::Int(number) => Ok(Quantity { billionths: i128::from(*number) * BILLION, is_integer: true }),
         _ => match value.foreign()? {
             Foreign::Quantity(quantity) => Ok(*quantity),
             _ => Err(EvalError::NO_OVERLOAD),
@@ -57,18 +59,24 @@ fn amount(value: &Value<'_>) -> Result<Quantity, EvalError> {
     }
 }
 
+fn order(arguments: &[Value<'_>]) -> Result<Ordering, EvalError> {
+    Ok(amount(&arguments[0])?.billionths.cmp(&amount(&arguments[1])?.billionths))
+}
+
 fn whole(quantity: Quantity) -> Option<i64> {
-    (quantity.0 % BILLION == 0).then(|| i64::try_from(quantity.0 / BILLION).ok())?
+    i64::try_from(quantity.billionths / BILLION).ok().filter(|_| quantity.is_integer)
 }
 
 fn add<'v>(_: &mut Tools, arguments: &[Value<'v>]) -> Answer<'v> {
-    let sum = amount(&arguments[0])?.0.saturating_add(amount(&arguments[1])?.0);
-    Ok(Foreign::Quantity(Quantity(sum)).into())
+    let (a, b) = (amount(&arguments[0])?, amount(&arguments[1])?);
+    let billionths = a.billionths.saturating_add(b.billionths);
+    Ok(Foreign::Quantity(Quantity { billionths, is_integer: a.is_integer && b.is_integer }).into())
 }
 
 fn subtract<'v>(_: &mut Tools, arguments: &[Value<'v>]) -> Answer<'v> {
-    let rest = amount(&arguments[0])?.0.saturating_sub(amount(&arguments[1])?.0);
-    Ok(Foreign::Quantity(Quantity(rest)).into())
+    let (a, b) = (amount(&arguments[0])?, amount(&arguments[1])?);
+    let billionths = a.billionths.saturating_sub(b.billionths);
+    Ok(Foreign::Quantity(Quantity { billionths, is_integer: a.is_integer && b.is_integer }).into())
 }
 
 /// An amount; what is smaller than a billionth is rounded away from zero.
@@ -85,13 +93,28 @@ fn parse(text: &str) -> Result<Quantity, &'static str> {
     }
     let (factor, exponent) = multiplier(suffix).ok_or(SUFFIX)?;
     let magnitude = scaled(before, after.trim_end_matches('0'), factor, exponent);
-    Ok(Quantity(if is_negative { -magnitude } else { magnitude }))
+    let billionths = if is_negative { -magnitude } else { magnitude };
+    let is_integer = is_held(before.trim_start_matches('0').len(), after.len(), factor, exponent);
+    Ok(Quantity { billionths, is_integer: is_integer && i64::try_from(billionths / BILLION).is_ok() })
 }
 
 /// `[eEinumkKMGTP]*[-+]?[0-9]*`
 fn is_suffix(text: &str) -> bool {
     let rest = text.trim_start_matches(|c| "eEinumkKMGTP".contains(c));
     rest.strip_prefix(['-', '+']).unwrap_or(rest).bytes().all(|c| c.is_ascii_digit())
+}
+
+/// Whether Kubernetes holds an amount with so many digits before and after the point as an integer.
+fn is_held(before: usize, after: usize, factor: i128, exponent: i64) -> bool {
+    /// The most decimal digits that surely fit, and how many of those a power of two leaves.
+    const DIGITS: i64 = 18;
+    const BINARY_DIGITS: i64 = 15;
+    let (before, after) = (before as i64, after as i64);
+    if factor == 1 {
+        return DIGITS - before - after >= 0 && exponent - after >= 0;
+    }
+    let used = i64::from(factor.ilog2()) * 3 / 10 + 1;
+    after == 0 && BINARY_DIGITS - before - used >= 0
 }
 
 /// What a suffix multiplies by: a power of two, and a power of ten.
