@@ -7,13 +7,13 @@ use berth_json::Text;
 
 use crate::collection::{List, Map};
 use crate::error::EvalError;
-use crate::meter::Meter;
+use crate::meter::{Meter, STEP};
 use crate::types::ListKind;
 use crate::value::Value;
 
 /// Whether both are the same; what is of different kinds is not.
 pub(crate) fn equal(meter: &mut Meter, a: &Value<'_>, b: &Value<'_>) -> Result<bool, EvalError> {
-    meter.work(1)?;
+    meter.work(STEP)?;
     Ok(match (a, b) {
         (Value::Null, Value::Null) => true,
         (Value::Bool(a), Value::Bool(b)) => a == b,
@@ -175,7 +175,7 @@ fn against(a: f64, b: i128) -> Option<Ordering> {
 
 /// Which of two values is less.
 pub(crate) fn order(meter: &mut Meter, a: &Value<'_>, b: &Value<'_>) -> Result<Ordering, EvalError> {
-    meter.work(1)?;
+    meter.work(STEP)?;
     Ok(match (a, b) {
         (Value::Bool(a), Value::Bool(b)) => a.cmp(b),
         (Value::String(a), Value::String(b)) => {

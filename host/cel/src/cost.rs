@@ -3,7 +3,7 @@
 use crate::collection::Map;
 use crate::error::EvalError;
 use crate::foreign::Foreign;
-use crate::meter::Meter;
+use crate::meter::{Meter, STEP};
 use crate::value::Value;
 
 /// What going through a text costs for each character, in tenths.
@@ -146,7 +146,7 @@ impl Rule {
 
 /// What going through all of a value costs.
 fn walk(meter: &mut Meter, value: &Value<'_>) -> Result<u64, EvalError> {
-    meter.work(1)?;
+    meter.work(STEP)?;
     Ok(match value {
         Value::String(text) => text.len() as u64 / TENTH,
         Value::Bytes(bytes) => bytes.len() as u64 / TENTH,

@@ -9,6 +9,7 @@ use crate::cost;
 use crate::error::EvalError;
 use crate::functions::{Answer, Tools};
 use crate::library::{operators, optional, regex};
+use crate::meter::STEP;
 use crate::plan::{Step, is_membership, overload_for, refused, takes};
 use crate::program::Program;
 use crate::value::{Str, Value};
@@ -44,7 +45,7 @@ impl<'v> Evaluation<'v> {
     /// The value of a node; `is_part` when it is a branch of a condition or an index, where Kubernetes does not count
     /// the first name of a path.
     fn attribute(&mut self, id: Id, is_part: bool) -> Answer<'v> {
-        self.tools.meter.work(1)?;
+        self.tools.meter.work(STEP)?;
         let step = self.step(id);
         if let Some(constant) = &step.constant {
             return Ok(match constant {

@@ -45,43 +45,22 @@ pub(crate) fn tokens(source: &str) -> (Vec<Token<'_>>, Vec<Issue>) {
             tokens.push(Token { kind: TokenKind::End, at, text: "" });
             return (tokens, issues);
         }
-        at += match token(rest) {
-            Some((kind, length)) => {
+        let length = match token(rest) {
+            Ok((kind, length)) => {
                 tokens.push(Token { kind, at, text: &rest[..length] });
                 length
             }
-            None => {
-                let text = &rest[..unknown(rest)];
+            Err(length) => {
                 if issues.len() < ISSUES_MAX {
-                    let shown = text.replace('\n', "\\n").replace('\t', "\\t").replace('\r', "\\r");
-                    let message = format!("Syntax error: token recognition error at: '{shown}'");
+                    let text = rest[..length].replace('\n', "\\n").replace('\t', "\\t").replace('\r', "\\r");
+                    let message = format!("Syntax error: token recognition error at: '{text}'");
                     issues.push(Issue { at, message });
                 }
-                text.len()
+                length
             }
         };
+        at += length;
     }
-}
-
-/// How long what is no token is: of a string up to where it goes wrong, of half an operator up to what follows.
-fn unknown(rest: &str) -> usize {
-    let quoted = rest.trim_start_matches(['b', 'B', 'r', 'R']);
-    let length = if quoted.starts_with(['"', '\'']) {
-        let start = rest.len() - quoted.len() + 1;
-        let wrong = |(at, c): (usize, char)| {
-            let is_escape = quoted[at + 1..].starts_with(|c: char| "abfnrtv\"'\\?`xXuU0123".contains(c));
-            c == '\n' || c == '\r' || (c == '\\' && !is_escape)
-        };
-        let end = rest[start..].char_indices().find(|(at, c)| wrong((start + at - (rest.len() - quoted.len()), *c)));
-        return match end {
-            Some((at, '\\')) => start + at + 1 + first_length(&rest[start + at + 1..]),
-            Some((at, c)) => start + at + c.len_utf8(),
-            None => rest.len(),
-        };
-    } else {
-        first_length(rest)
-    };
-    if rest.starts_with(['&', '|', '=']) { length + first_length(&rest[length..]) } else { length }
 }
 
 fn first_length(text: &str) -> usize {
@@ -101,11 +80,19 @@ fn blank(text: &str) -> usize {
     }
 }
 
-/// The first token's kind and length.
-fn token(rest: &str) -> Option<(TokenKind, usize)> {
-    if let Some(literal) = string(rest) {
-        return Some(literal);
+/// The first token's kind and length; how much goes wrong when it is none.
+fn token(rest: &str) -> Result<(TokenKind, usize), usize> {
+    if let Some((kind, length)) = string(rest) {
+        return length.map(|length| (kind, length));
     }
+    let first = first_length(rest);
+    // Half an operator is no token, together with what stands where the other half should.
+    let wrong = if rest.starts_with(['&', '|', '=']) { first + first_length(&rest[first..]) } else { first };
+    plain(rest).ok_or(wrong)
+}
+
+/// A token without quotes.
+fn plain(rest: &str) -> Option<(TokenKind, usize)> {
     let first = rest.chars().next()?;
     if first == '_' || first.is_ascii_alphabetic() {
         let length = rest.len() - rest.trim_start_matches(|c: char| c == '_' || c.is_ascii_alphanumeric()).len();
@@ -165,8 +152,8 @@ fn unsigned(text: &str, length: usize) -> (TokenKind, usize) {
     if text[length..].starts_with(['u', 'U']) { (TokenKind::Uint, length + 1) } else { (TokenKind::Int, length) }
 }
 
-/// A string or bytes in quotes: where it ends.
-fn string(text: &str) -> Option<(TokenKind, usize)> {
+/// A string or bytes in quotes: how long it is, or how much of it goes wrong.
+fn string(text: &str) -> Option<(TokenKind, Result<usize, usize>)> {
     let unprefixed = text.strip_prefix(['b', 'B']);
     let kind = if unprefixed.is_some() { TokenKind::Bytes } else { TokenKind::String };
     let rest = unprefixed.unwrap_or(text);
@@ -174,22 +161,27 @@ fn string(text: &str) -> Option<(TokenKind, usize)> {
     let body = unraw.unwrap_or(rest);
     let quote = ["\"\"\"", "'''", "\"", "'"].into_iter().find(|quote| body.starts_with(quote))?;
     let start = text.len() - body.len() + quote.len();
-    let end = close(&text[start..], quote, unraw.is_some())?;
-    Some((kind, start + end + quote.len()))
+    let end = close(&text[start..], quote, unraw.is_some());
+    Some((kind, end.map(|end| start + end + quote.len()).map_err(|wrong| start + wrong)))
 }
 
-fn close(text: &str, quote: &str, is_raw: bool) -> Option<usize> {
+fn close(text: &str, quote: &str, is_raw: bool) -> Result<usize, usize> {
     let mut at = 0;
     while let Some(c) = text[at..].chars().next() {
         if text[at..].starts_with(quote) {
-            return Some(at);
+            return Ok(at);
         }
         if quote.len() == 1 && (c == '\n' || c == '\r') {
-            return None;
+            return Err(at + 1);
         }
-        at += if c == '\\' && !is_raw { 1 + escape(&text[at + 1..])? } else { c.len_utf8() };
+        at += if c == '\\' && !is_raw {
+            let after = &text[at + 1..];
+            1 + escape(after).ok_or(at + 1 + first_length(after))?
+        } else {
+            c.len_utf8()
+        };
     }
-    None
+    Err(text.len())
 }
 
 /// How long an escape is, after its backslash.

@@ -6,6 +6,8 @@ use std::fmt;
 /// The first and the last second that a time can be: the years 1 to 9999.
 const SECONDS: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
 pub(crate) const NANOS: i64 = 1_000_000_000;
+/// The seconds of a day.
+const DAY: i64 = 86_400;
 
 /// A point in time: seconds since 1970, and nanoseconds on top.
 #[derive(Clone, Copy, Debug)]
@@ -56,19 +58,80 @@ impl Timestamp {
         i64::try_from(seconds * i128::from(NANOS) + nanos).ok()
     }
 
-    pub(crate) fn instant(self) -> Option<jiff::Timestamp> {
-        jiff::Timestamp::new(self.seconds, i32::try_from(self.nanos).ok()?).ok()
+    /// The day and the hour so many seconds east of UTC.
+    pub(crate) fn civil(self, offset: i32) -> Civil {
+        Civil::at(self.seconds + i64::from(offset))
     }
+}
+
+/// A day of the calendar and a time of the day.
+pub(crate) struct Civil {
+    pub(crate) year: i64,
+    pub(crate) month: i64,
+    pub(crate) day: i64,
+    /// Days since 1970.
+    days: i64,
+    /// Seconds since midnight.
+    seconds: i64,
+}
+
+impl Civil {
+    fn at(seconds: i64) -> Self {
+        let days = seconds.div_euclid(DAY);
+        // Years begin in March here, so that a leap day is their last; eras have 400 of them.
+        let shifted = days + 719_468;
+        let (era, of_era) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
+        let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+        let day_of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+        let shifted_month = (5 * day_of_year + 2) / 153;
+        let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+        Self {
+            year: year_of_era + era * 400 + i64::from(month <= 2),
+            month,
+            day: day_of_year - (153 * shifted_month + 2) / 5 + 1,
+            days,
+            seconds: seconds.rem_euclid(DAY),
+        }
+    }
+
+    pub(crate) fn hour(&self) -> i64 {
+        self.seconds / 3_600
+    }
+
+    pub(crate) fn minute(&self) -> i64 {
+        self.seconds / 60 % 60
+    }
+
+    pub(crate) fn second(&self) -> i64 {
+        self.seconds % 60
+    }
+
+    /// From 0, a Sunday.
+    pub(crate) fn weekday(&self) -> i64 {
+        (self.days + 4).rem_euclid(7)
+    }
+
+    /// From 0.
+    pub(crate) fn day_of_year(&self) -> i64 {
+        self.days - days(self.year, 1, 1)
+    }
+}
+
+/// The days from 1970 to a day.
+fn days(year: i64, month: i64, day: i64) -> i64 {
+    let shifted = year - i64::from(month <= 2);
+    let (era, year_of_era) = (shifted.div_euclid(400), shifted.rem_euclid(400));
+    let month = if month > 2 { month - 3 } else { month + 9 };
+    let day_of_year = (153 * month + 2) / 5 + day - 1;
+    era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468
 }
 
 /// RFC 3339 where it was written, with as many decimals as it needs.
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let instant = self.instant().ok_or(fmt::Error)?;
-        let civil = jiff::tz::Offset::from_seconds(self.offset).map_err(|_| fmt::Error)?.to_datetime(instant);
-        let (date, time) = (civil.date(), civil.time());
-        write!(f, "{:04}-{:02}-{:02}", date.year(), date.month(), date.day())?;
-        write!(f, "T{:02}:{:02}:{:02}", time.hour(), time.minute(), time.second())?;
+        let civil = self.civil(self.offset);
+        write!(f, "{:04}-{:02}-{:02}", civil.year, civil.month, civil.day)?;
+        write!(f, "T{:02}:{:02}:{:02}", civil.hour(), civil.minute(), civil.second())?;
         if self.nanos > 0 {
             write!(f, ".{}", format!("{:09}", self.nanos).trim_end_matches('0'))?;
         }
@@ -95,20 +158,18 @@ pub(crate) fn parse_timestamp(text: &str) -> Option<Timestamp> {
         let digits = text.get(from..to)?;
         digits.bytes().all(|c| c.is_ascii_digit()).then(|| digits.parse().ok())?
     };
-    let date = jiff::civil::Date::new(
-        i16::try_from(number(0, 4)?).ok()?,
-        i8::try_from(number(5, 7)?).ok()?,
-        i8::try_from(number(8, 10)?).ok()?,
-    );
+    let days = days(number(0, 4)?, number(5, 7)?, number(8, 10)?);
+    let civil = Civil::at(days * DAY);
+    if (civil.year, civil.month, civil.day) != (number(0, 4)?, number(5, 7)?, number(8, 10)?) {
+        return None;
+    }
     let (hour, minute, second) = (number(11, 13)?, number(14, 16)?, number(17, 19)?);
     if hour > 23 || minute > 59 || second > 59 {
         return None;
     }
     let (nanos, zone) = fraction(&text[19..])?;
-    let epoch = jiff::civil::date(1970, 1, 1);
-    let days = date.ok()?.since(epoch).ok()?.get_days();
     let offset = offset(zone)?;
-    let seconds = i64::from(days) * 86_400 + hour * 3600 + minute * 60 + second - offset;
+    let seconds = days * DAY + hour * 3600 + minute * 60 + second - offset;
     Timestamp::new(seconds, nanos, i32::try_from(offset).ok()?)
 }
 
@@ -209,8 +270,8 @@ pub(crate) fn lenient_duration(text: &str) -> Option<i64> {
         "s" | "sec" | "secs" | "second" | "seconds" => NANOS,
         "m" | "min" | "mins" | "minute" | "minutes" => 60 * NANOS,
         "h" | "hr" | "hrs" | "hour" | "hours" => 3_600 * NANOS,
-        "d" | "day" | "days" => 86_400 * NANOS,
-        "w" | "wk" | "wks" | "week" | "weeks" => 7 * 86_400 * NANOS,
+        "d" | "day" | "days" => DAY * NANOS,
+        "w" | "wk" | "wks" | "week" | "weeks" => 7 * DAY * NANOS,
         _ => return None,
     };
     number.checked_mul(unit)

@@ -3,6 +3,7 @@
 use crate::collection::{List, Map};
 use crate::error::EvalError;
 use crate::functions::{Answer, Tools};
+use crate::meter::STEP;
 use crate::types::Type;
 use crate::value::{Value, runtime_name};
 
@@ -211,7 +212,7 @@ fn show(tools: &mut Tools, value: &Value<'_>) -> Result<String, EvalError> {
 
 /// A value as it stands in a list or a map.
 fn inner(tools: &mut Tools, value: &Value<'_>) -> Result<String, EvalError> {
-    tools.meter.work(1)?;
+    tools.meter.work(STEP)?;
     let plain = show(tools, value)?;
     tools.meter.memory(plain.len())?;
     Ok(match value {

@@ -1,11 +1,10 @@
 //! Parts of times and durations.
 
-use jiff::Zoned;
-use jiff::tz::{Offset, TimeZone, TimeZoneDatabase};
+use jiff::tz::TimeZoneDatabase;
 
 use crate::error::EvalError;
 use crate::functions::{Answer, Declaration};
-use crate::time::{Timestamp, clock};
+use crate::time::{Civil, Timestamp, clock};
 use crate::value::Value;
 
 macro_rules! parts {
@@ -20,16 +19,16 @@ macro_rules! parts {
 }
 
 pub(crate) const DECLARATIONS: &[Declaration] = parts! {
-    "getFullYear" "timestamp_to_year" |time| i64::from(time.year());
-    "getMonth" "timestamp_to_month" |time| i64::from(time.month()) - 1;
-    "getDayOfYear" "timestamp_to_day_of_year" |time| i64::from(time.day_of_year()) - 1;
-    "getDayOfMonth" "timestamp_to_day_of_month" |time| i64::from(time.day()) - 1;
-    "getDate" "timestamp_to_day_of_month_1_based" |time| i64::from(time.day());
-    "getDayOfWeek" "timestamp_to_day_of_week" |time| i64::from(time.weekday().to_sunday_zero_offset());
-    "getHours" "timestamp_to_hours_tz" |time| i64::from(time.hour());
-    "getMinutes" "timestamp_to_minutes_tz" |time| i64::from(time.minute());
-    "getSeconds" "timestamp_to_seconds_tz" |time| i64::from(time.second());
-    "getMilliseconds" "timestamp_to_milliseconds_tz" |time| i64::from(time.subsec_nanosecond() / 1_000_000);
+    "getFullYear" "timestamp_to_year" |civil, _| civil.year;
+    "getMonth" "timestamp_to_month" |civil, _| civil.month - 1;
+    "getDayOfYear" "timestamp_to_day_of_year" |civil, _| civil.day_of_year();
+    "getDayOfMonth" "timestamp_to_day_of_month" |civil, _| civil.day - 1;
+    "getDate" "timestamp_to_day_of_month_1_based" |civil, _| civil.day;
+    "getDayOfWeek" "timestamp_to_day_of_week" |civil, _| civil.weekday();
+    "getHours" "timestamp_to_hours_tz" |civil, _| civil.hour();
+    "getMinutes" "timestamp_to_minutes_tz" |civil, _| civil.minute();
+    "getSeconds" "timestamp_to_seconds_tz" |civil, _| civil.second();
+    "getMilliseconds" "timestamp_to_milliseconds_tz" |_, time| i64::from(time.nanos) / 1_000_000;
 };
 
 /// Durations have fewer parts, and those are wholes.
@@ -53,30 +52,28 @@ fn span<'v>(arguments: &[Value<'v>], unit: i64) -> Answer<'v> {
     }
 }
 
-fn part<'v>(arguments: &[Value<'v>], part: fn(&Zoned) -> i64) -> Answer<'v> {
+fn part<'v>(arguments: &[Value<'v>], part: fn(&Civil, Timestamp) -> i64) -> Answer<'v> {
     let Value::Timestamp(time) = &arguments[0] else { return Err(EvalError::NO_OVERLOAD) };
-    let zone = arguments.get(1).map_or(Ok(TimeZone::UTC), |name| zone(name.text()?))?;
-    Ok(Value::Int(part(&local(*time, zone)?)))
+    let offset = arguments.get(1).map_or(Ok(0), |name| offset(name.text()?, *time))?;
+    Ok(Value::Int(part(&time.civil(offset), *time)))
 }
 
-fn local(time: Timestamp, zone: TimeZone) -> Result<Zoned, EvalError> {
-    Ok(time.instant().ok_or_else(|| EvalError::new("timestamp overflow"))?.to_zoned(zone))
-}
-
-/// A zone by its name of the database that is built in, or by its distance from UTC: `-08:00`.
-fn zone(name: &str) -> Result<TimeZone, EvalError> {
+/// The seconds that a zone is east of UTC then: a zone of the database that is built in, or itself a distance: `-08:00`.
+fn offset(name: &str, time: Timestamp) -> Result<i32, EvalError> {
     let unknown = || EvalError::new(format!("unknown time zone {name}"));
     if name.is_empty() || name == "UTC" {
-        return Ok(TimeZone::UTC);
+        return Ok(0);
     }
     if !name.contains(':') {
-        return TimeZoneDatabase::bundled().get(name).map_err(|_| unknown());
+        let zone = TimeZoneDatabase::bundled().get(name).map_err(|_| unknown())?;
+        // The last hours of the year 9999 are beyond what the database reckons with.
+        let seconds = time.seconds.clamp(jiff::Timestamp::MIN.as_second(), jiff::Timestamp::MAX.as_second());
+        let instant = jiff::Timestamp::from_second(seconds).map_err(|_| unknown())?;
+        return Ok(zone.to_offset(instant).seconds());
     }
     let (sign, rest) = match name.strip_prefix('-') {
         Some(rest) => (-1, rest),
         None => (1, name.strip_prefix('+').unwrap_or(name)),
     };
-    let seconds = clock(rest).and_then(|seconds| i32::try_from(sign * seconds).ok());
-    let offset = seconds.and_then(|seconds| Offset::from_seconds(seconds).ok());
-    offset.map(TimeZone::fixed).ok_or_else(unknown)
+    clock(rest).and_then(|seconds| i32::try_from(sign * seconds).ok()).ok_or_else(unknown)
 }
