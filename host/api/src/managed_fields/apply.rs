@@ -7,7 +7,7 @@ use super::set::FieldSet;
 use super::{
     KEY, ManagedFields, Writer, check, compare, conflict, last_applied, merge, owned, prune, stored,
 };
-use crate::decode::Budget;
+use crate::decode::{Budget, Spent};
 use crate::schema::{Schema, Type};
 use crate::status::Status;
 
@@ -94,7 +94,7 @@ impl Applying<'_> {
 
         let live = self.live.map(without_managers).unwrap_or_default();
         let merged = merge::objects(self.schema, self.budget, self.root, live.clone(), fields)?;
-        let merged = self.pruned(merged, &entries, &own, last.as_ref());
+        let merged = self.pruned(merged, fields, &entries, &own, last.as_ref())?;
         let live = Value::Object(live);
         let mut merged = Value::Object(merged);
 
@@ -169,12 +169,22 @@ impl Applying<'_> {
         entries.extract_if(.., |entry| is_own(entry)).last()
     }
 
-    fn pruned(&self, mut merged: Map, entries: &[Entry], own: &FieldSet, last: Option<&Entry>) -> Map {
-        let Some(last) = last.filter(|last| !last.fields.is_empty()) else { return merged };
+    fn pruned(
+        &self,
+        mut merged: Map,
+        config: &Map,
+        entries: &[Entry],
+        own: &FieldSet,
+        last: Option<&Entry>,
+    ) -> Result<Map, Spent> {
+        let Some(last) = last.filter(|last| !last.fields.is_empty()) else { return Ok(merged) };
         let sets = entries.iter().map(|entry| &entry.fields).chain([own]);
         let managed = FieldSet::union(sets.cloned());
-        prune::objects(self.schema, self.root, &mut merged, &last.fields, &managed);
-        merged
+        if prune::objects(self.schema, self.root, &mut merged, &last.fields, &managed) {
+            // A null waits until nothing is left in its place.
+            return merge::objects(self.schema, self.budget, self.root, merged, config);
+        }
+        Ok(merged)
     }
 
     /// Whether all that is taken may be.

@@ -9,6 +9,12 @@ use super::step;
 use crate::decode::{Budget, FINDINGS_MAX, Spent};
 use crate::schema::{Field, Kind, ListType, Schema, Shape, Type};
 
+/// How often a field of a configuration is there while it is applied: in the merged object, in what its applier owns, in
+/// what the applier takes, and among the keys by which it is found.
+const COPIES: usize = 4;
+/// What that takes, its name aside.
+const APPLIED_BYTES: usize = COPIES * 64;
+
 /// Finds fields that `root` does not have, values that are of another kind than theirs, and elements without a key or with
 /// that of another: `None` when the configuration is well formed, else one text, as the API server words it.
 ///
@@ -47,6 +53,7 @@ impl<'s> Check<'s> {
 
     fn below(&mut self, step: &str, check: impl FnOnce(&mut Self) -> Result<(), Spent>) -> Result<(), Spent> {
         self.budget.steps(1)?;
+        self.budget.bytes(APPLIED_BYTES + COPIES * step.len())?;
         let length = self.path.len();
         step::show(step, &mut self.path);
         check(self)?;

@@ -12,16 +12,23 @@ use crate::schema::{Schema, Type};
 /// new one included.
 ///
 /// A field of a struct counts as owned when anything in it is; an element or entry does not: it goes whole when it is
-/// itself owned by nobody any more, with what others set in it.
-pub(super) fn objects(schema: &Schema, root: &Type, merged: &mut Map, last: &FieldSet, managed: &FieldSet) {
-    let prune = Prune { schema };
+/// itself owned by nobody any more, with what others set in it. Returns whether anything went.
+pub(super) fn objects(
+    schema: &Schema,
+    root: &Type,
+    merged: &mut Map,
+    last: &FieldSet,
+    managed: &FieldSet,
+) -> bool {
+    let mut prune = Prune { schema, has_removed: false };
     let above = Above { last, managed: Some(managed), is_given_up: false, is_gone: false };
     prune.structure(root, merged, above);
+    prune.has_removed
 }
 
-#[derive(Clone, Copy)]
 struct Prune<'s> {
     schema: &'s Schema,
+    has_removed: bool,
 }
 
 /// The sets at a place, and what is said of it already.
@@ -36,19 +43,26 @@ struct Above<'f> {
 }
 
 impl<'s> Prune<'s> {
-    fn structure(self, parent: &'s Type, fields: &mut Map, above: Above<'_>) {
+    fn structure(&mut self, parent: &'s Type, fields: &mut Map, above: Above<'_>) {
         fields.retain(|name, value| match Grain::in_struct(self.schema, parent, name) {
             Some((grain, is_named)) => self.keep(grain, is_named, &field_step(name), value, above),
             None => true,
         });
     }
 
-    fn entries(self, grain: Grain<'s>, entries: &mut Map, above: Above<'_>) {
+    fn entries(&mut self, grain: Grain<'s>, entries: &mut Map, above: Above<'_>) {
         entries.retain(|name, value| self.keep(grain, false, &field_step(name), value, above));
     }
 
     /// Whether the value at `step` stays; what is in it may go.
-    fn keep(self, grain: Grain<'s>, is_named: bool, step: &str, value: &mut Value, above: Above<'_>) -> bool {
+    fn keep(
+        &mut self,
+        grain: Grain<'s>,
+        is_named: bool,
+        step: &str,
+        value: &mut Value,
+        above: Above<'_>,
+    ) -> bool {
         let Some(last) = above.last.get(step) else { return true };
         let managed = above.managed.and_then(|set| set.get(step));
         let is_in = |set: &FieldSet| set.member || (is_named && set.has_children());
@@ -56,6 +70,7 @@ impl<'s> Prune<'s> {
         let is_gone = above.is_gone
             || (is_given_up && !managed.is_some_and(is_in) && (!is_named || self.is_owned(grain, value)));
         if is_gone && is_in(last) {
+            self.has_removed = true;
             return false;
         }
         if last.has_children() {
@@ -64,7 +79,7 @@ impl<'s> Prune<'s> {
         true
     }
 
-    fn inside(self, grain: Grain<'s>, value: &mut Value, above: Above<'_>) {
+    fn inside(&mut self, grain: Grain<'s>, value: &mut Value, above: Above<'_>) {
         match (grain, value) {
             (Grain::Struct(inner), Value::Object(fields)) => self.structure(inner, fields, above),
             (Grain::Map(kind), Value::Object(entries)) => {
@@ -89,7 +104,7 @@ impl<'s> Prune<'s> {
     }
 
     /// Whether whoever applied the value of a named field would own the field, or something in it.
-    fn is_owned(self, grain: Grain<'s>, value: &Value) -> bool {
+    fn is_owned(&self, grain: Grain<'s>, value: &Value) -> bool {
         match (grain, value) {
             (Grain::Struct(inner), Value::Object(fields)) => {
                 let mut children = fields.iter().filter_map(|(name, value)| {

@@ -36,6 +36,7 @@ impl FieldSet {
                 is_same
             });
         }
+        children.shrink_to_fit();
         Self { member, children }
     }
 

@@ -15,7 +15,7 @@ const ITERATIONS: usize = 2000;
 /// How many pieces an input is made of.
 const PIECES_MAX: usize = 200;
 
-fn fuzz(target: impl Fn(&[u8]) + std::panic::RefUnwindSafe) {
+pub(crate) fn fuzz(target: impl Fn(&[u8]) + std::panic::RefUnwindSafe) {
     let iterations = std::env::var("BERTH_FUZZ_ITERATIONS").ok().and_then(|text| text.parse().ok());
     bolero::check!()
         .with_iterations(iterations.unwrap_or(ITERATIONS))
