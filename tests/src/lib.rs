@@ -44,6 +44,26 @@ pub fn kubectl() -> &'static Path {
     })
 }
 
+/// A real, unmodified Helm 4: `$HELM`, or the one that the set-up finds or makes; none where it can do neither.
+///
+/// # Panics
+/// Where there is none and `$CI` is set.
+pub fn helm(test: &str) -> Option<&'static Path> {
+    static HELM: std::sync::OnceLock<Result<PathBuf, String>> = std::sync::OnceLock::new();
+    let helm = HELM.get_or_init(|| match std::env::var_os("HELM") {
+        Some(path) => Ok(path.into()),
+        None => {
+            let script = repository().join("tests/setup/helm.sh");
+            let output = std::process::Command::new(&script).output().unwrap();
+            match output.status.success() {
+                true => Ok(String::from_utf8(output.stdout).unwrap().trim().into()),
+                false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
+            }
+        }
+    });
+    helm.as_deref().map_err(|why| skip_unprepared(test, why)).ok()
+}
+
 /// A file with the component of a package of this repository, compiled when it is asked for first.
 pub fn component(package: &str) -> PathBuf {
     static COMPILING: std::sync::Mutex<()> = std::sync::Mutex::new(());

@@ -38,6 +38,7 @@ fn is_heavy(server: &Inner, request: &Request) -> bool {
             true
         }
         Body::Encoded { bytes, .. } => bytes.len() >= HEAVY_BYTES_MIN,
+        Body::Apply(bytes) if bytes.first() != Some(&b'{') => true,
         Body::Patch(_, bytes) | Body::Apply(bytes) => {
             bytes.len() >= HEAVY_BYTES_MIN || is_large(server, request)
         }

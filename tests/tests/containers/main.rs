@@ -3,6 +3,7 @@
 
 mod adoption;
 mod failures;
+mod helm;
 mod pulls;
 mod serving;
 mod streams;

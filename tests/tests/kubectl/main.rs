@@ -1,6 +1,7 @@
 //! The real kubectl against simulated nodes: what it shows, not only whether it ends well.
 #![allow(clippy::unwrap_used)] // a test may
 
+mod apply;
 mod auth;
 mod create;
 mod edit;
