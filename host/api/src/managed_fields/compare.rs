@@ -127,6 +127,13 @@ impl Compare<'_> {
             Grain::Set => set(sides, found),
             Grain::Deduced => match (object(sides.old), object(sides.new)) {
                 (None, None) => changed(sides.old, sides.new, found),
+                // A null is as good as an object without entries: only these come and go.
+                (Some(entries), None) | (None, Some(entries))
+                    if !entries.is_empty() && (is_null(sides.old) || is_null(sides.new)) =>
+                {
+                    self.map(Kind::Deduced, sides, found);
+                    (found.taken.member, found.gone.member) = (false, false);
+                }
                 // An object becomes something else: its entries are gone, the place itself is not.
                 (Some(_), None) if sides.new.is_some() => {
                     self.map(Kind::Deduced, Sides { new: None, ..sides }, found);
@@ -291,6 +298,10 @@ fn set(sides: Sides<'_>, found: &mut Found) {
     for step in old.difference(&new) {
         found.gone.children.push((step.into(), FieldSet::leaf()));
     }
+}
+
+fn is_null(value: Option<&Value>) -> bool {
+    value.is_some_and(Value::is_null)
 }
 
 fn object(value: Option<&Value>) -> Option<&Map> {
