@@ -223,7 +223,7 @@ fn is_credit_card(text: &str) -> bool {
             plain => plain,
         })
         .sum();
-    is_known && sum % 10 == 0
+    is_known && sum.is_multiple_of(10)
 }
 
 /// Nine digits, parted after three and five by a dash or a space or not.

@@ -7,7 +7,7 @@ const META: &str = "#/components/schemas/io.k8s.apimachinery.pkg.apis.meta.v1";
 
 /// The components of one version of a definition: the kind and its list, each by its name; none when there is no such
 /// version, or it has no schema.
-pub fn components(definition: &Value, version: &str) -> Option<[(String, Value); 2]> {
+pub(crate) fn components(definition: &Value, version: &str) -> Option<[(String, Value); 2]> {
     let said = list_at(definition, "spec.versions").iter().find(|one| str_at(one, "name") == version)?;
     let group = str_at(definition, "spec.group");
     let (kind, list_kind) =
@@ -36,7 +36,7 @@ pub fn components(definition: &Value, version: &str) -> Option<[(String, Value);
 }
 
 /// `com.example.stable.v1.CronTab` for a kind of `stable.example.com`.
-pub fn component_name(group: &str, version: &str, kind: &str) -> String {
+pub(crate) fn component_name(group: &str, version: &str, kind: &str) -> String {
     let reversed: Vec<&str> = group.split('.').rev().collect();
     format!("{}.{version}.{kind}", reversed.join("."))
 }

@@ -16,7 +16,7 @@ fn place(schema: &Cursor<'_>, parsed: &Structural, work: &Work, problems: &mut P
     if let Some(default) = &parsed.default {
         let at = schema.child("default");
         if prune_place(parsed, &mut default.clone()) {
-            problems.invalid(&at, default, "must not have unknown fields");
+            problems.invalid(at, default, "must not have unknown fields");
         }
         judge(parsed, default, None, &at.path(), work, problems);
     }

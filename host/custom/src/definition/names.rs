@@ -18,7 +18,7 @@ pub(super) fn validate(definition: &Value, path: &str, problems: &mut Problems) 
         let faults = label_1035(&here.text().to_lowercase());
         if !here.is_empty() && !faults.is_empty() {
             let detail = format!("may have mixed case, but should otherwise match: {}", faults.join(","));
-            problems.invalid(&here, here.value(), &detail);
+            problems.invalid(here, here.value(), &detail);
         }
     }
     for short in names.child("shortNames").items() {
@@ -26,7 +26,7 @@ pub(super) fn validate(definition: &Value, path: &str, problems: &mut Problems) 
     }
     let (kind, list_kind) = (names.child("kind"), names.child("listKind"));
     if !kind.is_empty() && kind.text() == list_kind.text() {
-        problems.invalid(&list_kind, list_kind.value(), "kind and listKind may not be the same");
+        problems.invalid(list_kind, list_kind.value(), "kind and listKind may not be the same");
     }
     for category in names.child("categories").items() {
         label_of_list(&category, problems);

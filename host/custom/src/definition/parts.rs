@@ -56,12 +56,12 @@ pub(super) fn validate(parts: &Parts<'_>, problems: &mut Problems) {
             Ok(schema) => selectable_fields(&selectable, &schema, problems),
             Err(_) if parts.is_shared && !openapi.exists() => {
                 problems.invalid(
-                    &selectable,
+                    selectable,
                     &"".into(),
                     "may only be set when validations.schema is included",
                 );
             }
-            Err(why) => problems.invalid(&schema.child("openAPIV3Schema"), &"".into(), &why.to_string()),
+            Err(why) => problems.invalid(schema.child("openAPIV3Schema"), &"".into(), &why.to_string()),
         }
     }
 }
@@ -74,10 +74,10 @@ fn scale(subresources: &Cursor<'_>, problems: &mut Problems) {
     for (name, roots) in [("specReplicasPath", &[".spec."][..]), ("statusReplicasPath", &[".status."])] {
         let path = scale.child(name);
         if path.is_empty() {
-            problems.required(&path, "");
+            problems.required(path, "");
         } else if is_simple_path(&path, problems) && !roots.iter().any(|root| path.text().starts_with(root)) {
             let root = roots.join("").trim_end_matches('.').to_owned();
-            problems.invalid(&path, path.value(), &format!("should be a json path under {root}"));
+            problems.invalid(path, path.value(), &format!("should be a json path under {root}"));
         }
     }
     let selector = scale.child("labelSelectorPath");
@@ -85,7 +85,7 @@ fn scale(subresources: &Cursor<'_>, problems: &mut Problems) {
         let is_below = [".spec.", ".status."].into_iter().any(|root| selector.text().starts_with(root));
         if !is_below {
             let detail = "should be a json path under either .spec or .status";
-            problems.invalid(&selector, selector.value(), detail);
+            problems.invalid(selector, selector.value(), detail);
         }
     }
 }
@@ -101,21 +101,21 @@ fn is_simple_path(path: &Cursor<'_>, problems: &mut Problems) -> bool {
 fn column(column: &Cursor<'_>, problems: &mut Problems) {
     let (name, json_type, format) = (column.child("name"), column.child("type"), column.child("format"));
     if name.is_empty() {
-        problems.required(&name, "");
+        problems.required(name, "");
     }
     let one_of = |words: &[&str]| format!("must be one of {}", words.join(","));
     if json_type.is_empty() {
-        problems.required(&json_type, &one_of(&COLUMN_TYPES));
+        problems.required(json_type, &one_of(&COLUMN_TYPES));
     } else if !COLUMN_TYPES.contains(&json_type.text()) {
-        problems.invalid(&json_type, json_type.value(), &one_of(&COLUMN_TYPES));
+        problems.invalid(json_type, json_type.value(), &one_of(&COLUMN_TYPES));
     }
     if !format.is_empty() && !COLUMN_FORMATS.contains(&format.text()) {
-        problems.invalid(&format, format.value(), &one_of(&COLUMN_FORMATS));
+        problems.invalid(format, format.value(), &one_of(&COLUMN_FORMATS));
     }
     let path = format!("{column}.JSONPath");
     let path = Cursor::named(&path, column.child("jsonPath").value());
     if path.is_empty() {
-        problems.required(&path, "");
+        problems.required(path, "");
     } else {
         is_simple_path(&path, problems);
     }
@@ -126,23 +126,23 @@ fn selectable_fields(fields: &Cursor<'_>, schema: &Structural, problems: &mut Pr
     for field in fields.items() {
         let path = field.child("jsonPath");
         if path.is_empty() {
-            problems.required(&path, "");
+            problems.required(path, "");
             continue;
         }
         match field_path::follow(path.text(), schema, false) {
-            Err(why) => problems.invalid(&path, path.value(), &format!("is an invalid path: {why}")),
+            Err(why) => problems.invalid(path, path.value(), &format!("is an invalid path: {why}")),
             Ok((steps, place)) => {
                 if matches!(steps.first(), Some(field_path::Step::Field(first)) if first == "metadata") {
-                    problems.invalid(&path, path.value(), "must not point to fields in metadata");
+                    problems.invalid(path, path.value(), "must not point to fields in metadata");
                 }
                 let selectable = [JsonType::String, JsonType::Boolean, JsonType::Integer];
                 if !place.json_type.is_some_and(|json_type| selectable.contains(&json_type)) {
                     let detail = "must point to a field of type string, boolean or integer. Enum string fields and \
                                   strings with formats are allowed.";
-                    problems.invalid(&path, path.value(), detail);
+                    problems.invalid(path, path.value(), detail);
                 }
                 if !known.insert(path.text().to_owned()) {
-                    problems.duplicate(&path, path.value());
+                    problems.duplicate(path, path.value());
                 }
             }
         }

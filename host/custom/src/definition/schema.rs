@@ -174,7 +174,7 @@ fn place(schema: &Cursor<'_>, parsed: Option<&Structural>, around: &Around, prob
     }
     let keeps_unknown = schema.child("x-kubernetes-preserve-unknown-fields");
     if *keeps_unknown.value() == false {
-        problems.invalid(&keeps_unknown, keeps_unknown.value(), "must be true or undefined");
+        problems.invalid(keeps_unknown, keeps_unknown.value(), "must be true or undefined");
     }
     lists::validate(schema, problems);
     rules::validate(schema, parsed, problems);
@@ -186,7 +186,7 @@ fn others(schema: &Cursor<'_>, parsed: Option<&Structural>, below: &Around, prob
         return;
     }
     if !schema.child("properties").is_empty() && *others.value() != true {
-        problems.forbidden(&others, "additionalProperties and properties are mutual exclusive");
+        problems.forbidden(others, "additionalProperties and properties are mutual exclusive");
     }
     if others.map().is_some() {
         let mut inside = *below;
@@ -206,7 +206,7 @@ fn keywords(schema: &Cursor<'_>, around: &Around, problems: &mut Problems) {
     let json_type = schema.child("type");
     if !json_type.is_empty() && JsonType::named(json_type.text()).is_none() {
         let known = JsonType::ALL.map(JsonType::as_str);
-        problems.not_supported(&json_type, json_type.value(), &known);
+        problems.not_supported(json_type, json_type.value(), &known);
     }
     if let Some(why) = around.no_default.filter(|_| schema.child("default").exists()) {
         problems.forbidden(schema.child("default"), &why.reason());
@@ -217,13 +217,13 @@ fn keywords(schema: &Cursor<'_>, around: &Around, problems: &mut Problems) {
         }
     }
     if json_type.text() == "null" {
-        problems.forbidden(&json_type, "type cannot be set to null, use nullable as an alternative");
+        problems.forbidden(json_type, "type cannot be set to null, use nullable as an alternative");
     }
     if schema.child("items").value().is_array() {
         problems.forbidden(schema.child("items"), "items must be a schema object and not an array");
     }
     let embedded = schema.child("x-kubernetes-embedded-resource");
     if around.is_inside_metadata && embedded.is_true() {
-        problems.forbidden(&embedded, "must not be used inside of resource meta");
+        problems.forbidden(embedded, "must not be used inside of resource meta");
     }
 }

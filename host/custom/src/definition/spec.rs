@@ -21,7 +21,7 @@ pub(super) fn validate(definition: &Value, old: Option<&Value>, problems: &mut P
     let keeps_unknown = spec.child("preserveUnknownFields");
     if keeps_unknown.is_true() && view::schemas(definition).any(super::schema::has_default) {
         let detail = "must be false in order to use defaults in the schema";
-        problems.invalid(&keeps_unknown, &true.into(), detail);
+        problems.invalid(keeps_unknown, &true.into(), detail);
     }
     versions(definition, &spec, problems);
     required_names(&spec, problems);
@@ -41,7 +41,7 @@ pub(super) fn validate(definition: &Value, old: Option<&Value>, problems: &mut P
     if keeps_unknown.is_true() && !old.is_some_and(|old| old["spec"]["preserveUnknownFields"] == true) {
         let detail = "cannot set to true, set x-kubernetes-preserve-unknown-fields to true in \
                       spec.versions[*].schema instead";
-        problems.invalid(&keeps_unknown, &true.into(), detail);
+        problems.invalid(keeps_unknown, &true.into(), detail);
     }
 }
 
@@ -88,19 +88,19 @@ fn versions(definition: &Value, spec: &Cursor<'_>, problems: &mut Problems) {
         let (warning, deprecated) =
             (version.child("deprecationWarning"), version.child("deprecated").is_true());
         for fault in deprecation_faults(&warning, deprecated) {
-            problems.invalid(&warning, warning.value(), &fault);
+            problems.invalid(warning, warning.value(), &fault);
         }
         let value = version.value();
         let has_status = value.pointer("/subresources/status").is_some_and(|status| !status.is_null());
         parts::validate(&Parts::of_version(&version, |part| alone(value, part), has_status), problems);
     }
     if !are_unique {
-        problems.invalid(&versions, &as_go(versions.value()), "must contain unique version names");
+        problems.invalid(versions, &as_go(versions.value()), "must contain unique version names");
     }
     if stored != 1 {
         let none = Value::Array(Vec::new());
         let shown = if versions.exists() { as_go(versions.value()) } else { none };
-        problems.invalid(&versions, &shown, "must have exactly one version marked as storage version");
+        problems.invalid(versions, &shown, "must have exactly one version marked as storage version");
     }
     if let Some(first) = versions.items().next() {
         let faults = label_1035(first.child("name").text());
@@ -155,7 +155,7 @@ fn conversion(definition: &Value, conversion: &Cursor<'_>, problems: &mut Proble
         let served = list_at(definition, "spec.versions").iter().filter(|version| version["served"] == true);
         if served.count() > 1 {
             let detail = "conversion webhooks are not called here: serve one version, or use None";
-            problems.invalid(&strategy, strategy.value(), detail);
+            problems.invalid(strategy, strategy.value(), detail);
         }
         return;
     }

@@ -31,7 +31,7 @@ fn place(schema: &Cursor<'_>, level: Level, problems: &mut Problems) {
     let json_type = schema.child("type");
     let (items, others) = (schema.child("items"), schema.child("additionalProperties"));
     if json_type.text() == "array" && !items.exists() {
-        problems.required(&items, "must be specified");
+        problems.required(items, "must be specified");
     }
     if items.exists() {
         place(&items, Level::Item, problems);
@@ -40,7 +40,7 @@ fn place(schema: &Cursor<'_>, level: Level, problems: &mut Problems) {
         place(&field, Level::Field, problems);
     }
     if others.exists() && level == Level::Root {
-        problems.forbidden(&others, "must not be used at the root");
+        problems.forbidden(others, "must not be used at the root");
     }
     if others.map().is_some() {
         place(&others, Level::Field, problems);
@@ -84,9 +84,9 @@ fn type_of(schema: &Cursor<'_>, level: Level, problems: &mut Problems) {
     if is_embedded && json_type.text() != "object" {
         let detail = "must be object if x-kubernetes-embedded-resource is true";
         if json_type.is_empty() {
-            problems.required(&json_type, detail);
+            problems.required(json_type, detail);
         } else {
-            problems.invalid(&json_type, json_type.value(), detail);
+            problems.invalid(json_type, json_type.value(), detail);
         }
     } else if json_type.is_empty() && !may_lack_type {
         let detail = match level {
@@ -94,14 +94,14 @@ fn type_of(schema: &Cursor<'_>, level: Level, problems: &mut Problems) {
             Level::Item => "must not be empty for specified array items",
             Level::Field => "must not be empty for specified object fields",
         };
-        problems.required(&json_type, detail);
+        problems.required(json_type, detail);
     }
     if is_embedded && schema.child("additionalProperties").exists() {
         let detail = "must not be used if x-kubernetes-embedded-resource is set";
         problems.forbidden(schema.child("additionalProperties"), detail);
     }
     if level == Level::Root && !json_type.is_empty() && json_type.text() != "object" {
-        problems.invalid(&json_type, json_type.value(), "must be object at the root");
+        problems.invalid(json_type, json_type.value(), "must be object at the root");
     }
 }
 
@@ -113,12 +113,12 @@ fn metadata(schema: &Cursor<'_>, level: Level, problems: &mut Problems) {
         let json_type = field.child("type");
         let wanted = if name == "metadata" { "object" } else { "string" };
         if is_whole && json_type.text() != wanted {
-            problems.invalid(&json_type, &json_type.text().into(), &format!("must be {wanted}"));
+            problems.invalid(json_type, &json_type.text().into(), &format!("must be {wanted}"));
         }
         if level == Level::Root && name == "metadata" && !says_names_only(&field) {
             let detail = "must not specify anything other than name and generateName, but metadata is implicitly \
                           specified";
-            problems.forbidden(&field, detail);
+            problems.forbidden(field, detail);
         }
     }
 }
@@ -149,7 +149,7 @@ fn clauses(schema: &Cursor<'_>, skips_any: bool, skips_first_any: bool, problems
     let source = schema.child("pattern");
     if let Some(Err(why)) = (!source.is_empty()).then(|| pattern::compile(source.text())) {
         let detail = format!("must be a valid regular expression, but isn't: {why}");
-        problems.invalid(&source, source.value(), &detail);
+        problems.invalid(source, source.value(), &detail);
     }
 }
 

@@ -44,7 +44,7 @@ pub(super) fn shared(definition: &Value, part: Part) -> Option<&Value> {
 }
 
 /// What a version of a definition says, said alike by all or by it alone.
-pub(super) fn said<'d>(version: &'d Value, part: Part) -> &'d Value {
+pub(super) fn said(version: &Value, part: Part) -> &Value {
     version.get(part.field()).unwrap_or(&Value::Null)
 }
 

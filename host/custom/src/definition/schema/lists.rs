@@ -15,7 +15,7 @@ pub(super) fn validate(schema: &Cursor<'_>, problems: &mut Problems) {
     if map_type.exists() {
         has_type(schema, "object", "x-kubernetes-map-type", problems);
         if !MAP_TYPES.contains(&map_type.text()) {
-            problems.not_supported(&map_type, map_type.value(), &MAP_TYPES);
+            problems.not_supported(map_type, map_type.value(), &MAP_TYPES);
         }
     }
     if list_type.exists() && !has_type(schema, "array", "x-kubernetes-list-type", problems) {
@@ -24,15 +24,15 @@ pub(super) fn validate(schema: &Cursor<'_>, problems: &mut Problems) {
         elements_are_values(schema, problems);
     }
     if list_type.exists() && !LIST_TYPES.contains(&list_type.text()) {
-        problems.not_supported(&list_type, list_type.value(), &LIST_TYPES);
+        problems.not_supported(list_type, list_type.value(), &LIST_TYPES);
     }
     let keys = schema.child("x-kubernetes-list-map-keys");
     if !keys.is_empty() && list_type.text() != "map" {
         let detail = "must be map if x-kubernetes-list-map-keys is non-empty";
         if list_type.exists() {
-            problems.invalid(&list_type, list_type.value(), detail);
+            problems.invalid(list_type, list_type.value(), detail);
         } else {
-            problems.required(&list_type, detail);
+            problems.required(list_type, detail);
         }
     }
     if list_type.text() == "map" {
@@ -50,9 +50,9 @@ fn has_type(schema: &Cursor<'_>, wanted: &str, keyword: &str, problems: &mut Pro
     }
     let detail = format!("must be {wanted} if {keyword} is specified");
     if json_type.is_empty() {
-        problems.required(&json_type, &detail);
+        problems.required(json_type, &detail);
     } else {
-        problems.invalid(&json_type, json_type.value(), &detail);
+        problems.invalid(json_type, json_type.value(), &detail);
     }
     false
 }
@@ -64,9 +64,9 @@ fn elements_are_values(schema: &Cursor<'_>, problems: &mut Problems) {
     let (list_type, map_type) = (items.child("x-kubernetes-list-type"), items.child("x-kubernetes-map-type"));
     match items.child("type").text() {
         "array" if list_type.exists() && list_type.text() != "atomic" => {
-            problems.invalid(&list_type, list_type.value(), DETAIL);
+            problems.invalid(list_type, list_type.value(), DETAIL);
         }
-        "object" if map_type.text() != "atomic" => problems.invalid(&map_type, list_type.value(), DETAIL),
+        "object" if map_type.text() != "atomic" => problems.invalid(map_type, list_type.value(), DETAIL),
         _ => {}
     }
 }
@@ -77,12 +77,12 @@ fn map(schema: &Cursor<'_>, keys: &Cursor<'_>, problems: &mut Problems) {
         problems.required(keys, "must not be empty if x-kubernetes-list-type is map");
     }
     if !items.exists() {
-        problems.required(&items, "must have a schema if x-kubernetes-list-type is map");
+        problems.required(items, "must have a schema if x-kubernetes-list-type is map");
         return;
     }
     if items.map().is_none() {
         problems.invalid(
-            &items,
+            items,
             items.value(),
             "must only have a single schema if x-kubernetes-list-type is map",
         );
@@ -91,7 +91,7 @@ fn map(schema: &Cursor<'_>, keys: &Cursor<'_>, problems: &mut Problems) {
     let json_type = items.child("type");
     if json_type.text() != "object" {
         let detail = "must be object if parent array's x-kubernetes-list-type is map";
-        problems.invalid(&json_type, &json_type.text().into(), detail);
+        problems.invalid(json_type, &json_type.text().into(), detail);
         return;
     }
     let properties = items.child("properties");
@@ -116,7 +116,7 @@ fn elements_are_there(schema: &Cursor<'_>, keys: &Cursor<'_>, problems: &mut Pro
     let nullable = items.child("nullable");
     if nullable.is_true() {
         let detail = format!("cannot be nullable when x-kubernetes-list-type is {}", list_type.text());
-        problems.forbidden(&nullable, &detail);
+        problems.forbidden(nullable, &detail);
     }
     if list_type.text() != "map" {
         return;

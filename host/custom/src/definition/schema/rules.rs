@@ -19,20 +19,20 @@ pub(super) fn validate(schema: &Cursor<'_>, parsed: Option<&Structural>, problem
         texts(&rule, problems);
         let reason = rule.child("reason");
         if reason.exists() && !REASONS.contains(&reason.text()) {
-            problems.not_supported(&reason, reason.value(), &REASONS);
+            problems.not_supported(reason, reason.value(), &REASONS);
         }
         let path = rule.child("fieldPath");
         if path.is_empty() {
             continue;
         }
         if path.text().trim().is_empty() {
-            problems.invalid(&path, path.value(), "must be non-empty if specified");
+            problems.invalid(path, path.value(), "must be non-empty if specified");
         }
         if has_newline(path.text()) {
-            problems.invalid(&path, path.value(), "must not contain line breaks");
+            problems.invalid(path, path.value(), "must not contain line breaks");
         }
         if parsed.is_some_and(|schema| field_path::follow(path.text(), schema, true).is_err()) {
-            problems.invalid(&path, path.value(), "must be a valid path");
+            problems.invalid(path, path.value(), "must be a valid path");
         }
     }
 }
@@ -41,17 +41,17 @@ fn texts(rule: &Cursor<'_>, problems: &mut Problems) {
     let (source, message) = (rule.child("rule"), rule.child("message"));
     let (trimmed, said) = (source.text().trim(), message.text().trim());
     if trimmed.is_empty() {
-        problems.required(&source, "rule is not specified");
+        problems.required(source, "rule is not specified");
     } else if !message.text().is_empty() && said.is_empty() {
-        problems.invalid(&message, message.value(), "must be non-empty if specified");
+        problems.invalid(message, message.value(), "must be non-empty if specified");
     } else if has_newline(said) {
-        problems.invalid(&message, message.value(), "must not contain line breaks");
+        problems.invalid(message, message.value(), "must not contain line breaks");
     } else if has_newline(trimmed) && said.is_empty() {
-        problems.required(&message, "message must be specified if rule contains line breaks");
+        problems.required(message, "message must be specified if rule contains line breaks");
     }
     let expression = rule.child("messageExpression");
     if !expression.text().is_empty() && expression.text().trim().is_empty() {
-        problems.required(&expression, "messageExpression must be non-empty if specified");
+        problems.required(expression, "messageExpression must be non-empty if specified");
     }
 }
 
