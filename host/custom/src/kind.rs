@@ -15,6 +15,7 @@ use crate::columns::Columns;
 use crate::json_path::JsonPath;
 use crate::passes;
 use crate::path::NOWHERE;
+use crate::rules::{self, Rules};
 use crate::scale;
 use crate::structural::Structural;
 
@@ -32,8 +33,7 @@ pub(crate) struct CustomKind {
     pub(crate) has_defaults: bool,
     /// What OpenAPI says of this version.
     pub(crate) components: Vec<(String, Value)>,
-    /// Whether any rule stands in the schema.
-    pub(crate) has_rules: bool,
+    pub(crate) rules: Option<Rules>,
     pub(crate) has_status: bool,
     pub(crate) scale: Option<ScalePaths>,
     pub(crate) columns: Columns,
@@ -172,11 +172,11 @@ impl CustomKind {
     fn validate_insides(&self, new: &Value, old: Option<&Value>, problems: &mut Problems) {
         passes::validate_embedded(&self.schema, new, problems);
         passes::validate_lists(&self.schema, new, old, problems);
-        self.validate_rules(problems);
+        self.validate_rules(new, old, problems);
     }
 
     /// Rules are for objects of the right shape.
-    fn validate_rules(&self, problems: &mut Problems) {
+    fn validate_rules(&self, new: &Value, old: Option<&Value>, problems: &mut Problems) {
         const BLOCKING: [&str; 5] = [
             "FieldValueNotSupported",
             "FieldValueRequired",
@@ -184,10 +184,13 @@ impl CustomKind {
             "FieldValueTooMany",
             "FieldValueTypeInvalid",
         ];
-        if self.has_rules && problems.causes.iter().any(|cause| BLOCKING.contains(&cause.reason)) {
+        let Some(rules) = &self.rules else { return };
+        if problems.causes.iter().any(|cause| BLOCKING.contains(&cause.reason)) {
             let detail = "some validation rules were not checked because the object was invalid; correct the existing \
                           errors to complete validation";
             problems.invalid(NOWHERE, &Value::Null, detail);
+        } else {
+            problems.extend(rules::judge(rules, &self.schema, new, old, "").problems);
         }
     }
 }

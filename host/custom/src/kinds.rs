@@ -13,6 +13,7 @@ use crate::columns::Columns;
 use crate::json_path::JsonPath;
 use crate::kind::{CustomKind, VERBS};
 use crate::rows;
+use crate::rules::Rules;
 use crate::structural::{SchemaError, Structural};
 use crate::{openapi, scale};
 
@@ -63,7 +64,7 @@ fn resource(
         scope,
         has_defaults: stored.as_deref().unwrap_or(&schema).has_defaults(),
         stored,
-        has_rules: schema.has_rules(),
+        rules: Rules::of(&schema),
         has_status,
         scale: scale.clone(),
         columns: Columns::of(version.get("additionalPrinterColumns").unwrap_or(&Value::Null)),

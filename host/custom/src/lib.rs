@@ -17,6 +17,7 @@ mod passes;
 mod path;
 mod pattern;
 mod rows;
+mod rules;
 mod scale;
 mod structural;
 mod work;

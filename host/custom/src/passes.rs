@@ -8,6 +8,7 @@ mod numbers;
 mod prune;
 mod validate;
 
+pub(crate) use correlate::{OldElements, is_unchanged};
 pub use default::default;
 pub use prune::prune;
 pub(crate) use prune::prune_place;

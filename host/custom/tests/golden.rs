@@ -344,3 +344,23 @@ fn several_versions() {
 fn fields_to_select_by() {
     replay("custom", "selectable-fields", &[], 7);
 }
+
+#[test]
+fn rules_that_are_wrong() {
+    replay("custom", "cel-definition-errors", &[], 10);
+}
+
+#[test]
+fn rules() {
+    replay("custom", "cel-rules", &[], 13);
+}
+
+#[test]
+fn rules_about_changes() {
+    replay("custom", "cel-transitions", &["a rule on a generated name"], 12);
+}
+
+#[test]
+fn what_broke_a_rule_may_stay() {
+    replay("custom", "ratcheting-rules", &[], 8);
+}

@@ -4,6 +4,7 @@ use berth_api::Problems;
 use berth_api::kinds::cursor::Cursor;
 
 use crate::passes::{judge, prune_place};
+use crate::rules::{self, Rules};
 use crate::structural::Structural;
 use crate::work::Work;
 
@@ -18,7 +19,11 @@ fn place(schema: &Cursor<'_>, parsed: &Structural, work: &Work, problems: &mut P
         if prune_place(parsed, &mut default.clone()) {
             problems.invalid(at, default, "must not have unknown fields");
         }
+        let before = problems.causes.len();
         judge(parsed, default, None, &at.path(), work, problems);
+        if let Some(rules) = Rules::of_part(parsed).filter(|_| problems.causes.len() == before) {
+            problems.extend(rules::judge(&rules, parsed, default, None, &at.path()).problems);
+        }
     }
     // Of what stands below additionalProperties there are no defaults.
     if let Some(items) = &parsed.items {

@@ -6,6 +6,7 @@ use berth_api::kinds::meta::as_go;
 use berth_json::Value;
 
 use super::{defaults, structure};
+use crate::rules::Estimates;
 use crate::structural::{Additional, JsonType, Structural, is_meta_field};
 
 mod lists;
@@ -58,6 +59,10 @@ pub(super) fn validate(schema: &Cursor<'_>, has_status: bool, problems: &mut Pro
         }
     }
     place(schema, parsed.as_ref().ok(), &Around::default(), &mut found);
+    // What rules mean is asked of a schema that has no other fault: theirs might follow from it.
+    if let (Ok(parsed), true) = (&parsed, found.is_empty()) {
+        Estimates::judge(schema, parsed, &mut found);
+    }
     if let Err(why) = parsed
         && found.is_empty()
     {
