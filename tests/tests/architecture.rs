@@ -12,10 +12,10 @@ use std::sync::OnceLock;
 const ARROWS: &[(&str, &[&str])] = &[
     ("berth-json", &[]),
     ("berth-api", &["berth-json"]),
-    ("berth-custom", &["berth-api", "berth-json"]),
     ("berth-state", &["berth-api", "berth-json"]),
     ("berth-store", &["berth-state"]),
-    ("berth-custom", &["berth-api", "berth-json"]),
+    ("berth-cel", &["berth-json"]),
+    ("berth-custom", &["berth-api", "berth-cel", "berth-json"]),
     ("berth-pipeline", &["berth-api", "berth-custom", "berth-json", "berth-state"]),
     ("berth-control", &["berth-api", "berth-custom", "berth-json", "berth-pipeline", "berth-state"]),
     ("berth-scheduler", &["berth-api", "berth-state"]),
@@ -56,17 +56,30 @@ const ARROWS: &[(&str, &[&str])] = &[
 const TOP: &str = "berth";
 
 /// Crates that are functions of their arguments, and all that they may depend on beside each other.
-const PURE: [&str; 7] = [
+const PURE: [&str; 8] = [
     "berth-json",
     "berth-api",
+    "berth-cel",
     "berth-custom",
     "berth-state",
     "berth-control",
     "berth-scheduler",
     "berth-lifecycle",
 ];
-const PURE_DEPENDENCIES: [&str; 9] =
-    ["base64", "bytes", "compact_str", "granit-parser", "imbl", "regex", "serde", "serde_json", "thiserror"];
+const PURE_DEPENDENCIES: [&str; 12] = [
+    "base64",
+    "bytes",
+    "compact_str",
+    "granit-parser",
+    "imbl",
+    "jiff",
+    "regex",
+    "regex-automata",
+    "regex-syntax",
+    "serde",
+    "serde_json",
+    "thiserror",
+];
 /// What `berth-control` gets from `berth-pipeline`: the types of a request, not its shell.
 const PURE_ARROWS_OUT: [(&str, &str); 1] = [("berth-control", "berth-pipeline")];
 /// What no source of theirs may name: time, chance, input and output, threads.

@@ -110,6 +110,11 @@ pub trait Kind: Send + Sync + UnwindSafe + RefUnwindSafe {
         Vec::new()
     }
 
+    /// The same of a changed object: what was let be because it was so before is told besides.
+    fn update_warnings(&self, new: &Value, _old: &Value) -> Vec<String> {
+        self.warnings(new)
+    }
+
     /// The selectable fields with their values; the same fields for every object, `null` included.
     fn fields(&self, _object: &Value) -> Vec<Selectable> {
         Vec::new()

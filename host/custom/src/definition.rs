@@ -125,6 +125,12 @@ impl Kind for Definition {
         keywords::warnings(object)
     }
 
+    /// What was there before is not told again.
+    fn update_warnings(&self, new: &Value, old: &Value) -> Vec<String> {
+        let before = keywords::warnings(old);
+        keywords::warnings(new).into_iter().filter(|warning| !before.contains(warning)).collect()
+    }
+
     fn columns(&self) -> Vec<Column> {
         let column = |name: &str, kind, priority, description: &str| Column {
             name: name.to_owned(),

@@ -56,7 +56,7 @@ pub(super) async fn replace(
             if new.get("spec") != before.get("spec") {
                 context.refuse_unhonoured(&new, &mut problems, &mut warnings);
             }
-            warnings.extend(behaviour.warnings(&new));
+            warnings.extend(behaviour.update_warnings(&new, &before));
         }
         "finalize" => keep_all_but_finalizers(&mut new, &before),
         _ => {
