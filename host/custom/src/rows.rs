@@ -197,6 +197,8 @@ mod tests {
         assert!(matches!(table.field(owned, "metadata").unwrap().kind, Kind::Struct(_)));
         let whole = table.of_kind("g.example/v1", "Rack").unwrap();
         assert_eq!(&*whole.name, types.whole);
-        assert!(whole.open && table.field(whole, "apiVersion").is_some() && table.field(whole, "spec").is_none());
+        assert!(
+            whole.open && table.field(whole, "apiVersion").is_some() && table.field(whole, "spec").is_none()
+        );
     }
 }
