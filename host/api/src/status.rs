@@ -90,6 +90,8 @@ pub struct Cause {
 /// is wrong in each of a hundred thousand places must not cost a hundred times what it is.
 const PROBLEMS_MAX: usize = 1000;
 const PROBLEMS_BYTES_MAX: usize = 1 << 20;
+/// How many problems that may stay are told of: an answer carries but a few headers.
+const WARNINGS_MAX: usize = 100;
 
 /// The problems found while validating one object, in the order in which they are found; the first thousand of
 /// them, and none twice.
@@ -97,6 +99,8 @@ const PROBLEMS_BYTES_MAX: usize = 1 << 20;
 pub struct Problems {
     /// What was found so far.
     pub causes: Vec<Cause>,
+    /// What is wrong as it was before, and therefore only told: each becomes a `Warning` header.
+    pub warnings: Vec<String>,
     bytes: usize,
 }
 
@@ -171,8 +175,17 @@ impl Problems {
         self.take(Cause { reason, message, field });
     }
 
+    /// Tells of a problem that may stay.
+    pub fn tolerate(&mut self, cause: &Cause) {
+        if self.warnings.len() < WARNINGS_MAX {
+            self.warnings.push(format!("{}: {}", cause.field, cause.message));
+        }
+    }
+
     /// Adds what was found elsewhere about the same object.
     pub fn extend(&mut self, others: Problems) {
+        let room = WARNINGS_MAX.saturating_sub(self.warnings.len());
+        self.warnings.extend(others.warnings.into_iter().take(room));
         others.causes.into_iter().for_each(|cause| self.take(cause));
     }
 

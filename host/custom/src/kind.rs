@@ -165,11 +165,6 @@ impl Kind for CustomKind {
     fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
         self.columns.cells(object, now)
     }
-
-    fn update_warnings(&self, new: &Value, old: &Value) -> Vec<String> {
-        let rules = self.rules.as_ref();
-        rules.map(|rules| rules::judge(rules, &self.schema, new, Some(old), "").tolerated).unwrap_or_default()
-    }
 }
 
 impl CustomKind {
@@ -195,7 +190,7 @@ impl CustomKind {
                           errors to complete validation";
             problems.invalid(NOWHERE, &Value::Null, detail);
         } else {
-            problems.extend(rules::judge(rules, &self.schema, new, old, "").problems);
+            problems.extend(rules::judge(rules, &self.schema, new, old, ""));
         }
     }
 }

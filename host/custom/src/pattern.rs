@@ -10,24 +10,30 @@ use regex::{Regex, RegexBuilder};
 
 /// How long an expression may be: the longest in use, of image references, have a few hundred bytes.
 const SOURCE_BYTES_MAX: usize = 16 * 1024;
-/// What a compiled expression may take: `^.{1,1000}$` takes half of it.
+/// What a compiled expression may take: nearly all take a hundredth, `^.{1,1000}$` takes half of it.
 const COMPILED_BYTES_MAX: usize = 1 << 20;
+/// What takes more than this is large: a schema may have few of them.
+const SMALL_BYTES_MAX: usize = 64 << 10;
 /// How deep groups may nest: as in Go.
 const NESTING_MAX: u32 = 250;
 
-/// Compiles an expression.
+/// Compiles an expression; says as well whether it is large.
 ///
 /// # Errors
 /// What is wrong with it, in one line.
-pub(crate) fn compile(source: &str) -> Result<Regex, String> {
+pub(crate) fn compile(source: &str) -> Result<(Regex, bool), String> {
     if source.len() > SOURCE_BYTES_MAX {
         return Err(format!("it is longer than {SOURCE_BYTES_MAX} bytes"));
     }
-    let built = RegexBuilder::new(&translated(source))
-        .size_limit(COMPILED_BYTES_MAX)
-        .dfa_size_limit(COMPILED_BYTES_MAX)
-        .nest_limit(NESTING_MAX)
-        .build();
+    let translated = translated(source);
+    let build = |bytes_max| {
+        let mut builder = RegexBuilder::new(&translated);
+        builder.size_limit(bytes_max).dfa_size_limit(SMALL_BYTES_MAX * 4).nest_limit(NESTING_MAX).build()
+    };
+    let built = match build(SMALL_BYTES_MAX) {
+        Err(regex::Error::CompiledTooBig(_)) => build(COMPILED_BYTES_MAX).map(|regex| (regex, true)),
+        built => built.map(|regex| (regex, false)),
+    };
     built.map_err(|error| match error {
         regex::Error::CompiledTooBig(_) => format!("it takes more than {COMPILED_BYTES_MAX} bytes"),
         // The crate draws the place over several lines; the last one says what is wrong.
@@ -179,7 +185,7 @@ mod tests {
             (r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$", "a.b-c", true),
             (r"^.{1,1000}$", "x", true),
         ] {
-            assert_eq!(compile(pattern).unwrap().is_match(text), matches, "{pattern} {text}");
+            assert_eq!(compile(pattern).unwrap().0.is_match(text), matches, "{pattern} {text}");
         }
     }
 

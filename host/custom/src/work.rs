@@ -14,11 +14,16 @@ pub(crate) struct Work {
 
 impl Default for Work {
     fn default() -> Self {
-        Self { left: Cell::new(STEPS_MAX) }
+        Self::of(STEPS_MAX)
     }
 }
 
 impl Work {
+    /// So many steps.
+    pub(crate) fn of(steps: u64) -> Self {
+        Self { left: Cell::new(steps) }
+    }
+
     /// Pays for so many steps; whether there were so many left.
     pub(crate) fn pay(&self, steps: usize) -> bool {
         let left = self.left.get().saturating_sub(steps as u64);

@@ -106,11 +106,7 @@ impl World {
             "GET" if subresource.is_empty() && !name.is_empty() && step["headers"].is_null() => {
                 let mut object = self.found(&resource, &key(&name))?.clone();
                 resource.behaviour.from_stored(&mut object);
-                let warnings = if resource.id.starts_with("custom") {
-                    vec![]
-                } else {
-                    resource.behaviour.warnings(&object)
-                };
+                let warnings = resource.deprecation.iter().cloned().collect();
                 Some(Answer { code: 200, object, warnings, causes: vec![] })
             }
             _ => None,
@@ -155,6 +151,7 @@ fn create(resource: &Resource, body: &Value) -> Answer {
     resource.behaviour.default(&mut object);
     let mut problems = Problems::default();
     resource.behaviour.validate(&object, &mut problems);
+    warnings.extend(resource.deprecation.clone());
     warnings.extend(resource.behaviour.warnings(&object));
     warnings.extend(findings.iter().map(Finding::warning));
     Answer::of(object, 201, warnings, problems)
@@ -183,13 +180,14 @@ fn update(resource: &Resource, mut new: Value, old: Value, subresource: &str) ->
     let behaviour = &resource.behaviour;
     let findings = behaviour.prune(&mut new);
     let mut problems = Problems::default();
-    let mut warnings = Vec::new();
+    let mut warnings: Vec<String> = resource.deprecation.iter().cloned().collect();
     if subresource.is_empty() {
         new["metadata"]["generation"] = old["metadata"]["generation"].clone();
         behaviour.prepare_update(&mut new, &old);
         behaviour.default(&mut new);
         behaviour.validate_update(&new, &old, &mut problems);
         warnings.extend(behaviour.update_warnings(&new, &old));
+        warnings.append(&mut problems.warnings);
         let without = |object: &Value| {
             let mut object = object.clone();
             object

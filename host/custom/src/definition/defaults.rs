@@ -22,7 +22,7 @@ fn place(schema: &Cursor<'_>, parsed: &Structural, work: &Work, problems: &mut P
         let before = problems.causes.len();
         judge(parsed, default, None, &at.path(), work, problems);
         if let Some(rules) = Rules::of_part(parsed).filter(|_| problems.causes.len() == before) {
-            problems.extend(rules::judge(&rules, parsed, default, None, &at.path()).problems);
+            problems.extend(rules::judge(&rules, parsed, default, None, &at.path()));
         }
     }
     // Of what stands below additionalProperties there are no defaults.

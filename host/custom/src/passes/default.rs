@@ -5,9 +5,13 @@ use berth_json::{Map, Value};
 use crate::structural::{Additional, Structural};
 use crate::work::Work;
 
+/// How many places an object may have, those of its defaults included, before nothing more is filled in: so many of even
+/// the smallest are more than can be stored.
+const PLACES_MAX: u64 = 1_200_000;
+
 /// Fills in defaults, at all levels. A null where none may stand counts as nothing.
 pub fn default(schema: &Structural, value: &mut Value) {
-    fill(schema, value, &Work::default());
+    fill(schema, value, &Work::of(PLACES_MAX));
 }
 
 /// Defaults may hold lists whose elements have defaults: what is put in is paid for, so that a small object stays one.

@@ -9,28 +9,19 @@ use crate::passes::{OldElements, is_unchanged};
 use crate::path::Path;
 use crate::structural::{JsonType, Structural};
 
-/// What rules said of an object.
-#[derive(Default)]
-pub(crate) struct Verdicts {
-    /// What is wrong.
-    pub(crate) problems: Problems,
-    /// What is wrong as it was before, which is let be.
-    pub(crate) tolerated: Vec<String>,
-}
-
-/// Judges a value by the rules of its schema. `prefix` is the place of the value, empty for a whole object.
+/// Judges a value by the rules of its schema; what is wrong as it was is let be. `prefix` is the place of the value, empty for a whole object.
 pub(crate) fn judge(
     rules: &Rules,
     schema: &Structural,
     new: &Value,
     old: Option<&Value>,
     prefix: &str,
-) -> Verdicts {
-    let mut judging = Judging { budget: Budget::of_object(), verdicts: Verdicts::default() };
+) -> Problems {
+    let mut judging = Judging { budget: Budget::of_object(), problems: Problems::default() };
     let root = if prefix.is_empty() { Path::Root } else { Path::Named(prefix) };
     let pair = old.map(|old| Pair { schema, new, old });
     judging.place(rules, &At { schema, value: new, pair, above: None, path: &root });
-    judging.verdicts
+    judging.problems
 }
 
 /// A value and what it was.
@@ -60,7 +51,7 @@ struct At<'v> {
 
 struct Judging {
     budget: Budget,
-    verdicts: Verdicts,
+    problems: Problems,
 }
 
 /// That no further rule is judged.
@@ -123,7 +114,7 @@ impl Judging {
         let answer = compiled.program.evaluate(&bindings, &self.budget);
         let json_type = at.schema.json_type.map_or("", JsonType::as_str);
         let mut refuse = |sentence: String| {
-            self.verdicts.problems.invalid(at.path.bracketed(), &json_type.into(), &sentence);
+            self.problems.invalid(at.path.bracketed(), &json_type.into(), &sentence);
         };
         match answer {
             Ok(value) if value.as_bool() == Some(true) => None,
@@ -165,7 +156,7 @@ impl Judging {
                     let detail = "messageExpression evaluation failed due to running out of cost budget, no further \
                                   validation rules will be run";
                     let json_type = at.schema.json_type.map_or("", JsonType::as_str);
-                    self.verdicts.problems.invalid(compiled.place(at.path), &json_type.into(), detail);
+                    self.problems.invalid(compiled.place(at.path), &json_type.into(), detail);
                     return Some(Stopped);
                 }
                 // What cannot say why is said as if nothing had been written.
@@ -175,9 +166,9 @@ impl Judging {
         let cause = cause(compiled, at, message.unwrap_or_else(|| compiled.default_message()));
         let is_as_it_was = at.pair.or(at.above).is_some_and(|pair| pair.is_unchanged());
         if !compiled.uses_old && is_as_it_was {
-            self.verdicts.tolerated.push(format!("{}: {}", cause.field, cause.message));
+            self.problems.tolerate(&cause);
         } else {
-            self.verdicts.problems.push(cause);
+            self.problems.push(cause);
         }
         None
     }

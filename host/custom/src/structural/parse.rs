@@ -15,8 +15,10 @@ use crate::pattern;
 const PLACES_MAX: usize = 50_000;
 /// How deep places may nest. A body of the API is at most 100 levels deep, and a place takes two of them.
 const DEPTH_MAX: usize = 64;
-/// How many different patterns a schema may have; each may take what [`pattern`] allows.
+/// How many different patterns a schema may have, and how many of them may be large: the largest in use has fifty small
+/// ones.
 const PATTERNS_MAX: usize = 512;
+const LARGE_PATTERNS_MAX: usize = 32;
 
 /// Why something is no structural schema.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -57,6 +59,7 @@ struct Parser {
     places: usize,
     /// Patterns repeat a lot: each is compiled once.
     patterns: HashMap<Text, Arc<Regex>>,
+    large_patterns: usize,
 }
 
 const UNSUPPORTED: [&str; 7] =
@@ -187,8 +190,12 @@ impl Parser {
             }
             None => {
                 let compiled = pattern::compile(source);
-                let regex =
+                let (regex, is_large) =
                     compiled.map_err(|why| SchemaError::Pattern { pattern: source.to_owned(), why })?;
+                self.large_patterns += usize::from(is_large);
+                if self.large_patterns > LARGE_PATTERNS_MAX {
+                    return Err(SchemaError::TooLarge("more than 32 large patterns"));
+                }
                 self.patterns.entry(source.into()).or_insert(Arc::new(regex)).clone()
             }
         };

@@ -67,6 +67,7 @@ pub(super) async fn replace(
         }
     }
     let name = str_at(&before, "metadata.name");
+    warnings.append(&mut problems.warnings);
     refuse(context, name, with_metadata_first(&new, &before, problems))?;
     finish(context, new, old, &before, managers, Reply { code: 200, warnings, shown: None })
 }
