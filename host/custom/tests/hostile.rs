@@ -234,7 +234,7 @@ impl Maker<'_> {
                 (["allOf", "anyOf", "oneOf"][at % 3], clauses)
             }
             9 => (NUMBERS[at % 9], i64::from(self.byte() as i8).into()),
-            10 => (FLAGS[at % 6], (self.byte() % 2 == 0).into()),
+            10 => (FLAGS[at % 6], self.byte().is_multiple_of(2).into()),
             11 => ("default", self.value(2)),
             12 => ("enum", (0..at % 3).map(|_| self.value(1)).collect()),
             13 => ("pattern", ["^a+$", "(", "[", "a{2", r"\d"][at % 5].into()),
@@ -254,7 +254,7 @@ impl Maker<'_> {
     fn value(&mut self, depth: usize) -> Value {
         match self.byte() % 9 {
             0 => Value::Null,
-            1 => (self.byte() % 2 == 0).into(),
+            1 => self.byte().is_multiple_of(2).into(),
             2 => i64::from(self.byte() as i8).into(),
             3 => (f64::from(self.byte()) / 8.0).into(),
             4 => self.name().into(),
