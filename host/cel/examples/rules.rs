@@ -38,7 +38,8 @@ fn main() {
         };
         let start = Instant::now();
         for _ in 0..ROUNDS {
-            let answer = program.evaluate(&Bindings::new().json("self", black_box(&object)), &Budget::of_object());
+            let answer =
+                program.evaluate(&Bindings::new().json("self", black_box(&object)), &Budget::of_object());
             black_box(answer.is_ok());
         }
         println!("{:>8.0} ns  {rule}", start.elapsed().as_nanos() as f64 / f64::from(ROUNDS));

@@ -23,22 +23,48 @@ pub(crate) enum Kind {
     Literal(Value<'static>),
     Ident(Text),
     /// `operand.field`
-    Select { operand: Id, field: Text, mode: Access },
+    Select {
+        operand: Id,
+        field: Text,
+        mode: Access,
+    },
     /// `operand[index]`
-    Index { operand: Id, index: Id, is_optional: bool },
+    Index {
+        operand: Id,
+        index: Id,
+        is_optional: bool,
+    },
     /// A function with its arguments, the receiver first.
-    Call { function: Text, arguments: Vec<Id>, is_member: bool },
-    Binary { operator: Operator, left: Id, right: Id },
+    Call {
+        function: Text,
+        arguments: Vec<Id>,
+        is_member: bool,
+    },
+    Binary {
+        operator: Operator,
+        left: Id,
+        right: Id,
+    },
     Not(Id),
     Negate(Id),
     /// All operands of a chain of `&&` or `||`, and where the operators stand.
-    Logic { is_or: bool, operands: Vec<Id> },
-    Conditional { condition: Id, yes: Id, no: Id },
+    Logic {
+        is_or: bool,
+        operands: Vec<Id>,
+    },
+    Conditional {
+        condition: Id,
+        yes: Id,
+        no: Id,
+    },
     /// Elements, and which of them are left out when they are none.
     List(Vec<(Id, bool)>),
     Map(Vec<Entry>),
     /// `Name{field: value}`
-    Message { name: Text, values: Vec<Id> },
+    Message {
+        name: Text,
+        values: Vec<Id>,
+    },
     Fold(Box<Fold>),
 }
 
@@ -52,7 +78,9 @@ impl Kind {
                 visit(*a);
                 visit(*b);
             }
-            Self::Call { arguments: ids, .. } | Self::Logic { operands: ids, .. } | Self::Message { values: ids, .. } => {
+            Self::Call { arguments: ids, .. }
+            | Self::Logic { operands: ids, .. }
+            | Self::Message { values: ids, .. } => {
                 ids.iter().copied().for_each(visit);
             }
             Self::Conditional { condition, yes, no } => [*condition, *yes, *no].into_iter().for_each(visit),
@@ -197,14 +225,23 @@ pub(crate) enum Target {
     /// A type by its name.
     TypeName(Type),
     /// The overloads that the arguments may have at run time, by their numbers.
-    Call { overloads: Vec<u16>, is_namespaced: bool },
+    Call {
+        overloads: Vec<u16>,
+        is_namespaced: bool,
+    },
 }
 
 impl Target {
     /// The overload, if the types leave no other.
     pub(crate) fn only(&self) -> Option<u16> {
         match self {
-            Self::Call { overloads, .. } => if let [only] = overloads[..] { Some(only) } else { None },
+            Self::Call { overloads, .. } => {
+                if let [only] = overloads[..] {
+                    Some(only)
+                } else {
+                    None
+                }
+            }
             _ => None,
         }
     }

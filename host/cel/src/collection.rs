@@ -129,7 +129,9 @@ impl<'v> Key<'v> {
             Value::Int(number) => Self::Int(*number),
             Value::Uint(number) => Self::Uint(*number),
             Value::String(text) => Self::String(text.clone()),
-            Value::Double(number) if number.fract() == 0.0 && number.abs() < 9.0e18 => Self::Int(*number as i64),
+            Value::Double(number) if number.fract() == 0.0 && number.abs() < 9.0e18 => {
+                Self::Int(*number as i64)
+            }
             _ => return None,
         })
     }
@@ -161,7 +163,9 @@ impl<'v> Map<'v> {
                 let present = map.get(&field.key).filter(|value| !value.is_null());
                 present.map(|value| Value::from_json(value, &field.value)).transpose()
             }
-            Self::Json(map, declared) => map.get(name).map(|value| Value::from_json(value, declared)).transpose(),
+            Self::Json(map, declared) => {
+                map.get(name).map(|value| Value::from_json(value, declared)).transpose()
+            }
             Self::Owned(map) => Ok(map.get(&Key::String(Str::Borrowed(name))).cloned()),
         }
     }
@@ -180,7 +184,10 @@ impl<'v> Map<'v> {
         match self {
             Self::Object(map, declared) => {
                 let named = map.keys().filter_map(|key| crate::names::escape(key));
-                named.filter(|name| declared.field(name).is_some()).map(|name| Value::from(name.to_string())).collect()
+                named
+                    .filter(|name| declared.field(name).is_some())
+                    .map(|name| Value::from(name.to_string()))
+                    .collect()
             }
             Self::Json(map, _) => map.keys().map(|key| Value::from(key.as_str())).collect(),
             Self::Owned(map) => map.keys().map(Key::value).collect(),

@@ -81,7 +81,9 @@ fn equal_keyed(meter: &mut Meter, keys: &[Text], a: &List<'_>, b: &List<'_>) -> 
     }
     for element in a.iter() {
         let mine = element?;
-        let Some(theirs) = places.get(&key_of(keys, &mine)?).and_then(|at| b.get(*at)) else { return Ok(false) };
+        let Some(theirs) = places.get(&key_of(keys, &mine)?).and_then(|at| b.get(*at)) else {
+            return Ok(false);
+        };
         if !equal(meter, &mine, &theirs?)? {
             return Ok(false);
         }

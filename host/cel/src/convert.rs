@@ -28,7 +28,9 @@ impl<'v> Value<'v> {
             (Type::Bool, json::Value::Bool(truth)) => Self::Bool(*truth),
             (Type::Int, json::Value::Number(number)) => match (number.as_i64(), number.as_f64()) {
                 (Some(whole), _) => Self::Int(whole),
-                (None, Some(float)) if float.fract() == 0.0 && float.abs() < 9.2e18 => Self::Int(float as i64),
+                (None, Some(float)) if float.fract() == 0.0 && float.abs() < 9.2e18 => {
+                    Self::Int(float as i64)
+                }
                 _ => return Err(mismatch(declared, value)),
             },
             (Type::Uint, json::Value::Number(number)) => {
@@ -41,7 +43,8 @@ impl<'v> Value<'v> {
             (Type::Bytes(_), json::Value::String(text)) => Self::Bytes(bytes(text)?.into()),
             (Type::Timestamp, json::Value::String(text)) => Self::Timestamp(date_time(text)?),
             (Type::Duration, json::Value::String(text)) => {
-                let wrong = || EvalError::new(format!("Invalid duration {text}: unable to parse {text} as duration"));
+                let wrong =
+                    || EvalError::new(format!("Invalid duration {text}: unable to parse {text} as duration"));
                 Self::Duration(time::lenient_duration(text).ok_or_else(wrong)?)
             }
             (Type::List(list), json::Value::Array(elements)) => Self::List(List::Json(elements, list)),
@@ -108,7 +111,9 @@ fn mismatch(declared: &Type, value: &json::Value) -> EvalError {
 }
 
 fn bytes(text: &str) -> Result<Vec<u8>, EvalError> {
-    STANDARD.decode(text).map_err(|error| EvalError::new(format!("Invalid byte formatted string {text}: {error}")))
+    STANDARD
+        .decode(text)
+        .map_err(|error| EvalError::new(format!("Invalid byte formatted string {text}: {error}")))
 }
 
 /// A time or a day of an object.

@@ -20,7 +20,10 @@ pub(crate) enum Rule {
     /// Going through all of the receiver: elements, or tenths of characters.
     Walk,
     /// Going through a text so many times: which argument.
-    Scan { argument: usize, times: u64 },
+    Scan {
+        argument: usize,
+        times: u64,
+    },
     /// Twice through the result.
     Join,
     /// A tenth of the shorter one.
@@ -41,8 +44,12 @@ pub(crate) enum Rule {
     /// Each element of a list with each other: which argument.
     SelfCompare(usize),
     Validate,
-    ContainsIp { is_text: bool },
-    ContainsCidr { is_text: bool },
+    ContainsIp {
+        is_text: bool,
+    },
+    ContainsCidr {
+        is_text: bool,
+    },
 }
 
 /// The rule of a function; `id` is its overload, if there is no other.
@@ -58,8 +65,16 @@ pub(crate) fn rule(function: &str, id: Option<&str>) -> Rule {
             return Rule::Scan { argument: 0, times: 1 };
         }
         "in_list" => return Rule::In,
-        "equals" | "not_equals" | "less_string" | "less_equals_string" | "greater_string" | "greater_equals_string"
-        | "less_bytes" | "less_equals_bytes" | "greater_bytes" | "greater_equals_bytes" => return Rule::Compare,
+        "equals"
+        | "not_equals"
+        | "less_string"
+        | "less_equals_string"
+        | "greater_string"
+        | "greater_equals_string"
+        | "less_bytes"
+        | "less_equals_bytes"
+        | "greater_bytes"
+        | "greater_equals_bytes" => return Rule::Compare,
         "add_string" | "add_bytes" => return Rule::Concatenate,
         "matches" | "matches_string" => return Rule::Regex,
         "contains_string" => return Rule::Contains,
@@ -72,8 +87,8 @@ pub(crate) fn rule(function: &str, id: Option<&str>) -> Rule {
     }
     match function {
         "isSorted" | "sum" | "max" | "min" | "indexOf" | "lastIndexOf" | "includes" => Rule::Walk,
-        "url" | "lowerAscii" | "upperAscii" | "substring" | "trim" | "cidr" | "isIP" | "isCIDR" | "ip" | "quantity"
-        | "isQuantity" | "semver" | "isSemver" => Rule::Scan { argument: 0, times: 1 },
+        "url" | "lowerAscii" | "upperAscii" | "substring" | "trim" | "cidr" | "isIP" | "isCIDR" | "ip"
+        | "quantity" | "isQuantity" | "semver" | "isSemver" => Rule::Scan { argument: 0, times: 1 },
         "replace" | "split" | "ip.isCanonical" => Rule::Scan { argument: 0, times: 2 },
         "join" => Rule::Join,
         "find" | "findAll" => Rule::Regex,
@@ -121,7 +136,10 @@ impl Rule {
             Self::Sets(times) => size(0).saturating_mul(size(1)).saturating_mul(times).saturating_add(1),
             Self::Output => allocated(result.map_or(1, Value::size)),
             Self::Flatten => {
-                let depth = arguments.get(1).and_then(Value::as_int).map_or(1, |depth| u64::try_from(depth).unwrap_or(1));
+                let depth = arguments
+                    .get(1)
+                    .and_then(Value::as_int)
+                    .map_or(1, |depth| u64::try_from(depth).unwrap_or(1));
                 allocated(size(0).saturating_mul(depth))
             }
             Self::SelfCompare(at) => {

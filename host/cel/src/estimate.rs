@@ -140,10 +140,14 @@ impl<'t> Estimator<'t> {
                 self.set_size(id, size);
                 cost
             }
-            Kind::Call { function, arguments, is_member } => self.function(id, function, arguments, *is_member),
+            Kind::Call { function, arguments, is_member } => {
+                self.function(id, function, arguments, *is_member)
+            }
             Kind::Binary { left, right, .. } => self.binary(id, *left, *right),
             Kind::Not(operand) | Kind::Negate(operand) => self.cost(*operand).saturating_add(1),
-            Kind::Logic { operands, .. } => operands.iter().fold(0, |sum, id| self.cost(*id).saturating_add(sum)),
+            Kind::Logic { operands, .. } => {
+                operands.iter().fold(0, |sum, id| self.cost(*id).saturating_add(sum))
+            }
             Kind::Conditional { condition, yes, no } => {
                 let condition = self.cost(*condition);
                 let branches = self.cost(*yes).max(self.cost(*no));
@@ -220,13 +224,22 @@ impl<'t> Estimator<'t> {
             let cost = match *overload {
                 "add_string" | "add_bytes" => scale(a.plus(b).max, 0.1),
                 "in_list" => b.max,
-                "equals" | "not_equals" if self.opaque(left).is_some() => self.opaque(left).map_or(1, |opaque| match opaque {
-                    Opaque::Url => scale(b.max, 0.1),
-                    Opaque::Format => scale(FORMAT_MAX, 0.1),
-                    _ => 1,
-                }),
-                "equals" | "not_equals" | "less_string" | "less_equals_string" | "greater_string"
-                | "greater_equals_string" | "less_bytes" | "less_equals_bytes" | "greater_bytes"
+                "equals" | "not_equals" if self.opaque(left).is_some() => {
+                    self.opaque(left).map_or(1, |opaque| match opaque {
+                        Opaque::Url => scale(b.max, 0.1),
+                        Opaque::Format => scale(FORMAT_MAX, 0.1),
+                        _ => 1,
+                    })
+                }
+                "equals"
+                | "not_equals"
+                | "less_string"
+                | "less_equals_string"
+                | "greater_string"
+                | "greater_equals_string"
+                | "less_bytes"
+                | "less_equals_bytes"
+                | "greater_bytes"
                 | "greater_equals_bytes" => scale(a.max.min(b.max), 0.1),
                 _ => 1,
             };
@@ -261,7 +274,9 @@ impl<'t> Estimator<'t> {
             matches!(self.meanings[id as usize].target, Target::Call { is_namespaced: true, .. });
         let arguments = &arguments[usize::from(is_namespaced)..];
         let sum = arguments.iter().fold(0_u64, |sum, argument| self.cost(*argument).saturating_add(sum));
-        if function == "dyn" && let [argument] = *arguments {
+        if function == "dyn"
+            && let [argument] = *arguments
+        {
             let size = self.size(argument);
             self.set_size(id, size);
             let inner = self.inner(argument);
@@ -302,7 +317,8 @@ impl<'t> Estimator<'t> {
                 let count = self.known(fold.range);
                 let map = count.max.saturating_mul(body.saturating_add(12)).saturating_add(cost::LIST + 2);
                 let is_text = self.is_text_list(id);
-                let sorting = scale(count.times(count).max, if is_text { 2.1 } else { 2.0 }).saturating_add(11);
+                let sorting =
+                    scale(count.times(count).max, if is_text { 2.1 } else { 2.0 }).saturating_add(11);
                 self.set_size(id, Some(count.times(count)));
                 range.saturating_add(cost::LIST + 1).saturating_add(map).saturating_add(sorting)
             }

@@ -31,7 +31,9 @@ impl Estimator<'_> {
         let scanned = scale(first.max, TEXT);
         match overload {
             "list_slice" => {
-                let number = |at: usize, otherwise| arguments.get(at).and_then(|id| self.number(*id)).unwrap_or(otherwise);
+                let number = |at: usize, otherwise| {
+                    arguments.get(at).and_then(|id| self.number(*id)).unwrap_or(otherwise)
+                };
                 return made(1.0, Size::exactly(number(2, first.max).wrapping_sub(number(1, 0))));
             }
             "lists_range" => {
@@ -80,21 +82,27 @@ impl Estimator<'_> {
                 (scanned.saturating_mul(scale(size(1).max, TEXT)), None)
             }
             "ip" if overload == "cidr_ip" => (1, None),
-            "cidr" | "isIP" | "isCIDR" | "ip" | "quantity" | "isQuantity" | "semver" | "isSemver" => (scanned, None),
+            "cidr" | "isIP" | "isCIDR" | "ip" | "quantity" | "isQuantity" | "semver" | "isSemver" => {
+                (scanned, None)
+            }
             "isCanonical" | "ip.isCanonical" => (scale(first.max, 2.0 * TEXT), None),
             "containsIP" => {
                 let parsed = if overload == "cidr_contains_ip_string" { scale(size(1).max, TEXT) } else { 0 };
                 (scale(2 * ADDRESS, TEXT).saturating_add(parsed), None)
             }
             "containsCIDR" => {
-                let parsed = if overload == "cidr_contains_cidr_string" { scale(size(1).max, TEXT) } else { 0 };
+                let parsed =
+                    if overload == "cidr_contains_cidr_string" { scale(size(1).max, TEXT) } else { 0 };
                 let compared = scale(2 * ADDRESS, TEXT) + scale(ADDRESS, TEXT) + 1;
                 (compared.saturating_add(parsed), None)
             }
             "validate" => (scale(scale(size(1).max, TEXT), FORMAT_SIZE * PATTERN), None),
             "startsWith" | "endsWith" => (scale(size(1).max, TEXT), None),
             "format" => (scanned, None),
-            "quote" => (scanned, Some(Size { min: first.min + 2, max: first.max.saturating_mul(2).saturating_add(2) })),
+            "quote" => (
+                scanned,
+                Some(Size { min: first.min + 2, max: first.max.saturating_mul(2).saturating_add(2) }),
+            ),
             "bytes" if overload == "string_to_bytes" => {
                 (scanned, Some(Size { min: first.min, max: first.max.saturating_mul(4) }))
             }
@@ -111,7 +119,9 @@ impl Estimator<'_> {
         match self.type_of(receiver) {
             Type::List(list) => {
                 let each = match list.element {
-                    Type::String(_) | Type::Bytes(_) => scale(self.element(receiver).max, TEXT).saturating_add(1),
+                    Type::String(_) | Type::Bytes(_) => {
+                        scale(self.element(receiver).max, TEXT).saturating_add(1)
+                    }
                     _ => 1,
                 };
                 size.saturating_mul(each)

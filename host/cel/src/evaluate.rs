@@ -60,7 +60,9 @@ impl<'v> Evaluation<'v> {
                 self.ident(step)
             }
             Kind::Select { operand, field, mode } => self.select(*operand, field, *mode, is_part),
-            Kind::Index { operand, index, is_optional } => self.index(*operand, *index, *is_optional, is_part),
+            Kind::Index { operand, index, is_optional } => {
+                self.index(*operand, *index, *is_optional, is_part)
+            }
             Kind::Call { function, arguments, is_member } => self.call(step, function, arguments, *is_member),
             Kind::Binary { operator, left, right } => self.binary(step, *operator, *left, *right),
             Kind::Not(operand) => {

@@ -124,7 +124,12 @@ impl<'v> Evaluation<'v> {
         Ok(Value::Bool(found == 1))
     }
 
-    fn keeps(&mut self, filter: Option<Id>, fold: &Fold, pair: &(Value<'v>, Value<'v>)) -> Result<bool, EvalError> {
+    fn keeps(
+        &mut self,
+        filter: Option<Id>,
+        fold: &Fold,
+        pair: &(Value<'v>, Value<'v>),
+    ) -> Result<bool, EvalError> {
         match filter {
             Some(filter) => self.body(fold, filter, pair)?.as_bool().ok_or(EvalError::NO_OVERLOAD),
             None => Ok(true),

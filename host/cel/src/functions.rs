@@ -52,7 +52,11 @@ impl Declaration {
         Self { function, id, is_member: false, signature, run: None }
     }
 
-    pub(crate) const fn native_member(function: &'static str, id: &'static str, signature: &'static str) -> Self {
+    pub(crate) const fn native_member(
+        function: &'static str,
+        id: &'static str,
+        signature: &'static str,
+    ) -> Self {
         Self { function, id, is_member: true, signature, run: None }
     }
 }
@@ -182,7 +186,8 @@ mod tests {
     #[test]
     fn signatures_name_types() {
         for declaration in library::DECLARATIONS.iter().flat_map(|part| part.iter()) {
-            let words = declaration.signature.split(|c: char| !c.is_alphanumeric()).filter(|word| word.len() > 1);
+            let words =
+                declaration.signature.split(|c: char| !c.is_alphanumeric()).filter(|word| word.len() > 1);
             for word in words.filter(|word| !["list", "map", "optional", "type"].contains(word)) {
                 assert!(!matches!(named(word), Type::Parameter(_)), "{}: {word}", declaration.id);
             }

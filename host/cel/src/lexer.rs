@@ -29,8 +29,8 @@ pub(crate) enum TokenKind {
 
 /// The operators and brackets; a longer one stands before its beginning.
 const SYMBOLS: [&str; 24] = [
-    "==", "!=", "<=", ">=", "&&", "||", "<", ">", "[", "]", "{", "}", "(", ")", ".", ",", "-", "!", "?", ":", "+",
-    "*", "/", "%",
+    "==", "!=", "<=", ">=", "&&", "||", "<", ">", "[", "]", "{", "}", "(", ")", ".", ",", "-", "!", "?", ":",
+    "+", "*", "/", "%",
 ];
 const KEYWORDS: [&str; 4] = ["true", "false", "null", "in"];
 
@@ -95,7 +95,8 @@ fn token(rest: &str) -> Result<(TokenKind, usize), usize> {
 fn plain(rest: &str) -> Option<(TokenKind, usize)> {
     let first = rest.chars().next()?;
     if first == '_' || first.is_ascii_alphabetic() {
-        let length = rest.len() - rest.trim_start_matches(|c: char| c == '_' || c.is_ascii_alphanumeric()).len();
+        let length =
+            rest.len() - rest.trim_start_matches(|c: char| c == '_' || c.is_ascii_alphanumeric()).len();
         let kind =
             if KEYWORDS.contains(&&rest[..length]) { TokenKind::Symbol } else { TokenKind::Identifier };
         return Some((kind, length));
@@ -149,7 +150,11 @@ fn number(text: &str) -> Option<(TokenKind, usize)> {
 }
 
 fn unsigned(text: &str, length: usize) -> (TokenKind, usize) {
-    if text[length..].starts_with(['u', 'U']) { (TokenKind::Uint, length + 1) } else { (TokenKind::Int, length) }
+    if text[length..].starts_with(['u', 'U']) {
+        (TokenKind::Uint, length + 1)
+    } else {
+        (TokenKind::Int, length)
+    }
 }
 
 /// A string or bytes in quotes: how long it is, or how much of it goes wrong.

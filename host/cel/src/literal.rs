@@ -33,7 +33,9 @@ fn unescape(body: &str, is_bytes: bool) -> Result<Vec<u8>, &'static str> {
         rest = &after[digits..];
         let number = match escape {
             'x' | 'X' | 'u' | 'U' => u32::from_str_radix(code, 16).map_err(|_| WRONG)?,
-            '0'..='3' => u32::from_str_radix(code, 8).map_err(|_| WRONG)? + 64 * escape.to_digit(8).ok_or(WRONG)?,
+            '0'..='3' => {
+                u32::from_str_radix(code, 8).map_err(|_| WRONG)? + 64 * escape.to_digit(8).ok_or(WRONG)?
+            }
             'a' => 7,
             'b' => 8,
             'f' => 12,

@@ -10,7 +10,12 @@ use crate::parser::Parser;
 const ACCUMULATORS: [&str; 2] = ["__result__", "@result"];
 
 /// A function called by its name.
-pub(crate) fn global(parser: &mut Parser<'_>, at: usize, name: &Text, arguments: Vec<Id>) -> Result<Id, Issue> {
+pub(crate) fn global(
+    parser: &mut Parser<'_>,
+    at: usize,
+    name: &Text,
+    arguments: Vec<Id>,
+) -> Result<Id, Issue> {
     let [argument] = arguments[..] else { return call(parser, at, name.clone(), arguments, false) };
     if name != "has" {
         return call(parser, at, name.clone(), arguments, false);
@@ -58,7 +63,13 @@ pub(crate) fn member(
     parser.add_deep(at, Kind::Fold(Box::new(fold)), depth)
 }
 
-fn call(parser: &mut Parser<'_>, at: usize, name: Text, arguments: Vec<Id>, is_member: bool) -> Result<Id, Issue> {
+fn call(
+    parser: &mut Parser<'_>,
+    at: usize,
+    name: Text,
+    arguments: Vec<Id>,
+    is_member: bool,
+) -> Result<Id, Issue> {
     let below = arguments.clone();
     parser.add(at, Kind::Call { function: name, arguments, is_member }, &below)
 }

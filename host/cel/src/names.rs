@@ -4,8 +4,23 @@ use berth_json::Text;
 
 /// The words that CEL keeps for itself.
 pub(crate) const RESERVED: [&str; 17] = [
-    "as", "break", "const", "continue", "else", "for", "function", "if", "import", "let", "loop", "package",
-    "namespace", "return", "var", "void", "while",
+    "as",
+    "break",
+    "const",
+    "continue",
+    "else",
+    "for",
+    "function",
+    "if",
+    "import",
+    "let",
+    "loop",
+    "package",
+    "namespace",
+    "return",
+    "var",
+    "void",
+    "while",
 ];
 /// Words that are tokens of their own.
 const KEYWORDS: [&str; 4] = ["true", "false", "null", "in"];

@@ -86,7 +86,10 @@ impl<'s> Parser<'s> {
         let is_missing = if symbol == ":" { is_start(&token) } else { token.kind == TokenKind::End };
         if is_missing {
             let text = if token.kind == TokenKind::End { "<EOF>" } else { token.text };
-            return Err(Issue { at: token.at, message: format!("Syntax error: missing '{symbol}' at '{text}'") });
+            return Err(Issue {
+                at: token.at,
+                message: format!("Syntax error: missing '{symbol}' at '{text}'"),
+            });
         }
         Err(self.unexpected(&format!("'{symbol}'"), |token| token.text == symbol))
     }
@@ -96,7 +99,8 @@ impl<'s> Parser<'s> {
         if had_comma || self.is_at(symbol) {
             return self.expect(symbol);
         }
-        Err(self.unexpected(&format!("{{'{symbol}', ','}}"), |token| token.text == symbol || token.text == ","))
+        Err(self
+            .unexpected(&format!("{{'{symbol}', ','}}"), |token| token.text == symbol || token.text == ","))
     }
 
     /// A token that cannot stand here; one that only has to go is called extraneous.
@@ -232,7 +236,9 @@ impl<'s> Parser<'s> {
             _ => {
                 let problem = match mode {
                     Access::Value => format!("no viable alternative at input '.{}'", token.text),
-                    _ => format!("mismatched input '{}' expecting {{IDENTIFIER, ESC_IDENTIFIER}}", token.text),
+                    _ => {
+                        format!("mismatched input '{}' expecting {{IDENTIFIER, ESC_IDENTIFIER}}", token.text)
+                    }
                 };
                 return Err(Issue { at: token.at, message: format!("Syntax error: {problem}") });
             }
@@ -270,7 +276,11 @@ impl<'s> Parser<'s> {
             return Ok(had_comma || is_first);
         }
         if is_first && !self.is_at(close) && !self.is_at(",") {
-            let before = if close == "]" { "'[', ']', '{', '(', '.', ',', '-', '!', '?', " } else { "'[', '{', '}', '(', '.', ',', '-', '!', '?', " };
+            let before = if close == "]" {
+                "'[', ']', '{', '(', '.', ',', '-', '!', '?', "
+            } else {
+                "'[', '{', '}', '(', '.', ',', '-', '!', '?', "
+            };
             return Err(self.no_start(before));
         }
         Ok(false)
@@ -319,7 +329,9 @@ impl<'s> Parser<'s> {
             TokenKind::Int => {
                 Value::Int(literal::int(token.text, is_negative).ok_or_else(|| fault("invalid int literal"))?)
             }
-            TokenKind::Uint => Value::Uint(literal::uint(token.text).ok_or_else(|| fault("invalid uint literal"))?),
+            TokenKind::Uint => {
+                Value::Uint(literal::uint(token.text).ok_or_else(|| fault("invalid uint literal"))?)
+            }
             TokenKind::Double => {
                 let number: Option<f64> = token.text.parse().ok().filter(|number: &f64| number.is_finite());
                 let number = number.ok_or_else(|| fault("invalid double literal"))?;

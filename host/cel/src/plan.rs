@@ -69,7 +69,8 @@ fn constant(steps: &[Step], tools: &mut Tools, kind: &Kind, meaning: &Meaning) -
             _ => None,
         },
         Kind::List(elements) => {
-            let values = elements.iter().map(|(element, is_optional)| known(element).filter(|_| !is_optional));
+            let values =
+                elements.iter().map(|(element, is_optional)| known(element).filter(|_| !is_optional));
             Some(Value::from(values.collect::<Option<Vec<_>>>()?))
         }
         Kind::Map(entries) => {

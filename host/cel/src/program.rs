@@ -65,7 +65,8 @@ impl Program {
         }
         let variables = environment.variables.clone();
         let tree = parser::parse(source).map_err(|issues| CompileError::new(source, issues))?;
-        let meanings = checker::check(&tree, &variables).map_err(|issues| CompileError::new(source, issues))?;
+        let meanings =
+            checker::check(&tree, &variables).map_err(|issues| CompileError::new(source, issues))?;
         let steps = plan::plan(&tree, &meanings);
         let estimate = estimate::estimate(&tree, &meanings, &variables);
         let result = meanings[tree.root as usize].value.clone();

@@ -16,8 +16,8 @@ const STATES_MAX: u64 = 20_000;
 const REPEAT_MAX: u32 = 1_000;
 /// The classes of characters that have names.
 const CLASSES: [&str; 14] = [
-    "alnum", "alpha", "ascii", "blank", "cntrl", "digit", "graph", "lower", "print", "punct", "space", "upper", "word",
-    "xdigit",
+    "alnum", "alpha", "ascii", "blank", "cntrl", "digit", "graph", "lower", "print", "punct", "space",
+    "upper", "word", "xdigit",
 ];
 /// How deep groups nest.
 const NEST_MAX: u32 = 100;
@@ -97,7 +97,9 @@ fn explain(error: &regex_syntax::Error, pattern: &str, translated: &str) -> Stri
         ErrorKind::ClassUnclosed => ("missing closing ]", piece),
         ErrorKind::RepetitionMissing => ("missing argument to repetition operator", piece),
         ErrorKind::ClassRangeInvalid => ("invalid character class range", piece),
-        ErrorKind::UnsupportedBackreference | ErrorKind::EscapeUnrecognized => ("invalid escape sequence", piece),
+        ErrorKind::UnsupportedBackreference | ErrorKind::EscapeUnrecognized => {
+            ("invalid escape sequence", piece)
+        }
         ErrorKind::NestLimitExceeded(_) => ("expression nests too deeply", pattern),
         ErrorKind::UnsupportedLookAround => ("invalid or unsupported Perl syntax", piece),
         _ => ("invalid or unsupported Perl syntax", pattern),
@@ -150,14 +152,17 @@ fn translate(pattern: &str) -> Result<String, String> {
                 let before = translated.chars().next_back().unwrap_or(c);
                 return Err(wrong("invalid nested repetition operator", &format!("{before}{c}")));
             }
-            if translated.is_empty() || translated.ends_with(['(', '|']) && !(c == '?' && translated.ends_with('(')) {
+            if translated.is_empty()
+                || translated.ends_with(['(', '|']) && !(c == '?' && translated.ends_with('('))
+            {
                 return Err(wrong("missing argument to repetition operator", &c.to_string()));
             }
             repeated += 1;
             translated.push(c);
             if c == '{' {
                 let (counts, more) = after.split_once('}').unwrap_or((after, ""));
-                let is_small = |count: &str| count.is_empty() || count.parse::<u32>().is_ok_and(|n| n <= REPEAT_MAX);
+                let is_small =
+                    |count: &str| count.is_empty() || count.parse::<u32>().is_ok_and(|n| n <= REPEAT_MAX);
                 if !counts.split(',').all(is_small) {
                     return Err(wrong("invalid repeat count", &format!("{{{counts}}}")));
                 }
@@ -186,7 +191,9 @@ fn translate(pattern: &str) -> Result<String, String> {
                     translated.push_str(&format!("[:{name}:]"));
                     rest = more;
                 }
-                Some((name, _)) => return Err(wrong("invalid character class range", &format!("[:{name}:]"))),
+                Some((name, _)) => {
+                    return Err(wrong("invalid character class range", &format!("[:{name}:]")));
+                }
                 None => translated.push_str("\\["),
             },
             '[' if in_class => translated.push_str("\\["),

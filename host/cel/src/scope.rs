@@ -19,7 +19,9 @@ impl Checker<'_> {
     /// The types of the variables: of an index or a key, and of an element.
     fn variables(&mut self, fold: &Fold, range: &Type) -> (Type, Type) {
         match range {
-            Type::List(list) => (if fold.second.is_some() { Type::Int } else { list.element.clone() }, list.element.clone()),
+            Type::List(list) => {
+                (if fold.second.is_some() { Type::Int } else { list.element.clone() }, list.element.clone())
+            }
             Type::Map(map) => (map.key.clone(), map.value.clone()),
             Type::Dyn(_) | Type::Error | Type::Parameter(_) => {
                 self.types.fit(std::slice::from_ref(range), &[Type::DYN]);
@@ -61,7 +63,8 @@ impl Checker<'_> {
                 let wanted = Type::map(self.types.fresh(), self.types.fresh());
                 if !self.types.fit(std::slice::from_ref(&wanted), std::slice::from_ref(&body)) {
                     let applied = format!("({}, {})", shown(&wanted), shown(&body));
-                    let message = format!("found no matching overload for 'cel.@mapInsert' applied to '{applied}'");
+                    let message =
+                        format!("found no matching overload for 'cel.@mapInsert' applied to '{applied}'");
                     self.report(id, message);
                 }
                 (wanted, filter)

@@ -46,7 +46,8 @@ impl Timestamp {
 
     /// The time so many nanoseconds later.
     pub(crate) fn plus(self, nanoseconds: i64) -> Option<Self> {
-        let whole = i128::from(self.seconds) * i128::from(NANOS) + i128::from(self.nanos) + i128::from(nanoseconds);
+        let whole =
+            i128::from(self.seconds) * i128::from(NANOS) + i128::from(self.nanos) + i128::from(nanoseconds);
         let seconds = i64::try_from(whole.div_euclid(i128::from(NANOS))).ok()?;
         Self::new(seconds, u32::try_from(whole.rem_euclid(i128::from(NANOS))).ok()?, self.offset)
     }

@@ -78,7 +78,12 @@ impl Unifier {
         match (a, b) {
             (Type::Null, other) | (other, Type::Null) => matches!(
                 other,
-                Type::Null | Type::Optional(_) | Type::Object(_) | Type::Opaque(_) | Type::Duration | Type::Timestamp
+                Type::Null
+                    | Type::Optional(_)
+                    | Type::Object(_)
+                    | Type::Opaque(_)
+                    | Type::Duration
+                    | Type::Timestamp
             ),
             (Type::Type(_), Type::Type(_)) => true,
             (Type::List(a), Type::List(b)) => self.is_assignable(&a.element, &b.element),
@@ -172,11 +177,13 @@ impl Unifier {
                 max_items: list.max_items,
                 kind: list.kind.clone(),
             })),
-            Type::Map(map) if has_variables(&map.key) || has_variables(&map.value) => Type::Map(Arc::new(MapType {
-                key: self.resolve(&map.key, is_final),
-                value: self.resolve(&map.value, is_final),
-                max_properties: map.max_properties,
-            })),
+            Type::Map(map) if has_variables(&map.key) || has_variables(&map.value) => {
+                Type::Map(Arc::new(MapType {
+                    key: self.resolve(&map.key, is_final),
+                    value: self.resolve(&map.value, is_final),
+                    max_properties: map.max_properties,
+                }))
+            }
             Type::Optional(inner) => Type::Optional(Arc::new(self.resolve(inner, is_final))),
             Type::Type(inner) => Type::Type(Arc::new(self.resolve(inner, is_final))),
             other => other.clone(),

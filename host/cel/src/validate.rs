@@ -34,7 +34,11 @@ pub(crate) fn validate(tree: &Tree, meanings: &[Meaning]) -> Vec<Issue> {
             }
             Kind::Map(entries) if !is_exempt[id as usize] => {
                 issues.extend(same(tree, meanings, entries.iter().map(|entry| (entry.key, false))));
-                issues.extend(same(tree, meanings, entries.iter().map(|entry| (entry.value, entry.is_optional))));
+                issues.extend(same(
+                    tree,
+                    meanings,
+                    entries.iter().map(|entry| (entry.value, entry.is_optional)),
+                ));
             }
             _ => {}
         }

@@ -14,11 +14,12 @@ const PATIENCE: Duration = Duration::from_secs(20);
 fn run(source: &str, own: &Value) -> Result<Option<Value>, String> {
     let environment = Environment::new().variable("self", Type::DYN);
     let start = Instant::now();
-    let answer = Program::compile(&environment, source).map_err(|error| error.to_string()).and_then(|program| {
-        let budget = Budget::of_object();
-        let answer = program.evaluate(&Bindings::new().json("self", own), &budget);
-        answer.map(|value| value.to_json()).map_err(|error| error.to_string())
-    });
+    let answer =
+        Program::compile(&environment, source).map_err(|error| error.to_string()).and_then(|program| {
+            let budget = Budget::of_object();
+            let answer = program.evaluate(&Bindings::new().json("self", own), &budget);
+            answer.map(|value| value.to_json()).map_err(|error| error.to_string())
+        });
     assert!(start.elapsed() < PATIENCE, "{:.60} took {:?}", source, start.elapsed());
     answer
 }
@@ -32,7 +33,10 @@ fn what_nests_deep_is_refused_when_it_is_read() {
     let deep = |before: &str, inner: &str, after: &str, count: usize| {
         let source = format!("{}{inner}{}", before.repeat(count), after.repeat(count));
         let error = run(&source, &Value::Null).unwrap_err();
-        assert!(error.contains("recursion limit") || error.contains("Syntax error"), "{before}: {error:.200}");
+        assert!(
+            error.contains("recursion limit") || error.contains("Syntax error"),
+            "{before}: {error:.200}"
+        );
     };
     deep("(", "1", ")", 40_000);
     deep("(", "", "", 90_000);
@@ -56,7 +60,10 @@ fn what_is_long_but_not_deep_is_evaluated() {
     assert_eq!(run(&repeated("!", "true", 90_000), &Value::Null), Ok(Some(json!(true))));
     assert_eq!(run(&repeated("true && ", "true", 12_000), &Value::Null), Ok(Some(json!(true))));
     assert_eq!(run(&repeated("false || ", "false", 10_000), &Value::Null), Ok(Some(json!(false))));
-    assert_eq!(run(&format!("size([{}])", repeated("1,", "1", 40_000)), &Value::Null), Ok(Some(json!(40_001))));
+    assert_eq!(
+        run(&format!("size([{}])", repeated("1,", "1", 40_000)), &Value::Null),
+        Ok(Some(json!(40_001)))
+    );
     assert!(run(&repeated("1", "", 90_000), &Value::Null).unwrap_err().contains("invalid int literal"));
     assert!(run(&repeated("a", "", 100_001), &Value::Null).unwrap_err().contains("exceeds limit"));
 }
@@ -137,10 +144,61 @@ fn numbers_at_their_ends_overflow_into_errors() {
 /// Pieces of expressions, right or not.
 fn pieces() -> impl Strategy<Value = String> {
     let words = [
-        "self", "x", ".", "?", "[", "]", "(", ")", "{", "}", ",", ":", "+", "-", "*", "/", "%", "!", "==", "<", "&&", "||", "in",
-        "1", "-1", "2u", "1.5", "'a'", "b'b'", "null", "true", ".all(x, ", ".map(x, ", ".exists(x, ", ".filter(x, ", ".?a",
-        "[?0]", "size(", "string(", "has(self.a)", ".optMap(x, ", "optional.of(", ".format([", ".matches(", "type(", "dyn(",
-        ".transformMap(k, v, ", ".sortBy(x, ", "duration('1s')", "timestamp(0)", "quantity('1')", "\"\"\"", "\\", "é", "`a`",
+        "self",
+        "x",
+        ".",
+        "?",
+        "[",
+        "]",
+        "(",
+        ")",
+        "{",
+        "}",
+        ",",
+        ":",
+        "+",
+        "-",
+        "*",
+        "/",
+        "%",
+        "!",
+        "==",
+        "<",
+        "&&",
+        "||",
+        "in",
+        "1",
+        "-1",
+        "2u",
+        "1.5",
+        "'a'",
+        "b'b'",
+        "null",
+        "true",
+        ".all(x, ",
+        ".map(x, ",
+        ".exists(x, ",
+        ".filter(x, ",
+        ".?a",
+        "[?0]",
+        "size(",
+        "string(",
+        "has(self.a)",
+        ".optMap(x, ",
+        "optional.of(",
+        ".format([",
+        ".matches(",
+        "type(",
+        "dyn(",
+        ".transformMap(k, v, ",
+        ".sortBy(x, ",
+        "duration('1s')",
+        "timestamp(0)",
+        "quantity('1')",
+        "\"\"\"",
+        "\\",
+        "é",
+        "`a`",
     ];
     prop::collection::vec(prop::sample::select(words.to_vec()), 0..30).prop_map(|words| words.join(" "))
 }
@@ -148,38 +206,131 @@ fn pieces() -> impl Strategy<Value = String> {
 /// Expressions that can be read.
 fn expressions() -> impl Strategy<Value = String> {
     let leaf = prop::sample::select(vec![
-        "self", "self.a", "self.b", "self[0]", "x", "1", "-7", "3u", "0.5", "'ab'", "''", "b'b'", "null", "true", "[]", "{}",
-        "[1, 2]", "{'a': 1}", "duration('1h')", "timestamp(0)", "quantity('1Gi')", "optional.none()", "int", "self.?a",
-        "9223372036854775807", "ip('::1')", "semver('1.2.3')", "'a.b'",
+        "self",
+        "self.a",
+        "self.b",
+        "self[0]",
+        "x",
+        "1",
+        "-7",
+        "3u",
+        "0.5",
+        "'ab'",
+        "''",
+        "b'b'",
+        "null",
+        "true",
+        "[]",
+        "{}",
+        "[1, 2]",
+        "{'a': 1}",
+        "duration('1h')",
+        "timestamp(0)",
+        "quantity('1Gi')",
+        "optional.none()",
+        "int",
+        "self.?a",
+        "9223372036854775807",
+        "ip('::1')",
+        "semver('1.2.3')",
+        "'a.b'",
     ]);
-    leaf.prop_map(String::from).prop_recursive(6, 60, 3, |inner| {
-        let two = (inner.clone(), inner.clone());
-        prop_oneof![
-            (two.clone(), prop::sample::select(vec!["+", "-", "*", "/", "%", "==", "!=", "<", ">=", "in", "&&", "||"]))
-                .prop_map(|((a, b), operator)| format!("(dyn({a}) {operator} dyn({b}))")),
-            (two.clone(), prop::sample::select(vec!["all", "exists", "exists_one", "map", "filter", "sortBy"]))
-                .prop_map(|((a, b), name)| format!("dyn({a}).{name}(x, dyn({b}))")),
-            (two.clone(), prop::sample::select(vec!["transformMap", "transformList", "transformMapEntry", "all"]))
-                .prop_map(|((a, b), name)| format!("dyn({a}).{name}(k, x, dyn({b}))")),
-            (two.clone(), prop::sample::select(vec![
-                "contains", "indexOf", "split", "matches", "findAll", "join", "or", "orValue", "containsIP", "add", "format",
-                "compareTo", "flatten", "includes", "getHours", "charAt", "substring",
-            ])).prop_map(|((a, b), name)| format!("dyn({a}).{name}(dyn({b}))")),
-            (inner.clone(), prop::sample::select(vec![
-                "size", "sort", "max", "sum", "distinct", "reverse", "first", "value", "hasValue", "trim", "lowerAscii",
-                "isSorted", "getSeconds", "family", "unwrapOpt", "isInteger",
-            ])).prop_map(|(a, name)| format!("dyn({a}).{name}()")),
-            (inner.clone(), prop::sample::select(vec![
-                "string", "int", "uint", "double", "bytes", "bool", "type", "duration", "timestamp", "quantity", "url", "cidr",
-                "isSemver", "optional.of", "optional.ofNonZeroValue", "strings.quote",
-            ])).prop_map(|(a, name)| format!("{name}(dyn({a}))")),
-            two.clone().prop_map(|(a, b)| format!("dyn({a})[dyn({b})]")),
-            two.clone().prop_map(|(a, b)| format!("[dyn({a}), dyn({b})]")),
-            two.clone().prop_map(|(a, b)| format!("{{dyn({a}): dyn({b})}}")),
-            (two, inner.clone()).prop_map(|((a, b), c)| format!("(dyn({a}) ? dyn({b}) : dyn({c}))")),
-            inner.prop_map(|a| format!("dyn({a}).?a.b")),
-        ]
-    }).prop_map(|body| format!("[self].map(x, dyn({body}))"))
+    leaf.prop_map(String::from)
+        .prop_recursive(6, 60, 3, |inner| {
+            let two = (inner.clone(), inner.clone());
+            prop_oneof![
+                (
+                    two.clone(),
+                    prop::sample::select(vec![
+                        "+", "-", "*", "/", "%", "==", "!=", "<", ">=", "in", "&&", "||"
+                    ])
+                )
+                    .prop_map(|((a, b), operator)| format!("(dyn({a}) {operator} dyn({b}))")),
+                (
+                    two.clone(),
+                    prop::sample::select(vec!["all", "exists", "exists_one", "map", "filter", "sortBy"])
+                )
+                    .prop_map(|((a, b), name)| format!("dyn({a}).{name}(x, dyn({b}))")),
+                (
+                    two.clone(),
+                    prop::sample::select(vec!["transformMap", "transformList", "transformMapEntry", "all"])
+                )
+                    .prop_map(|((a, b), name)| format!("dyn({a}).{name}(k, x, dyn({b}))")),
+                (
+                    two.clone(),
+                    prop::sample::select(vec![
+                        "contains",
+                        "indexOf",
+                        "split",
+                        "matches",
+                        "findAll",
+                        "join",
+                        "or",
+                        "orValue",
+                        "containsIP",
+                        "add",
+                        "format",
+                        "compareTo",
+                        "flatten",
+                        "includes",
+                        "getHours",
+                        "charAt",
+                        "substring",
+                    ])
+                )
+                    .prop_map(|((a, b), name)| format!("dyn({a}).{name}(dyn({b}))")),
+                (
+                    inner.clone(),
+                    prop::sample::select(vec![
+                        "size",
+                        "sort",
+                        "max",
+                        "sum",
+                        "distinct",
+                        "reverse",
+                        "first",
+                        "value",
+                        "hasValue",
+                        "trim",
+                        "lowerAscii",
+                        "isSorted",
+                        "getSeconds",
+                        "family",
+                        "unwrapOpt",
+                        "isInteger",
+                    ])
+                )
+                    .prop_map(|(a, name)| format!("dyn({a}).{name}()")),
+                (
+                    inner.clone(),
+                    prop::sample::select(vec![
+                        "string",
+                        "int",
+                        "uint",
+                        "double",
+                        "bytes",
+                        "bool",
+                        "type",
+                        "duration",
+                        "timestamp",
+                        "quantity",
+                        "url",
+                        "cidr",
+                        "isSemver",
+                        "optional.of",
+                        "optional.ofNonZeroValue",
+                        "strings.quote",
+                    ])
+                )
+                    .prop_map(|(a, name)| format!("{name}(dyn({a}))")),
+                two.clone().prop_map(|(a, b)| format!("dyn({a})[dyn({b})]")),
+                two.clone().prop_map(|(a, b)| format!("[dyn({a}), dyn({b})]")),
+                two.clone().prop_map(|(a, b)| format!("{{dyn({a}): dyn({b})}}")),
+                (two, inner.clone()).prop_map(|((a, b), c)| format!("(dyn({a}) ? dyn({b}) : dyn({c}))")),
+                inner.prop_map(|a| format!("dyn({a}).?a.b")),
+            ]
+        })
+        .prop_map(|body| format!("[self].map(x, dyn({body}))"))
 }
 
 fn objects() -> impl Strategy<Value = Value> {
@@ -190,8 +341,15 @@ fn objects() -> impl Strategy<Value = Value> {
         any::<u64>().prop_map(Value::from),
         any::<f64>().prop_map(Value::from),
         "\\PC{0,12}".prop_map(Value::from),
-        prop::sample::select(vec!["1Gi", "10.0.0.0/8", "2024-01-01T00:00:00Z", "1h", "1.2.3", "http://a/b?c=d"])
-            .prop_map(Value::from),
+        prop::sample::select(vec![
+            "1Gi",
+            "10.0.0.0/8",
+            "2024-01-01T00:00:00Z",
+            "1h",
+            "1.2.3",
+            "http://a/b?c=d"
+        ])
+        .prop_map(Value::from),
     ];
     leaf.prop_recursive(4, 40, 6, |inner| {
         prop_oneof![

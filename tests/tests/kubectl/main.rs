@@ -4,6 +4,7 @@
 mod apply;
 mod auth;
 mod create;
+mod custom;
 mod edit;
 mod get;
 mod nodes;

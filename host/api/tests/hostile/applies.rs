@@ -20,7 +20,7 @@ const DEPTH_MAX: usize = 4;
 const MANAGERS: [&str; 4] = ["a", "b", "c", "kubectl"];
 
 fn schema() -> Schema {
-    let mut schema = Schema::builtin().clone();
+    let mut schema = Schema::clone(Schema::builtin());
     schema.extend(TYPES).unwrap();
     schema
 }

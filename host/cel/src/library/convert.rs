@@ -110,9 +110,9 @@ fn to_duration<'v>(_: &mut Tools, arguments: &[Value<'v>]) -> Answer<'v> {
     match &arguments[0] {
         Value::Duration(span) => Ok(Value::Duration(*span)),
         Value::Int(span) => Ok(Value::Duration(*span)),
-        Value::String(text) => {
-            time::parse_duration(text).map(Value::Duration).ok_or_else(|| wrong(&arguments[0], &Type::Duration))
-        }
+        Value::String(text) => time::parse_duration(text)
+            .map(Value::Duration)
+            .ok_or_else(|| wrong(&arguments[0], &Type::Duration)),
         other => Err(wrong(other, &Type::Duration)),
     }
 }

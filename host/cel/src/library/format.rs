@@ -134,7 +134,10 @@ fn label_1035(text: &str) -> Vec<String> {
 }
 
 fn subdomain(text: &str) -> Vec<String> {
-    too_long(text, SUBDOMAIN_MAX).into_iter().chain(complain(text.split('.').all(is_label), SUBDOMAIN)).collect()
+    too_long(text, SUBDOMAIN_MAX)
+        .into_iter()
+        .chain(complain(text.split('.').all(is_label), SUBDOMAIN))
+        .collect()
 }
 
 fn qualified_name(text: &str) -> Vec<String> {
@@ -145,7 +148,9 @@ fn qualified_name(text: &str) -> Vec<String> {
     };
     let mut problems = match prefix {
         Some("") => vec!["prefix part must be non-empty".to_owned()],
-        Some(prefix) => subdomain(prefix).into_iter().map(|problem| format!("prefix part {problem}")).collect(),
+        Some(prefix) => {
+            subdomain(prefix).into_iter().map(|problem| format!("prefix part {problem}")).collect()
+        }
         None => Vec::new(),
     };
     let part = |problem: String| format!("name part {problem}");
@@ -158,5 +163,8 @@ fn qualified_name(text: &str) -> Vec<String> {
 }
 
 fn label_value(text: &str) -> Vec<String> {
-    too_long(text, LABEL_MAX).into_iter().chain(complain(text.is_empty() || is_name(text), LABEL_VALUE)).collect()
+    too_long(text, LABEL_MAX)
+        .into_iter()
+        .chain(complain(text.is_empty() || is_name(text), LABEL_VALUE))
+        .collect()
 }

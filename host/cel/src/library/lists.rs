@@ -32,9 +32,12 @@ pub(crate) const DECLARATIONS: &[Declaration] = &[
     Declaration::member("sum", "list_double_sum_double", "list(double) -> double", |tools, arguments| {
         sum(tools, arguments, Value::Double(0.0))
     }),
-    Declaration::member("sum", "list_duration_sum_duration", "list(duration) -> duration", |tools, arguments| {
-        sum(tools, arguments, Value::Duration(0))
-    }),
+    Declaration::member(
+        "sum",
+        "list_duration_sum_duration",
+        "list(duration) -> duration",
+        |tools, arguments| sum(tools, arguments, Value::Duration(0)),
+    ),
     Declaration::member("indexOf", "list_a_index_of_int", "list(A), A -> int", index_of),
     Declaration::member("lastIndexOf", "list_a_last_index_of_int", "list(A), A -> int", last_index_of),
     Declaration::member("includes", "list_includes_dyn_dyn", "dyn, dyn -> bool", includes),

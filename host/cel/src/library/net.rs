@@ -31,7 +31,8 @@ pub(crate) const DECLARATIONS: &[Declaration] = &[
     }),
     Declaration::global("string", "ip_to_string", "ip -> string", show),
     Declaration::global("cidr", "string_to_cidr", "string -> cidr", |_, arguments| {
-        let fault = |why| EvalError::new(format!("network address parse error during conversion from string: {why}"));
+        let fault =
+            |why| EvalError::new(format!("network address parse error during conversion from string: {why}"));
         let (address, bits) = parse_range(arguments[0].text()?).map_err(fault)?;
         Ok(Foreign::Cidr(address, bits).into())
     }),
@@ -104,14 +105,19 @@ fn unmapped(address: IpAddr, text: &str) -> Result<IpAddr, String> {
 
 fn parse_range(text: &str) -> Result<(IpAddr, u8), String> {
     let wrong = |why: &str| {
-        format!("network address parse error during conversion from string: netip.ParsePrefix({text:?}): {why}")
+        format!(
+            "network address parse error during conversion from string: netip.ParsePrefix({text:?}): {why}"
+        )
     };
     let (address, bits) = text.rsplit_once('/').ok_or_else(|| wrong("no '/'"))?;
     let address: IpAddr =
         address.parse().map_err(|_| wrong(&format!("ParseAddr({address:?}): unable to parse IP")))?;
     let is_plain = bits == "0" || (!bits.starts_with('0') && bits.bytes().all(|c| c.is_ascii_digit()));
-    let bits: u8 =
-        bits.parse().ok().filter(|_| is_plain).ok_or_else(|| wrong(&format!("bad bits after slash: {bits:?}")))?;
+    let bits: u8 = bits
+        .parse()
+        .ok()
+        .filter(|_| is_plain)
+        .ok_or_else(|| wrong(&format!("bad bits after slash: {bits:?}")))?;
     if bits > width(address) {
         return Err(wrong("prefix length out of range"));
     }
@@ -140,7 +146,11 @@ fn address(value: &Value<'_>) -> Result<IpAddr, EvalError> {
 }
 
 fn range(value: &Value<'_>) -> Result<(IpAddr, u8), EvalError> {
-    if let Foreign::Cidr(address, bits) = value.foreign()? { Ok((*address, *bits)) } else { Err(EvalError::NO_OVERLOAD) }
+    if let Foreign::Cidr(address, bits) = value.foreign()? {
+        Ok((*address, *bits))
+    } else {
+        Err(EvalError::NO_OVERLOAD)
+    }
 }
 
 fn is_within(address: IpAddr, (network, bits): (IpAddr, u8)) -> bool {

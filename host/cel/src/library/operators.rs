@@ -82,7 +82,12 @@ pub(crate) const DECLARATIONS: &[Declaration] = operators! {
 const OVERFLOW: EvalError = EvalError::Failed(std::borrow::Cow::Borrowed("integer overflow"));
 
 /// The value of an operator that evaluates both operands.
-pub(crate) fn binary<'v>(tools: &mut Tools, operator: Operator, left: Value<'v>, right: Value<'v>) -> Answer<'v> {
+pub(crate) fn binary<'v>(
+    tools: &mut Tools,
+    operator: Operator,
+    left: Value<'v>,
+    right: Value<'v>,
+) -> Answer<'v> {
     let meter = &mut tools.meter;
     Ok(Value::Bool(match operator {
         Operator::Equal => compare::equal(meter, &left, &right)?,
@@ -169,7 +174,12 @@ fn place_of<'v>(
     Ok(None)
 }
 
-fn same_keys(tools: &mut Tools, keys: &[berth_json::Text], a: &Value<'_>, b: &Value<'_>) -> Result<bool, EvalError> {
+fn same_keys(
+    tools: &mut Tools,
+    keys: &[berth_json::Text],
+    a: &Value<'_>,
+    b: &Value<'_>,
+) -> Result<bool, EvalError> {
     let (Value::Map(a), Value::Map(b)) = (a, b) else { return Ok(false) };
     for key in keys {
         let name = crate::names::escape(key).unwrap_or_else(|| key.clone());

@@ -8,7 +8,12 @@ use crate::value::Value;
 
 pub(crate) const DECLARATIONS: &[Declaration] = &[
     Declaration::global("optional.of", "optional_of", "V -> optional(V)", of),
-    Declaration::global("optional.ofNonZeroValue", "optional_ofNonZeroValue", "V -> optional(V)", of_non_zero),
+    Declaration::global(
+        "optional.ofNonZeroValue",
+        "optional_ofNonZeroValue",
+        "V -> optional(V)",
+        of_non_zero,
+    ),
     Declaration::global("optional.none", "optional_none", "-> optional(V)", none),
     Declaration::member("value", "optional_value", "optional(V) -> V", value),
     Declaration::member("hasValue", "optional_hasValue", "optional(V) -> bool", has_value),

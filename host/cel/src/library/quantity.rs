@@ -17,12 +17,18 @@ pub(crate) const DECLARATIONS: &[Declaration] = &[
     Declaration::global("sign", "quantity_sign", "quantity -> int", |_, arguments| {
         Ok(Value::Int(amount(&arguments[0])?.billionths.signum() as i64))
     }),
-    Declaration::member("isGreaterThan", "quantity_is_greater_than", "quantity, quantity -> bool", |_, arguments| {
-        Ok(Value::Bool(order(arguments)? == Ordering::Greater))
-    }),
-    Declaration::member("isLessThan", "quantity_is_less_than", "quantity, quantity -> bool", |_, arguments| {
-        Ok(Value::Bool(order(arguments)? == Ordering::Less))
-    }),
+    Declaration::member(
+        "isGreaterThan",
+        "quantity_is_greater_than",
+        "quantity, quantity -> bool",
+        |_, arguments| Ok(Value::Bool(order(arguments)? == Ordering::Greater)),
+    ),
+    Declaration::member(
+        "isLessThan",
+        "quantity_is_less_than",
+        "quantity, quantity -> bool",
+        |_, arguments| Ok(Value::Bool(order(arguments)? == Ordering::Less)),
+    ),
     Declaration::member("compareTo", "quantity_compare_to", "quantity, quantity -> int", |_, arguments| {
         Ok(Value::Int(order(arguments)? as i64))
     }),

@@ -9,7 +9,12 @@ pub(crate) const DECLARATIONS: &[Declaration] = &[
     Declaration::member("matches", "matches_string", "string, string -> bool", matches),
     Declaration::member("find", "string_find_string", "string, string -> string", find),
     Declaration::member("findAll", "string_find_all_string", "string, string -> list(string)", find_all),
-    Declaration::member("findAll", "string_find_all_string_int", "string, string, int -> list(string)", find_all),
+    Declaration::member(
+        "findAll",
+        "string_find_all_string_int",
+        "string, string, int -> list(string)",
+        find_all,
+    ),
 ];
 
 fn matches<'v>(tools: &mut Tools, arguments: &[Value<'v>]) -> Answer<'v> {

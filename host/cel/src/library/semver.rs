@@ -12,9 +12,12 @@ pub(crate) const DECLARATIONS: &[Declaration] = &[
     Declaration::global("semver", "string_bool_to_semver", "string, bool -> semver", make),
     Declaration::global("isSemver", "is_semver_string", "string -> bool", is_version),
     Declaration::global("isSemver", "is_semver_string_bool", "string, bool -> bool", is_version),
-    Declaration::member("isGreaterThan", "semver_is_greater_than", "semver, semver -> bool", |_, arguments| {
-        Ok(Value::Bool(order(arguments)? == Ordering::Greater))
-    }),
+    Declaration::member(
+        "isGreaterThan",
+        "semver_is_greater_than",
+        "semver, semver -> bool",
+        |_, arguments| Ok(Value::Bool(order(arguments)? == Ordering::Greater)),
+    ),
     Declaration::member("isLessThan", "semver_is_less_than", "semver, semver -> bool", |_, arguments| {
         Ok(Value::Bool(order(arguments)? == Ordering::Less))
     }),
@@ -87,13 +90,16 @@ fn parse(text: &str) -> Result<Version, String> {
     let (rest, build) = rest.split_once('+').map_or((rest, None), |(rest, build)| (rest, Some(build)));
     let (patch, prerelease) = rest.split_once('-').map_or((rest, None), |(patch, rest)| (patch, Some(rest)));
     let numbers = [numeral("Major", major)?, numeral("Minor", minor)?, numeral("Patch", patch)?];
-    let identifiers = |text: Option<&str>| text.map_or(Vec::new(), |text| text.split('.').map(String::from).collect());
+    let identifiers =
+        |text: Option<&str>| text.map_or(Vec::new(), |text| text.split('.').map(String::from).collect());
     let (prerelease, build) = (identifiers(prerelease), identifiers(build));
     for identifier in &prerelease {
         check("Prerelease", identifier)?;
         if identifier.bytes().all(|c| c.is_ascii_digit()) {
             if identifier.len() > 1 && identifier.starts_with('0') {
-                return Err(format!("Numeric PreRelease version must not contain leading zeroes {identifier:?}"));
+                return Err(format!(
+                    "Numeric PreRelease version must not contain leading zeroes {identifier:?}"
+                ));
             }
             identifier.parse::<u64>().map_err(|error| error.to_string())?;
         }

@@ -8,8 +8,18 @@ use crate::value::Value;
 
 pub(crate) const DECLARATIONS: &[Declaration] = &[
     Declaration::global("sets.contains", "list_sets_contains_list", "list(A), list(A) -> bool", contains),
-    Declaration::global("sets.equivalent", "list_sets_equivalent_list", "list(A), list(A) -> bool", equivalent),
-    Declaration::global("sets.intersects", "list_sets_intersects_list", "list(A), list(A) -> bool", intersects),
+    Declaration::global(
+        "sets.equivalent",
+        "list_sets_equivalent_list",
+        "list(A), list(A) -> bool",
+        equivalent,
+    ),
+    Declaration::global(
+        "sets.intersects",
+        "list_sets_intersects_list",
+        "list(A), list(A) -> bool",
+        intersects,
+    ),
 ];
 
 fn holds(tools: &mut Tools, list: &List<'_>, value: &Value<'_>) -> Result<bool, EvalError> {

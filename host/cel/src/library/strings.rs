@@ -16,11 +16,26 @@ pub(crate) const DECLARATIONS: &[Declaration] = &[
     Declaration::member("indexOf", "string_index_of_string", "string, string -> int", index_of),
     Declaration::member("indexOf", "string_index_of_string_int", "string, string, int -> int", index_of),
     Declaration::member("lastIndexOf", "string_last_index_of_string", "string, string -> int", last_index_of),
-    Declaration::member("lastIndexOf", "string_last_index_of_string_int", "string, string, int -> int", last_index_of),
+    Declaration::member(
+        "lastIndexOf",
+        "string_last_index_of_string_int",
+        "string, string, int -> int",
+        last_index_of,
+    ),
     Declaration::member("lowerAscii", "string_lower_ascii", "string -> string", lower),
     Declaration::member("upperAscii", "string_upper_ascii", "string -> string", upper),
-    Declaration::member("replace", "string_replace_string_string", "string, string, string -> string", replace),
-    Declaration::member("replace", "string_replace_string_string_int", "string, string, string, int -> string", replace),
+    Declaration::member(
+        "replace",
+        "string_replace_string_string",
+        "string, string, string -> string",
+        replace,
+    ),
+    Declaration::member(
+        "replace",
+        "string_replace_string_string_int",
+        "string, string, string, int -> string",
+        replace,
+    ),
     Declaration::member("split", "string_split_string", "string, string -> list(string)", split),
     Declaration::member("split", "string_split_string_int", "string, string, int -> list(string)", split),
     Declaration::member("substring", "string_substring_int", "string, int -> string", substring),
@@ -47,7 +62,9 @@ fn made<'v>(tools: &mut Tools, text: String) -> Answer<'v> {
 /// A piece of the receiver, borrowed if that is.
 fn piece<'v>(tools: &mut Tools, whole: &Value<'v>, from: usize, to: usize) -> Answer<'v> {
     match whole {
-        Value::String(Str::Borrowed(text)) => Ok(Value::from(text.get(from..to).ok_or(EvalError::NO_OVERLOAD)?)),
+        Value::String(Str::Borrowed(text)) => {
+            Ok(Value::from(text.get(from..to).ok_or(EvalError::NO_OVERLOAD)?))
+        }
         _ => {
             let text = whole.text()?.get(from..to).ok_or(EvalError::NO_OVERLOAD)?.to_owned();
             made(tools, text)
@@ -149,13 +166,17 @@ fn split<'v>(tools: &mut Tools, arguments: &[Value<'v>]) -> Answer<'v> {
         Some(count) => usize::try_from(count).unwrap_or(usize::MAX),
         None => usize::MAX,
     };
-    tools.meter.elements(if separator.is_empty() { text.len() } else { text.matches(separator).count() + 1 }.min(most))?;
+    tools.meter.elements(
+        if separator.is_empty() { text.len() } else { text.matches(separator).count() + 1 }.min(most),
+    )?;
     let mut pieces = Vec::new();
     let mut at = 0;
     while most > 0 && pieces.len() + 1 < most {
         let rest = &text[at..];
         let (length, step) = if separator.is_empty() {
-            let Some(first) = rest.chars().next().filter(|first| first.len_utf8() < rest.len()) else { break };
+            let Some(first) = rest.chars().next().filter(|first| first.len_utf8() < rest.len()) else {
+                break;
+            };
             (first.len_utf8(), first.len_utf8())
         } else {
             let Some(found) = rest.find(separator) else { break };

@@ -18,7 +18,10 @@ const PRECISION_MAX: usize = 1_000;
 pub(crate) enum Piece<'t> {
     Text(&'t str),
     /// Where a value is written.
-    Place { verb: char, precision: usize },
+    Place {
+        verb: char,
+        precision: usize,
+    },
 }
 
 /// The pieces of a template, up to the first that is none.
@@ -58,7 +61,10 @@ fn piece(rest: &str) -> (Result<Piece<'_>, EvalError>, &str) {
     };
     let number = digits.map_or(Some(PRECISION), |digits| digits.parse().ok());
     let Some(precision) = number.filter(|number| *number <= PRECISION_MAX) else {
-        return (Err(wrong("error while parsing precision: error while converting precision to integer")), "");
+        return (
+            Err(wrong("error while parsing precision: error while converting precision to integer")),
+            "",
+        );
     };
     if !"sdfebxXo".contains(verb) {
         return (Err(wrong(&format!("unrecognized formatting clause \"{verb}\""))), "");
@@ -74,7 +80,9 @@ pub(crate) fn format<'v>(tools: &mut Tools, arguments: &[Value<'v>]) -> Answer<'
         let written = match piece? {
             Piece::Text(text) => text.to_owned(),
             Piece::Place { verb, precision } => {
-                let value = values.get(used).ok_or_else(|| EvalError::new(format!("index {used} out of range")))??;
+                let value = values
+                    .get(used)
+                    .ok_or_else(|| EvalError::new(format!("index {used} out of range")))??;
                 used += 1;
                 write(tools, &value, verb, precision)?
             }
@@ -167,7 +175,8 @@ fn grouped(number: f64, precision: usize) -> String {
         return text;
     }
     let plain = format!("{:.precision$}", number.abs());
-    let (whole, fraction) = plain.split_once('.').map_or((&*plain, None), |(whole, rest)| (whole, Some(rest)));
+    let (whole, fraction) =
+        plain.split_once('.').map_or((&*plain, None), |(whole, rest)| (whole, Some(rest)));
     let mut text = String::from(if number.is_sign_negative() { "-" } else { "" });
     for (at, digit) in whole.chars().enumerate() {
         if at > 0 && (whole.len() - at).is_multiple_of(3) {

@@ -33,9 +33,15 @@ pub(crate) const DECLARATIONS: &[Declaration] = parts! {
 
 /// Durations have fewer parts, and those are wholes.
 pub(crate) const DURATIONS: &[Declaration] = &[
-    Declaration::member("getHours", "duration_to_hours", "duration -> int", |_, arguments| span(arguments, HOUR)),
-    Declaration::member("getMinutes", "duration_to_minutes", "duration -> int", |_, arguments| span(arguments, MINUTE)),
-    Declaration::member("getSeconds", "duration_to_seconds", "duration -> int", |_, arguments| span(arguments, SECOND)),
+    Declaration::member("getHours", "duration_to_hours", "duration -> int", |_, arguments| {
+        span(arguments, HOUR)
+    }),
+    Declaration::member("getMinutes", "duration_to_minutes", "duration -> int", |_, arguments| {
+        span(arguments, MINUTE)
+    }),
+    Declaration::member("getSeconds", "duration_to_seconds", "duration -> int", |_, arguments| {
+        span(arguments, SECOND)
+    }),
     Declaration::member("getMilliseconds", "duration_to_milliseconds", "duration -> int", |_, arguments| {
         span(arguments, SECOND / 1_000)
     }),

@@ -21,7 +21,9 @@ pub(crate) const DECLARATIONS: &[Declaration] = &[
         tools.meter.memory(text.len())?;
         Ok(Value::Bool(request(text).is_ok()))
     }),
-    Declaration::member("getScheme", "url_get_scheme", "url -> string", |_, a| part(a, |url| url.scheme.clone())),
+    Declaration::member("getScheme", "url_get_scheme", "url -> string", |_, a| {
+        part(a, |url| url.scheme.clone())
+    }),
     Declaration::member("getHost", "url_get_host", "url -> string", |_, a| part(a, |url| url.host.clone())),
     Declaration::member("getHostname", "url_get_hostname", "url -> string", |_, a| {
         part(a, |url| host_and_port(&url.host).0.to_owned())
@@ -75,8 +77,13 @@ fn request(raw: &str) -> Result<Url, String> {
     if raw.is_empty() {
         return Err(wrong("empty url"));
     }
-    let mut url =
-        Url { scheme: String::new(), host: String::new(), path: String::new(), query: String::new(), rest: String::new() };
+    let mut url = Url {
+        scheme: String::new(),
+        host: String::new(),
+        path: String::new(),
+        query: String::new(),
+        rest: String::new(),
+    };
     if raw == "*" {
         url.path = raw.into();
         return Ok(url);
@@ -92,7 +99,9 @@ fn request(raw: &str) -> Result<Url, String> {
         url.rest = rest.into();
         return Ok(url);
     }
-    if let Some(authority) = rest.strip_prefix("//").filter(|after| !url.scheme.is_empty() || !after.starts_with('/')) {
+    if let Some(authority) =
+        rest.strip_prefix("//").filter(|after| !url.scheme.is_empty() || !after.starts_with('/'))
+    {
         let end = authority.find('/').unwrap_or(authority.len());
         let host = authority[..end].rsplit_once('@').map_or(&authority[..end], |(_, host)| host);
         url.host = check_host(host).map_err(|why| wrong(&why))?;
@@ -123,7 +132,8 @@ fn check_host(host: &str) -> Result<String, String> {
         },
         None => host.rfind(':').map_or("", |at| &host[at..]),
     };
-    let is_port = after.is_empty() || after.strip_prefix(':').is_some_and(|port| port.bytes().all(|c| c.is_ascii_digit()));
+    let is_port = after.is_empty()
+        || after.strip_prefix(':').is_some_and(|port| port.bytes().all(|c| c.is_ascii_digit()));
     if !is_port {
         return Err(format!("invalid port {after:?} after host"));
     }
@@ -152,11 +162,16 @@ fn escaped(path: &str) -> Result<String, String> {
             b'%' => {
                 let digits = &after[..after.len().min(2)];
                 if digits.len() < 2 || !digits.iter().all(u8::is_ascii_hexdigit) {
-                    return Err(format!("invalid URL escape {:?}", format!("%{}", String::from_utf8_lossy(digits))));
+                    return Err(format!(
+                        "invalid URL escape {:?}",
+                        format!("%{}", String::from_utf8_lossy(digits))
+                    ));
                 }
                 text.push('%');
             }
-            c if c.is_ascii_alphanumeric() || b"-_.~$&+,/:;=@!'()*[]".contains(c) => text.push(char::from(*c)),
+            c if c.is_ascii_alphanumeric() || b"-_.~$&+,/:;=@!'()*[]".contains(c) => {
+                text.push(char::from(*c))
+            }
             c => text.push_str(&format!("%{c:02X}")),
         }
     }
@@ -173,7 +188,8 @@ fn query<'v>(tools: &mut Tools, arguments: &[Value<'v>]) -> Answer<'v> {
             values.entry(name).or_default().push(Value::from(value));
         }
     }
-    let map = values.into_iter().map(|(name, list)| (Key::String(Str::Shared(name.into())), Value::from(list)));
+    let map =
+        values.into_iter().map(|(name, list)| (Key::String(Str::Shared(name.into())), Value::from(list)));
     Ok(Value::Map(Map::Owned(Arc::new(map.collect()))))
 }
 
