@@ -8,7 +8,6 @@ use crate::error::Issue;
 use crate::functions::FUNCTIONS;
 use crate::types::{Opaque, Type};
 use crate::unify::Unifier;
-use crate::validate;
 
 /// The longest name of a type that an error shows.
 const SHOWN_MAX: usize = 1_000;
@@ -34,9 +33,6 @@ pub(crate) fn check(tree: &Tree, variables: &Variables) -> Result<Vec<Meaning>, 
     }
     if checker.types.is_exhausted() {
         return Err(vec![Issue { at: 0, message: "the types of the expression are too complex".into() }]);
-    }
-    if checker.issues.is_empty() {
-        checker.issues = validate::validate(tree, &checker.meanings);
     }
     if checker.issues.is_empty() { Ok(checker.meanings) } else { Err(checker.issues) }
 }
@@ -97,11 +93,12 @@ impl Checker<'_> {
                 return self.call(id, "-_", &arguments, false);
             }
             Kind::Logic { operands, .. } => {
+                let mut is_bool = true;
                 for operand in operands {
                     let value = self.check(*operand);
-                    self.expect_bool(*operand, &value);
+                    is_bool &= self.expect_bool(*operand, &value);
                 }
-                Type::Bool
+                if is_bool { Type::Bool } else { Type::Error }
             }
             Kind::Conditional { condition, yes, no } => {
                 let arguments = [self.check(*condition), self.check(*yes), self.check(*no)];
@@ -291,10 +288,12 @@ impl Checker<'_> {
         }
     }
 
-    pub(crate) fn expect_bool(&mut self, id: Id, value: &Type) {
-        if !self.types.fit(&[Type::Bool], std::slice::from_ref(value)) {
+    pub(crate) fn expect_bool(&mut self, id: Id, value: &Type) -> bool {
+        let is_bool = self.types.fit(&[Type::Bool], std::slice::from_ref(value));
+        if !is_bool {
             self.mismatch(id, &Type::Bool, value);
         }
+        is_bool
     }
 
     fn mismatch(&mut self, id: Id, expected: &Type, actual: &Type) {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use berth_json as json;
 
 use crate::error::EvalError;
-use crate::types::{ListType, ObjectType, Type};
+use crate::types::{ListKind, ListType, ObjectType, Type};
 use crate::value::{Str, Value};
 
 /// A list.
@@ -20,13 +20,24 @@ pub enum List<'v> {
     Open(&'v [json::Value]),
     /// Made by an expression.
     Owned(Arc<[Value<'v>]>),
+    /// Made by adding to a list of an object whose elements are told apart in this way.
+    Joined(Arc<[Value<'v>]>, &'v ListKind),
 }
 
 impl<'v> List<'v> {
     pub(crate) fn len(&self) -> usize {
         match self {
             Self::Json(list, _) | Self::Open(list) => list.len(),
-            Self::Owned(list) => list.len(),
+            Self::Owned(list) | Self::Joined(list, _) => list.len(),
+        }
+    }
+
+    /// How elements are told apart.
+    pub(crate) fn kind(&self) -> &'v ListKind {
+        match self {
+            Self::Json(_, declared) => &declared.kind,
+            Self::Joined(_, kind) => kind,
+            Self::Open(_) | Self::Owned(_) => &ListKind::Atomic,
         }
     }
 
@@ -35,7 +46,7 @@ impl<'v> List<'v> {
         match self {
             Self::Json(list, declared) => Some(Value::from_json(list.get(at)?, &declared.element)),
             Self::Open(list) => Some(Ok(Value::open(list.get(at)?))),
-            Self::Owned(list) => list.get(at).cloned().map(Ok),
+            Self::Owned(list) | Self::Joined(list, _) => list.get(at).cloned().map(Ok),
         }
     }
 

@@ -21,7 +21,11 @@ pub(crate) fn equal(meter: &mut Meter, a: &Value<'_>, b: &Value<'_>) -> Result<b
             meter.work(a.len().min(b.len()) as u64 / 8)?;
             **a == **b
         }
-        (Value::Bytes(a), Value::Bytes(b)) => a == b,
+        (Value::Bytes(a), Value::Bytes(b)) => {
+            // Those of an object were decoded for this.
+            meter.memory(a.len() + b.len())?;
+            a == b
+        }
         (Value::Timestamp(a), Value::Timestamp(b)) => a == b,
         (Value::Duration(a), Value::Duration(b)) => a == b,
         (Value::List(a), Value::List(b)) => return equal_lists(meter, a, b),
@@ -30,6 +34,12 @@ pub(crate) fn equal(meter: &mut Meter, a: &Value<'_>, b: &Value<'_>) -> Result<b
         (Value::Optional(Some(a)), Value::Optional(Some(b))) => return equal(meter, a, b),
         (Value::Type(a), Value::Type(b)) => crate::value::runtime_name(a) == crate::value::runtime_name(b),
         (Value::Foreign(a), Value::Foreign(b)) => a == b,
+        // kube-apiserver does not compare parts of an object with what is of another kind.
+        (Value::List(List::Json(..)) | Value::Map(Map::Object(..) | Map::Json(..)), other)
+            if !other.is_null() =>
+        {
+            return Err(EvalError::NO_OVERLOAD);
+        }
         _ => numbers(a, b) == Some(Ordering::Equal),
     })
 }
@@ -38,13 +48,10 @@ fn equal_lists(meter: &mut Meter, a: &List<'_>, b: &List<'_>) -> Result<bool, Ev
     if a.len() != b.len() {
         return Ok(false);
     }
-    match a {
-        List::Json(_, declared) if declared.kind == ListKind::Set => equal_sets(meter, a, b),
-        List::Json(_, declared) => match &declared.kind {
-            ListKind::Map(keys) => equal_keyed(meter, keys, a, b),
-            _ => equal_in_order(meter, a, b),
-        },
-        _ => equal_in_order(meter, a, b),
+    match a.kind() {
+        ListKind::Atomic => equal_in_order(meter, a, b),
+        ListKind::Set => equal_sets(meter, a, b),
+        ListKind::Map(keys) => equal_keyed(meter, keys, a, b),
     }
 }
 
@@ -63,7 +70,9 @@ fn equal_sets(meter: &mut Meter, a: &List<'_>, b: &List<'_>) -> Result<bool, Eva
         meter.elements(list.len())?;
         let mut keys = Vec::with_capacity(list.len());
         for element in list.iter() {
-            keys.push(element?.to_json().map(|value| value.to_string()).unwrap_or_default());
+            let key = element?.to_json().map(|value| value.to_string()).unwrap_or_default();
+            meter.memory(key.len())?;
+            keys.push(key);
         }
         keys.sort_unstable();
         keys.dedup();
@@ -77,7 +86,9 @@ fn equal_keyed(meter: &mut Meter, keys: &[Text], a: &List<'_>, b: &List<'_>) -> 
     meter.elements(a.len() * 2)?;
     let mut places = BTreeMap::new();
     for (at, element) in b.iter().enumerate() {
-        places.insert(key_of(keys, &element?)?, at);
+        let key = key_of(keys, &element?)?;
+        meter.memory(key.iter().flatten().map(String::len).sum())?;
+        places.insert(key, at);
     }
     for element in a.iter() {
         let mine = element?;

@@ -12,6 +12,12 @@ use crate::time::{self, Timestamp};
 use crate::types::Type;
 use crate::value::Value;
 
+/// The most values that JSON is made of, longer texts counted several times: more than any object has.
+const NODES_MAX: u32 = 2_000_000;
+
+/// The bytes of text that count as one value.
+const PIECE: usize = 64;
+
 /// What everything in an object of unknown type is.
 static ANYTHING: Type = Type::DYN;
 
@@ -41,7 +47,8 @@ impl<'v> Value<'v> {
             }
             (Type::String(_), json::Value::String(text)) => Self::from(text.as_str()),
             (Type::Bytes(_), json::Value::String(text)) => Self::Bytes(bytes(text)?.into()),
-            (Type::Timestamp, json::Value::String(text)) => Self::Timestamp(date_time(text)?),
+            (Type::Timestamp, json::Value::String(text)) => Self::Timestamp(time(text, "date-time", "")?),
+            (Type::Date, json::Value::String(text)) => Self::Timestamp(time(text, "date", "T00:00:00Z")?),
             (Type::Duration, json::Value::String(text)) => {
                 let wrong =
                     || EvalError::new(format!("Invalid duration {text}: unable to parse {text} as duration"));
@@ -69,32 +76,63 @@ impl<'v> Value<'v> {
         }
     }
 
-    /// The value as JSON; `None` when JSON has nothing like it, as for NaN.
+    /// The value as JSON; `None` when JSON has nothing like it, as for NaN, or when it would be too large: a value that an
+    /// expression made can hold the same part very often.
     pub fn to_json(&self) -> Option<json::Value> {
+        self.write(&mut { NODES_MAX })
+    }
+
+    fn write(&self, left: &mut u32) -> Option<json::Value> {
+        *left = left.checked_sub(1)?;
         Some(match self {
             Self::Null => json::Value::Null,
             Self::Bool(truth) => (*truth).into(),
             Self::Int(number) => (*number).into(),
             Self::Uint(number) => (*number).into(),
             Self::Double(number) => json::Number::from_f64(*number)?.into(),
-            Self::String(text) => (**text).into(),
+            Self::String(text) => {
+                *left = left.checked_sub(u32::try_from(text.len() / PIECE).ok()?)?;
+                (**text).into()
+            }
             Self::Bytes(bytes) => STANDARD.encode(bytes).into(),
             Self::Timestamp(time) => time.to_string().into(),
             Self::Duration(nanoseconds) => time::show_duration(*nanoseconds).into(),
-            Self::List(List::Json(list, _) | List::Open(list)) => json::Value::Array(list.to_vec()),
-            Self::List(List::Owned(list)) => {
-                json::Value::Array(list.iter().map(Value::to_json).collect::<Option<Vec<_>>>()?)
+            Self::List(List::Json(list, _) | List::Open(list)) => {
+                *left = left.checked_sub(nodes(list.iter()))?;
+                json::Value::Array(list.to_vec())
             }
-            Self::Map(Map::Json(map, _) | Map::Object(map, _)) => (*map).clone().into(),
+            Self::List(List::Owned(list) | List::Joined(list, _)) => json::Value::Array(
+                list.iter().map(|element| element.write(left)).collect::<Option<Vec<_>>>()?,
+            ),
+            Self::Map(Map::Json(map, _) | Map::Object(map, _)) => {
+                *left = left.checked_sub(nodes(map.values()))?;
+                (*map).clone().into()
+            }
             Self::Map(Map::Owned(map)) => {
-                let entries = map.iter().map(|(key, value)| Some((key.to_string(), value.to_json()?)));
+                let entries = map.iter().map(|(key, value)| Some((key.to_string(), value.write(left)?)));
                 json::Value::Object(entries.collect::<Option<Vec<_>>>()?.into_iter().collect())
             }
-            Self::Optional(Some(value)) => value.to_json()?,
+            Self::Optional(Some(value)) => value.write(left)?,
             Self::Optional(None) => json::Value::Null,
             Self::Type(_) | Self::Foreign(_) => return None,
         })
     }
+}
+
+/// How much there is in parts of an object, in values and pieces of text.
+fn nodes<'v>(parts: impl Iterator<Item = &'v json::Value>) -> u32 {
+    let mut open: Vec<&json::Value> = parts.collect();
+    let mut count: usize = 0;
+    while let Some(value) = open.pop() {
+        count += 1;
+        match value {
+            json::Value::Array(list) => open.extend(list),
+            json::Value::Object(map) => open.extend(map.values()),
+            json::Value::String(text) => count += text.len() / PIECE,
+            _ => {}
+        }
+    }
+    u32::try_from(count).unwrap_or(u32::MAX)
 }
 
 fn mismatch(declared: &Type, value: &json::Value) -> EvalError {
@@ -117,10 +155,11 @@ fn bytes(text: &str) -> Result<Vec<u8>, EvalError> {
 }
 
 /// A time or a day of an object.
-fn date_time(text: &str) -> Result<Timestamp, EvalError> {
-    let found = time::parse_timestamp(text).or_else(|| time::parse_timestamp(&format!("{text}T00:00:00Z")));
-    found.ok_or_else(|| {
-        EvalError::new(format!("Invalid date-time formatted string {text}: unable to parse {text} as a time"))
+fn time(text: &str, format: &str, rest: &str) -> Result<Timestamp, EvalError> {
+    time::parse_timestamp(&[text, rest].concat()).ok_or_else(|| {
+        EvalError::new(format!(
+            "Invalid {format} formatted string {text}: unable to parse {text} as a {format}"
+        ))
     })
 }
 

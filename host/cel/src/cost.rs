@@ -128,7 +128,7 @@ impl Rule {
             Self::Scan { argument, times } => tenths(size(argument) * times),
             Self::Join => tenths(result.map_or(1, Value::size) * 2),
             Self::Compare if matches!(arguments[0], Value::Foreign(_)) => 1,
-            Self::Compare => tenths(size(0).min(size(1))),
+            Self::Compare => tenths(shorter(meter, &arguments[0], &arguments[1])?),
             Self::Concatenate => tenths(size(0) + size(1)),
             Self::In => size(1),
             Self::Regex => regex(size(0), size(1)),
@@ -160,6 +160,18 @@ impl Rule {
             }
         })
     }
+}
+
+/// The size of the smaller one. Of two texts of very different lengths only that one is counted through.
+fn shorter(meter: &mut Meter, a: &Value<'_>, b: &Value<'_>) -> Result<u64, EvalError> {
+    /// The most bytes of a character.
+    const WIDEST: usize = 4;
+    let (Value::String(left), Value::String(right)) = (a, b) else { return Ok(a.size().min(b.size())) };
+    let (least, most) = if left.len() < right.len() { (left, right) } else { (right, left) };
+    let count = least.chars().count();
+    meter.work(least.len() as u64 / 8)?;
+    let is_close = most.len() < least.len().saturating_mul(WIDEST);
+    Ok(if is_close { count.min(most.chars().count()) } else { count } as u64)
 }
 
 /// What going through all of a value costs.

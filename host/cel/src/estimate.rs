@@ -1,47 +1,46 @@
 //! What an expression can cost at most, as Kubernetes reckons it before it takes a rule: the sizes that types declare,
 //! carried through the expression.
 
+mod calls;
+mod folds;
+
 use std::collections::HashMap;
 
-use crate::ast::{Access, Fold, Id, Kind, Macro, Meaning, Target, Tree};
+use crate::ast::{Access, Id, Kind, Meaning, Target, Tree};
 use crate::checker::Variables;
 use crate::cost;
-use crate::functions::FUNCTIONS;
-use crate::types::{Opaque, Type};
+use crate::types::Type;
 use crate::value::Value;
-
-/// How long the name of a format is at most.
-const FORMAT_MAX: u64 = 64;
 
 /// How large a value can be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Size {
-    pub(crate) min: u64,
-    pub(crate) max: u64,
+struct Size {
+    min: u64,
+    max: u64,
 }
 
 impl Size {
-    pub(crate) const UNKNOWN: Self = Self { min: 0, max: u64::MAX };
+    const UNKNOWN: Self = Self { min: 0, max: u64::MAX };
 
-    pub(crate) const fn exactly(size: u64) -> Self {
+    const fn exactly(size: u64) -> Self {
         Self { min: size, max: size }
     }
 
-    pub(crate) fn union(self, other: Self) -> Self {
+    fn union(self, other: Self) -> Self {
         Self { min: self.min.min(other.min), max: self.max.max(other.max) }
     }
 
-    pub(crate) fn plus(self, other: Self) -> Self {
+    fn plus(self, other: Self) -> Self {
         Self { min: self.min.saturating_add(other.min), max: self.max.saturating_add(other.max) }
     }
 
-    pub(crate) fn times(self, other: Self) -> Self {
+    fn times(self, other: Self) -> Self {
         Self { min: self.min.saturating_mul(other.min), max: self.max.saturating_mul(other.max) }
     }
 }
 
 /// A number times a factor, rounded up, as floating-point numbers have it.
-pub(crate) fn scale(size: u64, factor: f64) -> u64 {
+fn scale(size: u64, factor: f64) -> u64 {
     // Numbers beyond 64 bits become the largest one.
     (size as f64 * factor).ceil() as u64
 }
@@ -72,7 +71,7 @@ struct Local<'t> {
     inner: Option<Inner>,
 }
 
-pub(crate) struct Estimator<'t> {
+struct Estimator<'t> {
     tree: &'t Tree,
     meanings: &'t [Meaning],
     variables: &'t Variables,
@@ -97,7 +96,7 @@ pub(crate) fn estimate(tree: &Tree, meanings: &[Meaning], variables: &Variables)
 }
 
 impl<'t> Estimator<'t> {
-    pub(crate) fn type_of(&self, id: Id) -> &'t Type {
+    fn type_of(&self, id: Id) -> &'t Type {
         &self.meanings[id as usize].value
     }
 
@@ -214,61 +213,6 @@ impl<'t> Estimator<'t> {
         sum
     }
 
-    fn binary(&mut self, id: Id, left: Id, right: Id) -> u64 {
-        let arguments = self.cost(left).saturating_add(self.cost(right));
-        let (a, b) = (self.known(left), self.known(right));
-        let overloads = self.overloads(id);
-        let mut most = 0;
-        let mut size: Option<Size> = None;
-        for overload in &overloads {
-            let cost = match *overload {
-                "add_string" | "add_bytes" => scale(a.plus(b).max, 0.1),
-                "in_list" => b.max,
-                "equals" | "not_equals" if self.opaque(left).is_some() => {
-                    self.opaque(left).map_or(1, |opaque| match opaque {
-                        Opaque::Url => scale(b.max, 0.1),
-                        Opaque::Format => scale(FORMAT_MAX, 0.1),
-                        _ => 1,
-                    })
-                }
-                "equals"
-                | "not_equals"
-                | "less_string"
-                | "less_equals_string"
-                | "greater_string"
-                | "greater_equals_string"
-                | "less_bytes"
-                | "less_equals_bytes"
-                | "greater_bytes"
-                | "greater_equals_bytes" => scale(a.max.min(b.max), 0.1),
-                _ => 1,
-            };
-            most = most.max(cost);
-            if matches!(*overload, "add_string" | "add_bytes" | "add_list") {
-                size = Some(size.map_or(a.plus(b), |size| size.union(a.plus(b))));
-                let inner = join(self.inner(left), self.inner(right));
-                self.set_inner(id, inner);
-            }
-        }
-        let size = size.or_else(|| self.size(id));
-        self.set_size(id, size);
-        arguments.saturating_add(most)
-    }
-
-    /// Which of Kubernetes' own types it is.
-    fn opaque(&self, id: Id) -> Option<Opaque> {
-        if let Type::Opaque(opaque) = self.type_of(id) { Some(*opaque) } else { None }
-    }
-
-    pub(crate) fn overloads(&self, id: Id) -> Vec<&'static str> {
-        match &self.meanings[id as usize].target {
-            Target::Call { overloads, .. } => {
-                overloads.iter().map(|number| FUNCTIONS.overload(*number).id).collect()
-            }
-            _ => Vec::new(),
-        }
-    }
-
     fn function(&mut self, id: Id, function: &str, arguments: &[Id], is_member: bool) -> u64 {
         let is_namespaced =
             matches!(self.meanings[id as usize].target, Target::Call { is_namespaced: true, .. });
@@ -298,101 +242,6 @@ impl<'t> Estimator<'t> {
         sum.saturating_add(most)
     }
 
-    fn fold(&mut self, id: Id, fold: &Fold) -> u64 {
-        let range = self.cost(fold.range);
-        match fold.name {
-            Macro::OptMap | Macro::OptFlatMap => {
-                let local = Local { path: Path::None, size: self.inner_value_size(fold.range), inner: None };
-                self.locals.push(local);
-                let body = self.cost(fold.body);
-                self.locals.pop();
-                let wrapped = u64::from(fold.name == Macro::OptMap);
-                let there = range.saturating_add(body).saturating_add(cost::LIST + 1 + wrapped);
-                range.saturating_add(1).saturating_add(there.max(1))
-            }
-            Macro::SortBy => {
-                self.push_variables(fold);
-                let body = self.cost(fold.body);
-                self.pop_variables(fold);
-                let count = self.known(fold.range);
-                let map = count.max.saturating_mul(body.saturating_add(12)).saturating_add(cost::LIST + 2);
-                let is_text = self.is_text_list(id);
-                let sorting =
-                    scale(count.times(count).max, if is_text { 2.1 } else { 2.0 }).saturating_add(11);
-                self.set_size(id, Some(count.times(count)));
-                range.saturating_add(cost::LIST + 1).saturating_add(map).saturating_add(sorting)
-            }
-            _ => self.comprehension(id, fold, range),
-        }
-    }
-
-    /// Whether the list is sorted by texts.
-    fn is_text_list(&self, id: Id) -> bool {
-        let Kind::Fold(fold) = &self.tree.node(id).kind else { return false };
-        matches!(self.type_of(fold.body), Type::String(_) | Type::Bytes(_) | Type::Dyn(_))
-    }
-
-    fn inner_value_size(&self, range: Id) -> Option<Size> {
-        match self.type_of(range) {
-            Type::Optional(inner) if inner.is_scalar() => Some(Size::exactly(1)),
-            _ => None,
-        }
-    }
-
-    fn push_variables(&mut self, fold: &Fold) {
-        let inner = self.inner(fold.range);
-        let path = self.path(fold.range);
-        let is_list = inner.map_or(matches!(self.type_of(fold.range), Type::List(_)), |inner| inner.is_list);
-        let key = self.next(path, |value| if let Type::Map(map) = value { Some(&map.key) } else { None });
-        let of_key = Local { path: key, size: inner.map(|inner| inner.key), inner: None };
-        let of_value =
-            Local { path: self.next(path, element), size: inner.map(|inner| inner.value), inner: None };
-        match (&fold.second, is_list) {
-            (Some(_), _) => self.locals.extend([of_key, of_value]),
-            (None, true) => self.locals.push(of_value),
-            (None, false) => self.locals.push(of_key),
-        }
-    }
-
-    fn pop_variables(&mut self, fold: &Fold) {
-        let count = 1 + usize::from(fold.second.is_some());
-        self.locals.truncate(self.locals.len() - count);
-    }
-
-    fn comprehension(&mut self, id: Id, fold: &Fold, range: u64) -> u64 {
-        self.push_variables(fold);
-        let filter = fold.filter.map(|filter| self.cost(filter));
-        let body = self.cost(fold.body);
-        let size = self.known(fold.body);
-        let element = self.locals.last().and_then(|local| of_path(local.path).or(local.size));
-        self.pop_variables(fold);
-        let count = self.known(fold.range);
-        let (start, step, end) = match fold.name {
-            Macro::All => (0, body.saturating_add(3), 1),
-            Macro::Exists => (0, body.saturating_add(4), 1),
-            Macro::ExistsOne => (0, body.saturating_add(2), 2),
-            Macro::Filter => (cost::LIST, body.saturating_add(cost::LIST + 3), 1),
-            Macro::TransformMap => (cost::MAP, body.saturating_add(3), 1),
-            Macro::TransformMapEntry => (cost::MAP, body.saturating_add(2), 1),
-            _ => (cost::LIST, body.saturating_add(cost::LIST + 2), 1),
-        };
-        let step = step.saturating_add(filter.unwrap_or(0));
-        match fold.name {
-            Macro::All | Macro::Exists | Macro::ExistsOne => self.set_size(id, Some(Size::exactly(1))),
-            _ => self.set_size(id, Some(count)),
-        }
-        let made = match fold.name {
-            Macro::Map => Some(size),
-            Macro::Filter => Some(element.unwrap_or(Size::UNKNOWN)),
-            _ => None,
-        };
-        if let Some(value) = made {
-            let value = Size { min: 0, ..value };
-            self.set_inner(id, Some(Inner { is_list: true, key: Size::exactly(1), value }));
-        }
-        range.saturating_add(start).saturating_add(end).saturating_add(count.max.saturating_mul(step))
-    }
-
     fn set_size(&mut self, id: Id, size: Option<Size>) {
         if let Some(size) = size {
             self.sizes.insert(id, size);
@@ -414,7 +263,7 @@ impl<'t> Estimator<'t> {
     }
 
     /// How large the value of a node can be, as far as that is known.
-    pub(crate) fn size(&self, id: Id) -> Option<Size> {
+    fn size(&self, id: Id) -> Option<Size> {
         if let Some(size) = self.sizes.get(&id) {
             return Some(*size);
         }
@@ -436,12 +285,12 @@ impl<'t> Estimator<'t> {
         }
     }
 
-    pub(crate) fn known(&self, id: Id) -> Size {
+    fn known(&self, id: Id) -> Size {
         self.size(id).unwrap_or(Size::UNKNOWN)
     }
 
     /// How large an element of a list can be: by its declaration alone.
-    pub(crate) fn element(&self, id: Id) -> Size {
+    fn element(&self, id: Id) -> Size {
         match self.path(id) {
             Path::At(value) => element(value).and_then(declared).unwrap_or(Size::UNKNOWN),
             _ => Size::UNKNOWN,
@@ -449,7 +298,7 @@ impl<'t> Estimator<'t> {
     }
 
     /// The whole number that stands there, if one does.
-    pub(crate) fn number(&self, id: Id) -> Option<u64> {
+    fn number(&self, id: Id) -> Option<u64> {
         match &self.tree.node(id).kind {
             Kind::Literal(Value::Int(number)) => Some(u64::try_from(*number).unwrap_or(0)),
             _ => None,

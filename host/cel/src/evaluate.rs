@@ -9,10 +9,18 @@ use crate::cost;
 use crate::error::EvalError;
 use crate::functions::{Answer, Tools};
 use crate::library::{operators, optional, regex};
-use crate::meter::STEP;
+use crate::logic::Alternative;
+use crate::meter::{Meter, STEP};
 use crate::plan::{Step, is_membership, overload_for, refused, takes};
 use crate::program::Program;
 use crate::value::{Str, Value};
+
+/// A variable of a macro.
+pub(crate) struct Local<'v> {
+    pub(crate) value: Value<'v>,
+    /// The optional that it is the value of, until it is read: Kubernetes evaluates that once more then.
+    pub(crate) unread: Option<Id>,
+}
 
 /// An evaluation on its way.
 pub(crate) struct Evaluation<'v> {
@@ -20,7 +28,7 @@ pub(crate) struct Evaluation<'v> {
     /// The variables' values by their numbers, as far as they are used.
     pub(crate) variables: Vec<Option<Value<'v>>>,
     /// The variables of the macros around the node.
-    pub(crate) locals: Vec<Value<'v>>,
+    pub(crate) locals: Vec<Local<'v>>,
     pub(crate) tools: Tools,
 }
 
@@ -87,9 +95,16 @@ impl<'v> Evaluation<'v> {
         }
     }
 
-    fn ident(&self, step: &Step) -> Answer<'v> {
+    fn ident(&mut self, step: &Step) -> Answer<'v> {
         let found = match &step.target {
-            Target::Local(slot) => self.locals.get(*slot).cloned(),
+            Target::Local(slot) => {
+                let unread = self.locals.get_mut(*slot).and_then(|local| local.unread.take());
+                if let Some(optional) = unread {
+                    self.value(optional)?;
+                    self.charge(1)?;
+                }
+                self.locals.get(*slot).map(|local| local.value.clone())
+            }
             Target::Variable(number) => self.variables.get(*number).cloned().flatten(),
             _ => None,
         };
@@ -119,6 +134,7 @@ impl<'v> Evaluation<'v> {
 
     fn select(&mut self, operand: Id, field: &'v str, mode: Access, is_part: bool) -> Answer<'v> {
         let value = self.operand(operand, is_part && mode != Access::Test)?;
+        self.tools.meter.work(field.len() as u64 / 8)?;
         let (inner, was_optional) = match &value {
             Value::Optional(None) if mode == Access::Test => return Ok(Value::Bool(false)),
             Value::Optional(None) => return Ok(Value::none()),
@@ -150,9 +166,15 @@ impl<'v> Evaluation<'v> {
             }
             Some(value) => {
                 self.charge(1)?;
+                self.decoded(&value)?;
                 Ok(if is_optional { Value::some(value) } else { value })
             }
         }
+    }
+
+    /// Pays for bytes of an object that were decoded to be looked at.
+    pub(crate) fn decoded(&mut self, value: &Value<'v>) -> Result<(), EvalError> {
+        if let Value::Bytes(bytes) = value { self.tools.meter.memory(bytes.len()) } else { Ok(()) }
     }
 
     fn index(&mut self, operand: Id, index: Id, is_optional: bool, is_part: bool) -> Answer<'v> {
@@ -163,6 +185,9 @@ impl<'v> Evaluation<'v> {
             Value::Optional(Some(inner)) => (&**inner, true),
             other => (other, false),
         };
+        if let Value::String(name) = &key {
+            self.tools.meter.work(name.len() as u64 / 8)?;
+        }
         let found = operators::index(inner, &key)?;
         self.found(found, is_optional || was_optional, || operators::missing(inner, &key))
     }
@@ -213,21 +238,6 @@ impl<'v> Evaluation<'v> {
         answer
     }
 
-    /// `a.or(b)` and `a.orValue(b)`: the second is looked at when it is needed.
-    fn alternative(&mut self, kind: Alternative, receiver: Id, other: Id) -> Answer<'v> {
-        let first = self.value(receiver)?;
-        match (optional::inside(&first)?, kind) {
-            (Some(_), Alternative::Or) => Ok(first),
-            (Some(inside), Alternative::OrValue) => Ok((**inside).clone()),
-            (None, Alternative::Or) => {
-                let second = self.value(other)?;
-                optional::inside(&second)?;
-                Ok(second)
-            }
-            (None, Alternative::OrValue) => self.value(other),
-        }
-    }
-
     fn binary(&mut self, step: &'v Step, operator: Operator, left: Id, right: Id) -> Answer<'v> {
         let values = self.both(left, right)?;
         if !is_membership(&self.program.steps, operator, right) {
@@ -236,36 +246,6 @@ impl<'v> Evaluation<'v> {
         }
         let [left, right] = values;
         operators::binary(&mut self.tools, operator, left, right)
-    }
-
-    /// Two operands; the second is evaluated and the call is counted though the first has no value, as in Kubernetes.
-    fn both(&mut self, left: Id, right: Id) -> Result<[Value<'v>; 2], EvalError> {
-        let left = self.value(left);
-        if matches!(left, Err(EvalError::Exhausted)) {
-            return Err(EvalError::Exhausted);
-        }
-        let error = match (left, self.value(right)) {
-            (Ok(left), Ok(right)) => return Ok([left, right]),
-            (_, Err(EvalError::Exhausted)) => return Err(EvalError::Exhausted),
-            (Err(error), _) | (Ok(_), Err(error)) => error,
-        };
-        self.charge(1)?;
-        Err(error)
-    }
-
-    /// A chain of `&&` or `||`: what decides it outweighs what failed before.
-    fn logic(&mut self, is_or: bool, operands: &[Id]) -> Answer<'v> {
-        let mut fault = None;
-        for operand in operands {
-            match self.value(*operand) {
-                Ok(Value::Bool(truth)) if truth == is_or => return Ok(Value::Bool(is_or)),
-                Ok(Value::Bool(_)) => {}
-                Ok(_) => drop(fault.get_or_insert(EvalError::NO_OVERLOAD)),
-                Err(EvalError::Exhausted) => return Err(EvalError::Exhausted),
-                Err(error) => drop(fault.get_or_insert(error)),
-            }
-        }
-        fault.map_or(Ok(Value::Bool(!is_or)), Err)
     }
 
     fn list(&mut self, elements: &[(Id, bool)]) -> Answer<'v> {
@@ -295,6 +275,7 @@ impl<'v> Evaluation<'v> {
                     None => continue,
                 }
             }
+            self.tools.meter.work(key.as_str().map_or(0, str::len) as u64)?;
             map.insert(key_of(&key)?, value);
         }
         self.charge(cost::MAP)?;
@@ -308,32 +289,17 @@ fn key_of<'v>(key: &Value<'v>) -> Result<Key<'v>, EvalError> {
 
 /// Puts an entry into a map that has none of that key.
 pub(crate) fn insert<'v>(
+    meter: &mut Meter,
     map: &mut BTreeMap<Key<'v>, Value<'v>>,
     key: &Value<'v>,
     value: Value<'v>,
 ) -> Result<(), EvalError> {
+    meter.work(key.as_str().map_or(0, str::len) as u64)?;
     match map.insert(key_of(key)?, value) {
         None => Ok(()),
         Some(_) => {
             let name = key_of(key)?;
             Err(EvalError::new(format!("insert failed: key {name} already exists")))
-        }
-    }
-}
-
-/// Functions of optionals that do not always evaluate their argument.
-#[derive(Clone, Copy)]
-enum Alternative {
-    Or,
-    OrValue,
-}
-
-impl Alternative {
-    fn of(function: &str) -> Option<Self> {
-        match function {
-            "or" => Some(Self::Or),
-            "orValue" => Some(Self::OrValue),
-            _ => None,
         }
     }
 }

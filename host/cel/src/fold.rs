@@ -7,7 +7,7 @@ use crate::ast::{Fold, Id, Macro};
 use crate::collection::Map;
 use crate::cost;
 use crate::error::EvalError;
-use crate::evaluate::{Evaluation, insert};
+use crate::evaluate::{Evaluation, Local, insert};
 use crate::functions::Answer;
 use crate::library::{lists, optional};
 use crate::value::Value;
@@ -29,10 +29,12 @@ impl<'v> Evaluation<'v> {
 
     /// The body with this element; of a map its keys, or its keys and values.
     fn body(&mut self, fold: &Fold, id: Id, (first, second): &(Value<'v>, Value<'v>)) -> Answer<'v> {
+        self.decoded(first)?;
+        self.decoded(second)?;
         let before = self.locals.len();
-        self.locals.push(first.clone());
+        self.locals.push(Local { value: first.clone(), unread: None });
         if fold.second.is_some() {
-            self.locals.push(second.clone());
+            self.locals.push(Local { value: second.clone(), unread: None });
         }
         let answer = self.value(id);
         self.locals.truncate(before);
@@ -44,8 +46,11 @@ impl<'v> Evaluation<'v> {
             Value::List(list) => (list.len(), Vec::new()),
             Value::Map(map) => (map.len(), map.keys()),
             other => {
-                let kind = format!("got 'types.{}', expected iterable type", other.go_name());
-                return Err(EvalError::new(kind));
+                let kind = other.go_name();
+                return Err(EvalError::new(match fold.second {
+                    Some(_) => format!("unsupported comprehension range type: types.{kind}"),
+                    None => format!("got 'types.{kind}', expected iterable type"),
+                }));
             }
         };
         self.tools.meter.elements(keys.len())?;
@@ -71,8 +76,8 @@ impl<'v> Evaluation<'v> {
             Macro::All => self.quantify(fold, count, false, element),
             Macro::Exists => self.quantify(fold, count, true, element),
             Macro::ExistsOne => self.exists_one(fold, count, element),
-            Macro::TransformMap | Macro::TransformMapEntry => self.to_map(fold, count, element),
-            _ => self.to_list(fold, count, element),
+            Macro::TransformMap | Macro::TransformMapEntry => self.collect_map(fold, count, element),
+            _ => self.collect_list(fold, count, element),
         }
     }
 
@@ -97,9 +102,8 @@ impl<'v> Evaluation<'v> {
                     return Ok(Value::Bool(is_exists));
                 }
                 Ok(Value::Bool(_)) => {}
-                Ok(_) => drop(fault.get_or_insert(EvalError::NO_OVERLOAD)),
-                Err(EvalError::Exhausted) => return Err(EvalError::Exhausted),
-                Err(error) => drop(fault.get_or_insert(error)),
+                Ok(_) => self.keep(&mut fault, EvalError::NO_OVERLOAD)?,
+                Err(error) => self.keep(&mut fault, error)?,
             }
         }
         self.charge(1)?;
@@ -112,32 +116,39 @@ impl<'v> Evaluation<'v> {
         count: usize,
         element: impl Fn(usize) -> Result<Option<(Value<'v>, Value<'v>)>, EvalError>,
     ) -> Answer<'v> {
-        let mut found = 0;
+        let (mut found, mut fault) = (0, None);
         for at in 0..count {
             let Some(pair) = element(at)? else { break };
-            if self.body(fold, fold.body, &pair)?.as_bool().ok_or(EvalError::NO_OVERLOAD)? {
+            if self.keeps(&mut fault, Some(fold.body), fold, &pair)? {
                 self.charge(2)?;
                 found += 1;
             }
         }
         self.charge(2)?;
-        Ok(Value::Bool(found == 1))
+        fault.map_or(Ok(Value::Bool(found == 1)), Err)
     }
 
+    /// Whether an element is kept. Like kube-apiserver the others are looked at though this fails, and the last failure of
+    /// a filter is what is told.
     fn keeps(
         &mut self,
+        fault: &mut Option<EvalError>,
         filter: Option<Id>,
         fold: &Fold,
         pair: &(Value<'v>, Value<'v>),
     ) -> Result<bool, EvalError> {
-        match filter {
-            Some(filter) => self.body(fold, filter, pair)?.as_bool().ok_or(EvalError::NO_OVERLOAD),
-            None => Ok(true),
-        }
+        let Some(filter) = filter else { return Ok(true) };
+        let answer = self.body(fold, filter, pair);
+        let error = match answer.and_then(|value| value.as_bool().ok_or(EvalError::NO_OVERLOAD)) {
+            Ok(truth) => return Ok(truth),
+            Err(error) => error,
+        };
+        *fault = None;
+        self.keep(fault, error).map(|()| false)
     }
 
     /// `map`, `filter` and `transformList`.
-    fn to_list(
+    fn collect_list(
         &mut self,
         fold: &'v Fold,
         count: usize,
@@ -148,10 +159,10 @@ impl<'v> Evaluation<'v> {
         // The list of one element that is added; one that is always the same costs nothing.
         let is_constant = !is_filter && self.program.steps[fold.body as usize].constant.is_some();
         let one = if is_constant { 2 } else { 2 + cost::LIST };
-        let mut list = Vec::new();
+        let (mut list, mut fault) = (Vec::new(), None);
         for at in 0..count {
             let Some(pair) = element(at)? else { break };
-            if !self.keeps(filter, fold, &pair)? {
+            if !self.keeps(&mut fault, filter, fold, &pair)? {
                 continue;
             }
             self.tools.meter.elements(1)?;
@@ -160,32 +171,35 @@ impl<'v> Evaluation<'v> {
                 list.push(pair.0);
             } else {
                 self.charge(one)?;
-                list.push(self.body(fold, fold.body, &pair)?);
+                match self.body(fold, fold.body, &pair) {
+                    Ok(value) => list.push(value),
+                    Err(error) => self.keep(&mut fault, error)?,
+                }
             }
         }
         self.charge(1)?;
-        Ok(Value::from(list))
+        fault.map_or(Ok(Value::from(list)), Err)
     }
 
     /// `transformMap` and `transformMapEntry`.
-    fn to_map(
+    fn collect_map(
         &mut self,
         fold: &'v Fold,
         count: usize,
         element: impl Fn(usize) -> Result<Option<(Value<'v>, Value<'v>)>, EvalError>,
     ) -> Answer<'v> {
         let is_entry = fold.name == Macro::TransformMapEntry;
-        let mut map = BTreeMap::new();
+        let (mut map, mut fault) = (BTreeMap::new(), None);
         for at in 0..count {
             let Some(pair) = element(at)? else { break };
-            if !self.keeps(fold.filter, fold, &pair)? {
+            if !self.keeps(&mut fault, fold.filter, fold, &pair)? {
                 continue;
             }
             let value = self.body(fold, fold.body, &pair)?;
             self.tools.meter.elements(2)?;
             if !is_entry {
                 self.charge(3)?;
-                insert(&mut map, &pair.0, value)?;
+                insert(&mut self.tools.meter, &mut map, &pair.0, value)?;
                 continue;
             }
             self.charge(2)?;
@@ -193,23 +207,22 @@ impl<'v> Evaluation<'v> {
             self.tools.meter.elements(entries.len() * 2)?;
             for key in entries.keys() {
                 if let Some(value) = entries.get(&key)? {
-                    insert(&mut map, &key, value)?;
+                    insert(&mut self.tools.meter, &mut map, &key, value)?;
                 }
             }
         }
         self.charge(1)?;
-        Ok(Value::Map(Map::Owned(Arc::new(map))))
+        fault.map_or(Ok(Value::Map(Map::Owned(Arc::new(map)))), Err)
     }
 
-    /// `optMap` and `optFlatMap`: the receiver is evaluated a second time when it has a value, so it costs twice.
+    /// `optMap` and `optFlatMap`.
     fn optional(&mut self, fold: &'v Fold, range: &Value<'v>) -> Answer<'v> {
         let Some(inside) = optional::inside(range)? else {
             self.charge(2)?;
             return Ok(Value::none());
         };
-        self.value(fold.range)?;
-        self.charge(2)?;
-        self.locals.push((**inside).clone());
+        self.charge(1)?;
+        self.locals.push(Local { value: (**inside).clone(), unread: Some(fold.range) });
         let answer = self.value(fold.body);
         self.locals.pop();
         let value = answer?;

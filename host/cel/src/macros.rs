@@ -41,6 +41,14 @@ pub(crate) fn member(
         let all = [&[operand][..], &arguments].concat();
         return call(parser, at, name.into(), all, true);
     };
+    let target = parser.node(operand);
+    if found.name == Macro::SortBy
+        && matches!(target.kind, Kind::Literal(_) | Kind::Map(_) | Kind::Message { .. })
+    {
+        let message =
+            "sortBy can only be applied to a list, identifier, comprehension, call or select expression";
+        return Err(Issue { at: target.at, message: message.into() });
+    }
     let (variables, bodies) = arguments.split_at(found.variables);
     let names = variables.iter().map(|id| variable(parser, *id, found)).collect::<Result<Vec<_>, _>>()?;
     let (variable, second) = match &names[..] {

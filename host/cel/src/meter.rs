@@ -12,9 +12,11 @@ pub const CALL_COST_MAX: u64 = 1_000_000;
 pub const OBJECT_COST_MAX: u64 = 10_000_000;
 /// The most that one expression may be estimated to cost before it is refused, as Kubernetes counts.
 pub const ESTIMATE_MAX: u64 = 10_000_000;
-/// The most work, in units of a few nanoseconds: about a second, and more than what a million of cost takes in what is not
-/// made to exploit the difference.
-const WORK_MAX: u64 = 250_000_000;
+/// The most that all expressions of a definition may be estimated to cost together.
+pub const ESTIMATE_TOTAL_MAX: u64 = 100_000_000;
+/// The most work, in units of a few nanoseconds: half a second, and several times what a million of cost takes in what is
+/// not made to exploit the difference.
+const WORK_MAX: u64 = 100_000_000;
 /// What evaluating a node or comparing two values takes.
 pub(crate) const STEP: u64 = 8;
 /// The most bytes that an evaluation may make in all, whether it still holds them or not.

@@ -7,6 +7,7 @@ use crate::error::EvalError;
 use crate::functions::{FUNCTIONS, Overload, Tools, accepts};
 use crate::meter::Budget;
 use crate::regexes::{Pattern, Regexes};
+use crate::validate::Patterns;
 use crate::value::Value;
 
 /// Functions that convert constants when the program is made.
@@ -33,7 +34,7 @@ impl std::fmt::Debug for Overload {
 }
 
 /// The steps of all nodes; children come before their parents, so that what is constant is known of them.
-pub(crate) fn plan(tree: &Tree, meanings: &[Meaning]) -> Vec<Step> {
+pub(crate) fn plan(tree: &Tree, meanings: &[Meaning], patterns: &Patterns) -> Vec<Step> {
     let mut steps: Vec<Step> = Vec::with_capacity(tree.nodes.len());
     let mut tools = Tools { meter: Budget::of_object().meter(), regexes: Regexes::default() };
     for (node, meaning) in tree.nodes.iter().zip(meanings) {
@@ -51,9 +52,9 @@ pub(crate) fn plan(tree: &Tree, meanings: &[Meaning]) -> Vec<Step> {
         if let Kind::Call { function, arguments, .. } = &node.kind
             && function == "matches"
             && let Some(argument) = arguments.last()
-            && let Some(text) = steps[*argument as usize].constant.as_ref().and_then(Value::as_str)
+            && let Kind::Literal(Value::String(text)) = &tree.node(*argument).kind
         {
-            step.pattern = Pattern::new(text).ok();
+            step.pattern = patterns.get(&**text).cloned();
         }
         steps.push(step);
     }
@@ -106,7 +107,7 @@ pub(crate) fn refused(target: &Target, arguments: &[Value<'_>]) -> EvalError {
     let Target::Call { overloads, .. } = target else { return EvalError::NO_OVERLOAD };
     let function = overloads.first().map_or("", |number| FUNCTIONS.overload(*number).function);
     match function {
-        "contains" | "startsWith" | "endsWith" | "matches" => EvalError::NO_OVERLOAD,
+        "contains" | "startsWith" | "endsWith" | "matches" | "find" | "findAll" => EvalError::NO_OVERLOAD,
         "size" => EvalError::new("no such overload: size"),
         _ => {
             let kinds: Vec<_> = arguments.iter().map(Value::type_name).collect();

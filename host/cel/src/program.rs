@@ -14,6 +14,7 @@ use crate::parser;
 use crate::plan::{self, Step};
 use crate::regexes::Regexes;
 use crate::types::Type;
+use crate::validate;
 use crate::value::Value;
 
 /// The variables that expressions can read.
@@ -67,7 +68,9 @@ impl Program {
         let tree = parser::parse(source).map_err(|issues| CompileError::new(source, issues))?;
         let meanings =
             checker::check(&tree, &variables).map_err(|issues| CompileError::new(source, issues))?;
-        let steps = plan::plan(&tree, &meanings);
+        let patterns =
+            validate::validate(&tree, &meanings).map_err(|issues| CompileError::new(source, issues))?;
+        let steps = plan::plan(&tree, &meanings, &patterns);
         let estimate = estimate::estimate(&tree, &meanings, &variables);
         let result = meanings[tree.root as usize].value.clone();
         Ok(Self { used: plan::used(&meanings), tree, steps, variables, result, estimate })

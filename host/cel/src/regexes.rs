@@ -25,6 +25,8 @@ const NEST_MAX: u32 = 100;
 const COMPILED_MAX: usize = 4 << 20;
 /// How many patterns that an evaluation makes up are kept.
 const KEPT_MAX: usize = 16;
+/// How many states a step of searching moves on in most patterns.
+const PARALLEL: u64 = 4;
 /// What compiling takes in steps, and what each state adds.
 const COMPILE_WORK: u64 = 5_000;
 const STATE_WORK: u64 = 50;
@@ -59,15 +61,23 @@ impl Regexes {
 }
 
 impl Pattern {
-    /// A pattern of the program's own text.
-    pub(crate) fn new(pattern: &str) -> Result<Self, String> {
+    /// A pattern of the program's own text, if it has no more states than that.
+    pub(crate) fn new(pattern: &str, most: u64) -> Result<Self, String> {
         let (hir, states) = read(pattern)?;
+        if states > most {
+            return Err("the patterns of the expression are too large".into());
+        }
         build(&hir, states)
+    }
+
+    /// About how large it is.
+    pub(crate) fn states(&self) -> u64 {
+        self.states
     }
 
     /// The engine, once searching so much text is paid for.
     pub(crate) fn over(&self, meter: &mut Meter, text: &str) -> Result<&Regex, EvalError> {
-        meter.work(self.states.saturating_mul(text.len() as u64 + 1))?;
+        meter.work(self.states.saturating_mul(text.len() as u64 + 1) / PARALLEL)?;
         Ok(&self.regex)
     }
 }
@@ -253,7 +263,7 @@ mod tests {
     use super::*;
 
     fn matches(pattern: &str, text: &str) -> bool {
-        Pattern::new(pattern).unwrap().regex.is_match(text)
+        Pattern::new(pattern, STATES_MAX).unwrap().regex.is_match(text)
     }
 
     #[test]
@@ -288,7 +298,7 @@ mod tests {
     #[test]
     fn what_re2_does_not_take_is_refused() {
         for pattern in [r"(a", r"(?=a)", r"\1", "a**", r"[z-a]", "(x{1000}){1000}", &"(".repeat(10_000)] {
-            assert!(Pattern::new(pattern).is_err(), "{}", &pattern[..pattern.len().min(20)]);
+            assert!(Pattern::new(pattern, STATES_MAX).is_err(), "{}", &pattern[..pattern.len().min(20)]);
         }
     }
 }

@@ -17,7 +17,7 @@ impl Checker<'_> {
     }
 
     /// The types of the variables: of an index or a key, and of an element.
-    fn variables(&mut self, fold: &Fold, range: &Type) -> (Type, Type) {
+    fn variables(&mut self, at: Id, fold: &Fold, range: &Type) -> (Type, Type) {
         match range {
             Type::List(list) => {
                 (if fold.second.is_some() { Type::Int } else { list.element.clone() }, list.element.clone())
@@ -32,14 +32,14 @@ impl Checker<'_> {
                     "expression of type '{}' cannot be range of a comprehension (must be list, map, or dynamic)",
                     shown(other)
                 );
-                self.report(fold.range, message);
+                self.report(at, message);
                 (Type::Error, Type::Error)
             }
         }
     }
 
     fn comprehension(&mut self, id: Id, fold: &Fold, range: &Type) -> Type {
-        let (first, second) = self.variables(fold, range);
+        let (first, second) = self.variables(fold.range, fold, range);
         let before = self.locals.len();
         self.locals.push((fold.variable.clone(), first.clone()));
         if let Some(name) = &fold.second {
@@ -100,7 +100,7 @@ impl Checker<'_> {
     }
 
     fn sort_by(&mut self, id: Id, fold: &Fold, range: Type) -> Type {
-        let (element, _) = self.variables(fold, &range);
+        let (element, _) = self.variables(id, fold, &range);
         self.locals.push((fold.variable.clone(), element));
         let key = self.check(fold.body);
         self.locals.pop();

@@ -6,6 +6,8 @@ use std::fmt;
 /// The first and the last second that a time can be: the years 1 to 9999.
 const SECONDS: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
 pub(crate) const NANOS: i64 = 1_000_000_000;
+/// The longest text that is read as a time or a span.
+const TEXT_MAX: usize = 1_000;
 /// The seconds of a day.
 const DAY: i64 = 86_400;
 
@@ -148,7 +150,7 @@ impl fmt::Display for Timestamp {
 /// A time as RFC 3339 writes it.
 pub(crate) fn parse_timestamp(text: &str) -> Option<Timestamp> {
     let bytes = text.as_bytes();
-    let is_plain = bytes.len() >= 20
+    let is_plain = (20..=TEXT_MAX).contains(&bytes.len())
         && [(4, b'-'), (7, b'-'), (13, b':'), (16, b':')].iter().all(|(at, c)| bytes[*at] == *c)
         && matches!(bytes[10], b'T' | b't' | b' ')
         && text.is_ascii();
@@ -227,7 +229,7 @@ pub(crate) fn parse_duration(text: &str) -> Option<i64> {
         return Some(0);
     }
     let mut whole: i128 = 0;
-    if rest.is_empty() {
+    if rest.is_empty() || rest.len() > TEXT_MAX {
         return None;
     }
     while !rest.is_empty() {
@@ -261,7 +263,7 @@ pub(crate) fn lenient_duration(text: &str) -> Option<i64> {
     if let Some(found) = parse_duration(text) {
         return Some(found);
     }
-    let trimmed = text.trim();
+    let trimmed = if text.len() > TEXT_MAX { "" } else { text.trim() };
     let length = trimmed.len() - trimmed.trim_start_matches(|c: char| c.is_ascii_digit()).len();
     let number: i64 = trimmed[..length].parse().ok()?;
     let unit = match trimmed[length..].trim().to_ascii_lowercase().as_str() {

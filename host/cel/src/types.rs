@@ -10,6 +10,8 @@ use crate::names;
 
 /// The longest text that a declared time or duration can be, in quotes: what Kubernetes reckons with.
 const TIME_SIZE: u64 = 32;
+/// That of a day.
+const DATE_SIZE: u64 = 12;
 
 /// A type of CEL. Sizes are upper bounds that a schema declares; they matter to [estimates](crate::Program::estimated_cost)
 /// alone, and types that differ in nothing else are the same.
@@ -33,6 +35,8 @@ pub enum Type {
     Bytes(Option<u64>),
     /// A point in time.
     Timestamp,
+    /// A point in time that JSON writes as a day: in expressions no other type.
+    Date,
     /// A span of time.
     Duration,
     /// A list.
@@ -169,6 +173,7 @@ impl Type {
             Self::List(list) => list.max_items,
             Self::Map(map) => map.max_properties,
             Self::Timestamp | Self::Duration => Some(TIME_SIZE),
+            Self::Date => Some(DATE_SIZE),
             _ => Some(0),
         }
     }
@@ -177,7 +182,13 @@ impl Type {
     pub(crate) fn is_scalar(&self) -> bool {
         match self {
             Self::Optional(value) => value.is_scalar(),
-            Self::Bool | Self::Int | Self::Uint | Self::Double | Self::Timestamp | Self::Duration => true,
+            Self::Bool
+            | Self::Int
+            | Self::Uint
+            | Self::Double
+            | Self::Timestamp
+            | Self::Date
+            | Self::Duration => true,
             _ => false,
         }
     }
@@ -199,6 +210,7 @@ impl Type {
             (Self::Optional(a), Self::Optional(b)) | (Self::Type(a), Self::Type(b)) => a.is(b),
             (Self::Opaque(a), Self::Opaque(b)) => a == b,
             (Self::Parameter(a), Self::Parameter(b)) => a == b,
+            (Self::Timestamp, Self::Date) | (Self::Date, Self::Timestamp) => true,
             _ => std::mem::discriminant(self) == std::mem::discriminant(other),
         }
     }
@@ -241,7 +253,7 @@ impl fmt::Display for Type {
             Self::Double => f.write_str("double"),
             Self::String(_) => f.write_str("string"),
             Self::Bytes(_) => f.write_str("bytes"),
-            Self::Timestamp => f.write_str("timestamp"),
+            Self::Timestamp | Self::Date => f.write_str("timestamp"),
             Self::Duration => f.write_str("duration"),
             Self::List(list) => write!(f, "list({})", list.element),
             Self::Map(map) => write!(f, "map({}, {})", map.key, map.value),

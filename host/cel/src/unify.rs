@@ -84,6 +84,7 @@ impl Unifier {
                     | Type::Opaque(_)
                     | Type::Duration
                     | Type::Timestamp
+                    | Type::Date
             ),
             (Type::Type(_), Type::Type(_)) => true,
             (Type::List(a), Type::List(b)) => self.is_assignable(&a.element, &b.element),

@@ -1,6 +1,8 @@
 //! What kube-apiserver refuses though the types fit: constants that cannot be converted, lists and maps of several types,
 //! and templates that their values do not fit.
 
+use std::collections::HashMap;
+
 use crate::ast::{Id, Kind, Meaning, Tree};
 use crate::checker::shown;
 use crate::error::Issue;
@@ -10,8 +12,15 @@ use crate::time::{parse_duration, parse_timestamp};
 use crate::types::Type;
 use crate::value::Value;
 
-/// All that is wrong.
-pub(crate) fn validate(tree: &Tree, meanings: &[Meaning]) -> Vec<Issue> {
+/// The most states of all patterns of an expression together: compiling them takes a good part of a second.
+const STATES_MAX: u64 = 200_000;
+
+/// The patterns of an expression, compiled.
+pub(crate) type Patterns = HashMap<String, Pattern>;
+
+/// The patterns of the expression, if nothing is wrong with it.
+pub(crate) fn validate(tree: &Tree, meanings: &[Meaning]) -> Result<Patterns, Vec<Issue>> {
+    let mut patterns = Patterns::new();
     let mut issues = Vec::new();
     let mut is_exempt = vec![false; tree.nodes.len()];
     // Parents come after their children.
@@ -23,7 +32,7 @@ pub(crate) fn validate(tree: &Tree, meanings: &[Meaning]) -> Vec<Issue> {
         }
         match kind {
             Kind::Call { function, arguments, .. } => {
-                issues.extend(literal(tree, function, arguments));
+                issues.extend(literal(tree, function, arguments, &mut patterns));
                 if is_format {
                     issues.extend(format(tree, meanings, id, arguments));
                 }
@@ -43,20 +52,32 @@ pub(crate) fn validate(tree: &Tree, meanings: &[Meaning]) -> Vec<Issue> {
             _ => {}
         }
     }
-    issues
+    if issues.is_empty() { Ok(patterns) } else { Err(issues) }
 }
 
 /// A constant that is none of its function.
-fn literal(tree: &Tree, function: &str, arguments: &[Id]) -> Option<Issue> {
+fn literal(tree: &Tree, function: &str, arguments: &[Id], patterns: &mut Patterns) -> Option<Issue> {
     let argument = tree.node(*arguments.last()?);
     let Kind::Literal(Value::String(text)) = &argument.kind else { return None };
     let is_right = match (function, arguments.len()) {
         ("timestamp", 1) => parse_timestamp(text).is_some(),
         ("duration", 1) => parse_duration(text).is_some(),
-        ("matches", 2) => Pattern::new(text).is_ok(),
+        ("matches", 2) => is_pattern(text, patterns),
         _ => true,
     };
     (!is_right).then(|| Issue { at: argument.at, message: format!("invalid {function} argument") })
+}
+
+/// Whether the text is a pattern, and one that the others leave room for.
+fn is_pattern(text: &str, patterns: &mut Patterns) -> bool {
+    if patterns.contains_key(text) {
+        return true;
+    }
+    let used: u64 = patterns.values().map(Pattern::states).sum();
+    match Pattern::new(text, STATES_MAX - used) {
+        Ok(pattern) => patterns.insert(text.to_owned(), pattern).is_none(),
+        _ => false,
+    }
 }
 
 /// The first element that is of another type than those before.

@@ -215,7 +215,7 @@ pub(crate) fn runtime_name(value: &Type) -> &'static str {
         Type::Double => "double",
         Type::String(_) => "string",
         Type::Bytes(_) => "bytes",
-        Type::Timestamp => "google.protobuf.Timestamp",
+        Type::Timestamp | Type::Date => "google.protobuf.Timestamp",
         Type::Duration => "google.protobuf.Duration",
         Type::List(_) => "list",
         Type::Map(_) | Type::Object(_) => "map",

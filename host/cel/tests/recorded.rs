@@ -1,5 +1,5 @@
 //! What `k8s.io/apiserver` v0.37.1 says of expressions: their types, values, costs, estimates and errors. The first line
-//! of `recorded.jsonl` is the schema and the object they are about; `recorded/README.md` says how it was made.
+//! of `recorded/expressions.jsonl` is the schema and the object they are about; `recorded/README.md` says how it was made.
 #![allow(clippy::unwrap_used)] // a test may
 
 mod schema;
@@ -12,7 +12,8 @@ const TOTAL: u64 = 100_000_000;
 
 #[test]
 fn expressions_are_what_kube_apiserver_makes_of_them() {
-    let mut lines = include_str!("recorded.jsonl").lines().map(|line| line.parse::<Value>().unwrap());
+    let mut lines =
+        include_str!("recorded/expressions.jsonl").lines().map(|line| line.parse::<Value>().unwrap());
     let world = lines.next().unwrap();
     let (own, _) = schema::declared("object", &world["schema"]);
     let environment = Environment::new().variable("self", own.clone()).variable("oldSelf", own);

@@ -8,6 +8,8 @@ mod schema;
 mod spec;
 mod status;
 mod structure;
+#[cfg(test)]
+mod tests;
 mod view;
 
 use berth_api::decode::Finding;
@@ -20,6 +22,7 @@ use berth_json::{Map, Value, json};
 
 pub(crate) use parts::COLUMN_TYPES;
 pub use status::{conditions, is_established};
+pub(crate) use view::has_webhook;
 
 const GROUP: &str = "apiextensions.k8s.io";
 /// What can be done with definitions, in the order in which discovery lists it.

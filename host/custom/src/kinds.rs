@@ -10,6 +10,7 @@ use berth_api::resource::{Resource, Scope, Subresource, kind_of};
 use berth_json::{Map, Value};
 
 use crate::columns::Columns;
+use crate::definition::has_webhook;
 use crate::json_path::JsonPath;
 use crate::kind::{CustomKind, VERBS};
 use crate::rows;
@@ -18,7 +19,8 @@ use crate::structural::{SchemaError, Structural};
 use crate::{openapi, scale};
 
 /// The resources of a definition: one for each version that is served, and one for the version in whose form objects are
-/// stored, all in one place.
+/// stored, all in one place. Where a webhook would make objects of one version from those of another, only the stored one
+/// is served, because nobody calls it.
 ///
 /// # Errors
 /// A schema that is none: definitions are judged before they are stored, so this is one of another server.
@@ -28,7 +30,10 @@ pub fn kinds_of(definition: &Value) -> Result<Vec<Resource>, SchemaError> {
         Some(version) if versions.len() > 1 => Some(Arc::new(schema_of(version)?)),
         _ => None,
     };
-    let needed = versions.iter().filter(|version| version["served"] == true || version["storage"] == true);
+    let is_alone = has_webhook(definition);
+    let needed = versions
+        .iter()
+        .filter(|version| version["storage"] == true || (version["served"] == true && !is_alone));
     needed.map(|version| resource(definition, version, stored.clone())).collect()
 }
 

@@ -6,6 +6,8 @@ mod embedded;
 mod lists;
 mod numbers;
 mod prune;
+#[cfg(test)]
+mod tests;
 mod validate;
 
 pub(crate) use correlate::{OldElements, is_unchanged};

@@ -38,6 +38,16 @@ pub struct Structural {
     /// `x-kubernetes-validations`.
     pub rules: Vec<Rule>,
     pub(crate) checks: Option<Box<Checks>>,
+    pub(crate) within: Within,
+}
+
+/// What stands at a place or anywhere below it, so that walks that look for it go no further than they must.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Within {
+    /// An object in the object.
+    pub(crate) embedded: bool,
+    /// A list that is a set, or of objects with keys.
+    pub(crate) told_apart: bool,
 }
 
 /// `type`.

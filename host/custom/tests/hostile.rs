@@ -72,6 +72,13 @@ fn schemas_that_are_large() {
         within_patience("a deeper one", || judge_definition(nested(90, object, json!({"type": "string"}))));
     assert!(deeper.text().contains("too large"), "{}", deeper.text());
 
+    let rule = |at: usize| json!({"rule": format!("self + {at} > 0")});
+    let rules = json!({"type": "object", "properties": {"a": {
+        "type": "integer", "x-kubernetes-validations": (0..3000).map(rule).collect::<Value>(),
+    }}});
+    let problems = within_patience("many rules", || judge_definition(rules));
+    assert!(problems.text().contains("too large"), "{}", problems.text());
+
     let patterns: Map = (0..1000)
         .map(|at| {
             (format!("p{at}"), json!({"type": "string", "pattern": format!("^(a{{1,500}}{at}){{1,20}}$")}))

@@ -142,9 +142,17 @@ fn min<'v>(tools: &mut Tools, arguments: &[Value<'v>]) -> Answer<'v> {
     best(tools, &arguments[0], "min", Ordering::Less)
 }
 
+/// Whether both are the same; what cannot be compared is not.
+fn is_same(tools: &mut Tools, a: &Value<'_>, b: &Value<'_>) -> Result<bool, EvalError> {
+    match compare::equal(&mut tools.meter, a, b) {
+        Err(EvalError::Failed(text)) => tools.meter.memory(text.len()).map(|()| false),
+        other => other,
+    }
+}
+
 fn index_of<'v>(tools: &mut Tools, arguments: &[Value<'v>]) -> Answer<'v> {
     for (at, element) in arguments[0].list()?.iter().enumerate() {
-        if compare::equal(&mut tools.meter, &element?, &arguments[1])? {
+        if is_same(tools, &element?, &arguments[1])? {
             return Ok(Value::Int(at as i64));
         }
     }
@@ -155,7 +163,7 @@ fn last_index_of<'v>(tools: &mut Tools, arguments: &[Value<'v>]) -> Answer<'v> {
     let list = arguments[0].list()?;
     for at in (0..list.len()).rev() {
         if let Some(element) = list.get(at)
-            && compare::equal(&mut tools.meter, &element?, &arguments[1])?
+            && is_same(tools, &element?, &arguments[1])?
         {
             return Ok(Value::Int(at as i64));
         }
@@ -166,7 +174,7 @@ fn last_index_of<'v>(tools: &mut Tools, arguments: &[Value<'v>]) -> Answer<'v> {
 fn includes<'v>(tools: &mut Tools, arguments: &[Value<'v>]) -> Answer<'v> {
     match &arguments[0] {
         Value::List(_) => index_of(tools, arguments).map(|at| Value::Bool(at.as_int() != Some(-1))),
-        other => compare::equal(&mut tools.meter, other, &arguments[1]).map(Value::Bool),
+        other => is_same(tools, other, &arguments[1]).map(Value::Bool),
     }
 }
 
@@ -229,7 +237,7 @@ fn distinct<'v>(tools: &mut Tools, arguments: &[Value<'v>]) -> Answer<'v> {
     for element in elements(tools, &arguments[0])? {
         let mut is_known = false;
         for other in &kept {
-            if compare::equal(&mut tools.meter, other, &element)? {
+            if is_same(tools, other, &element)? {
                 is_known = true;
                 break;
             }

@@ -8,7 +8,7 @@ use crate::collection::List;
 use crate::compare;
 use crate::error::EvalError;
 use crate::functions::{Answer, Declaration, Tools};
-use crate::types::{ListKind, ListType};
+use crate::types::ListKind;
 use crate::value::Value;
 
 macro_rules! operators {
@@ -146,7 +146,7 @@ fn add<'v>(tools: &mut Tools, left: &Value<'v>, right: &Value<'v>) -> Answer<'v>
 fn join<'v>(tools: &mut Tools, a: &List<'v>, b: &List<'v>) -> Answer<'v> {
     tools.meter.elements(a.len() + b.len())?;
     let mut joined = a.iter().collect::<Result<Vec<_>, _>>()?;
-    let kind = if let List::Json(_, ListType { kind, .. }) = a { kind } else { &ListKind::Atomic };
+    let kind = a.kind();
     for element in b.iter() {
         let element = element?;
         let place = match kind {
@@ -159,7 +159,7 @@ fn join<'v>(tools: &mut Tools, a: &List<'v>, b: &List<'v>) -> Answer<'v> {
             None => joined.push(element),
         }
     }
-    Ok(Value::from(joined))
+    Ok(Value::List(List::Joined(joined.into(), kind)))
 }
 
 fn place_of<'v>(

@@ -50,7 +50,7 @@ pub(crate) fn declared(name: &str, schema: &Value) -> (Type, u64) {
         _ => match schema["format"].as_str() {
             Some("byte") => (Type::Bytes(Some(number("maxLength").unwrap_or(REQUEST_MAX - 2))), 2),
             Some("duration") => (Type::Duration, 3),
-            Some("date") => (Type::Timestamp, 12),
+            Some("date") => (Type::Date, 12),
             Some("date-time") => (Type::Timestamp, 21),
             _ => {
                 let longest = schema["enum"].as_array().map(|values| {

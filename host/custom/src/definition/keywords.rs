@@ -72,14 +72,19 @@ fn is_empty(value: &Value) -> bool {
     }
 }
 
-/// What schemas say that nobody will check, or that applying cannot do.
+/// What a definition says that nobody will check or ask, or that applying cannot do.
 pub(super) fn warnings(definition: &Value) -> Vec<String> {
     let (mut formats, mut sets) = (BTreeSet::new(), BTreeSet::new());
     for schema in view::schemas(definition) {
         warn(schema, &mut formats, &mut sets);
     }
-    formats.into_iter().chain(sets).collect()
+    let webhook = view::has_webhook(definition).then(|| NO_WEBHOOKS.to_owned());
+    formats.into_iter().chain(sets).chain(webhook).collect()
 }
+
+/// What is told of a conversion that nobody asks for.
+const NO_WEBHOOKS: &str =
+    "spec.conversion.webhook: conversion webhooks are not called here; the stored version alone is served";
 
 fn warn(schema: &Value, formats: &mut BTreeSet<String>, sets: &mut BTreeSet<String>) {
     let Value::Object(keywords) = schema else { return };
@@ -103,5 +108,62 @@ fn warn(schema: &Value, formats: &mut BTreeSet<String>, sets: &mut BTreeSet<Stri
             Value::Array(clauses) => clauses.iter().for_each(|clause| warn(clause, formats, sets)),
             other => warn(other, formats, sets),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use berth_api::decode::Finding;
+    use berth_json::json;
+
+    use super::{prune, warnings};
+
+    #[test]
+    fn keywords_where_the_table_sees_none() {
+        let mut definition = json!({"spec": {"versions": [{"schema": {"openAPIV3Schema": {
+            "type": "object",
+            "properties": {"l": {"type": "array", "description": "", "items": {
+                "type": "string", "typo": 1, "enum": [], "nullable": false, "maxLength": 0,
+                "x-kubernetes-preserve-unknown-fields": false,
+            }}},
+            "anyOf": [{"required": ["l"], "other": true}],
+        }}}]}});
+        let schema = "spec.versions[0].schema.openAPIV3Schema";
+        assert_eq!(
+            prune(&mut definition),
+            [
+                Finding::Unknown(format!("{schema}.anyOf[0].other")),
+                Finding::Unknown(format!("{schema}.properties.l.items.typo")),
+            ]
+        );
+        let pruned = definition.pointer("/spec/versions/0/schema/openAPIV3Schema").unwrap();
+        assert_eq!(
+            *pruned,
+            json!({
+                "type": "object",
+                "properties": {"l": {"type": "array", "items": {
+                    "type": "string", "maxLength": 0, "x-kubernetes-preserve-unknown-fields": false,
+                }}},
+                "anyOf": [{"required": ["l"]}],
+            })
+        );
+    }
+
+    #[test]
+    fn what_is_warned_of() {
+        let definition = json!({"spec": {
+            "conversion": {"strategy": "Webhook"},
+            "versions": [{"schema": {"openAPIV3Schema": {"type": "object", "properties": {
+                "a": {"type": "string", "format": "odd"}, "b": {"type": "string", "format": "date"},
+                "c": {"type": "array", "x-kubernetes-list-type": "set", "items": {"type": "object"}},
+            }}}}],
+        }});
+        let warnings = warnings(&definition);
+        assert_eq!(warnings.len(), 3);
+        assert_eq!(warnings[0], "unrecognized format \"odd\"");
+        assert!(
+            warnings[1].contains("items of type \"object\"") && warnings[2].contains("webhooks"),
+            "{warnings:?}"
+        );
     }
 }

@@ -7,7 +7,7 @@ use berth_json::Value;
 
 use super::{defaults, structure};
 use crate::rules::Estimates;
-use crate::structural::{Additional, JsonType, Structural, is_meta_field};
+use crate::structural::{Additional, JsonType, SchemaError, Structural, is_meta_field};
 
 mod lists;
 mod rules;
@@ -51,10 +51,11 @@ pub(super) fn validate(schema: &Cursor<'_>, has_status: bool, problems: &mut Pro
         found.forbidden(format!("{schema}.nullable"), "nullable cannot be true at the root");
     }
     let parsed = Structural::parse(schema.value());
-    if let Ok(parsed) = &parsed {
+    // A pattern that cannot be read is told of at its place.
+    if matches!(parsed, Ok(_) | Err(SchemaError::Pattern { .. })) {
         let before = found.causes.len();
         structure::validate(schema, &mut found);
-        if found.causes.len() == before {
+        if let (Ok(parsed), true) = (&parsed, found.causes.len() == before) {
             defaults::validate(schema, parsed, &mut found);
         }
     }

@@ -12,9 +12,16 @@ use super::view::{self, Part, said, shared};
 use super::{names, status};
 use crate::names::label_1035;
 
+/// How many versions a kind may have: each is compiled and kept. Those in use have a handful.
+const VERSIONS_MAX: usize = 32;
+
 /// Judges the spec and the status of a definition, against what it was when it is changed.
 pub(super) fn validate(definition: &Value, old: Option<&Value>, problems: &mut Problems) {
     let spec = Cursor::top(definition, "spec");
+    let count = list_at(definition, "spec.versions").len();
+    if count > VERSIONS_MAX {
+        return problems.too_many("spec.versions", count, VERSIONS_MAX);
+    }
     group(&spec.child("group"), problems);
     one_of(&spec.child("scope"), &["Cluster", "Namespaced"], problems);
     schemas_are_there(definition, &spec, problems);
@@ -31,7 +38,7 @@ pub(super) fn validate(definition: &Value, old: Option<&Value>, problems: &mut P
         .any(|version| version.pointer("/subresources/status").is_some_and(|status| !status.is_null()));
     let of_all = |part: Part| shared(definition, part).unwrap_or(&Value::Null);
     parts::validate(&Parts::shared(of_all, has_status), problems);
-    conversion(definition, &spec.child("conversion"), problems);
+    conversion(&spec.child("conversion"), problems);
     if let Some(old) = old {
         immutable(definition, old, problems);
     }
@@ -145,23 +152,49 @@ fn required_names(spec: &Cursor<'_>, problems: &mut Problems) {
     }
 }
 
-/// Objects of several versions differ in `apiVersion` alone: what a webhook would do to them, nobody does here.
-fn conversion(definition: &Value, conversion: &Cursor<'_>, problems: &mut Problems) {
+/// Which versions of the conversion protocol there are.
+const REVIEW_VERSIONS: [&str; 2] = ["v1", "v1beta1"];
+
+/// What converts objects between versions. Webhooks are not called: of a definition that has one, the stored version alone
+/// is served (`kinds_of`).
+fn conversion(conversion: &Cursor<'_>, problems: &mut Problems) {
+    const CLIENT: &str = "spec.conversion.webhookClientConfig";
+    const REVIEWS: &str = "spec.conversion.conversionReviewVersions";
     let strategy = conversion.child("strategy");
     if conversion.exists() {
         one_of(&strategy, &["None", "Webhook"], problems);
     }
-    if strategy.text() == "Webhook" {
-        let served = list_at(definition, "spec.versions").iter().filter(|version| version["served"] == true);
-        if served.count() > 1 {
-            let detail = "conversion webhooks are not called here: serve one version, or use None";
-            problems.invalid(strategy, strategy.value(), detail);
+    let webhook = conversion.child("webhook");
+    let (client, reviews) = (webhook.child("clientConfig"), webhook.child("conversionReviewVersions"));
+    if strategy.text() != "Webhook" {
+        let said = [(CLIENT, client.exists()), (REVIEWS, !reviews.is_empty())];
+        for (path, _) in said.into_iter().filter(|(_, is_said)| *is_said) {
+            problems.forbidden(path, "should not be set when strategy is not set to Webhook");
         }
         return;
     }
-    if conversion.child("webhook").exists() {
-        let detail = "should not be set when strategy is not set to Webhook";
-        problems.forbidden("spec.conversion.webhookClientConfig", detail);
+    if !client.exists() {
+        problems.required(CLIENT, "required when strategy is set to Webhook");
+    } else if client.child("url").exists() == client.child("service").exists() {
+        problems.required(CLIENT, "exactly one of url or service is required");
+    }
+    if reviews.is_empty() {
+        problems.required(REVIEWS, "");
+        return;
+    }
+    let mut seen = std::collections::BTreeSet::new();
+    for (at, version) in reviews.list().iter().enumerate() {
+        let text = version.as_str().unwrap_or_default();
+        let path = format!("{REVIEWS}[{at}]");
+        if !seen.insert(text) {
+            problems.invalid(path, version, "duplicate version");
+            continue;
+        }
+        label_1035(text).iter().for_each(|fault| problems.invalid(path.as_str(), version, fault));
+    }
+    if !REVIEW_VERSIONS.into_iter().any(|version| seen.contains(version)) {
+        let detail = format!("must include at least one of {}", REVIEW_VERSIONS.join(", "));
+        problems.invalid(REVIEWS, reviews.value(), &detail);
     }
 }
 

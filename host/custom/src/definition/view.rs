@@ -61,3 +61,8 @@ pub(crate) fn storage_version(definition: &Value) -> Option<&str> {
     let mut versions = list_at(definition, "spec.versions").iter();
     versions.find(|version| version["storage"] == true)?.get("name")?.as_str()
 }
+
+/// Whether objects of other versions are made by a webhook, which nobody calls here.
+pub(crate) fn has_webhook(definition: &Value) -> bool {
+    definition.pointer("/spec/conversion/strategy").is_some_and(|strategy| strategy == "Webhook")
+}

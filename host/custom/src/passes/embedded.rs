@@ -27,6 +27,9 @@ pub(super) fn coerce(schema: &Structural, object: &mut Value) -> Unknown {
 }
 
 fn walk_mut(schema: &Structural, value: &mut Value, path: &Path<'_>, unknown: &mut Unknown) {
+    if !schema.within.embedded {
+        return;
+    }
     match value {
         Value::Object(fields) => {
             if let Some(metadata) = fields.get_mut("metadata").filter(|_| schema.embedded) {
@@ -64,6 +67,9 @@ fn decode_metadata(metadata: &Value) -> Result<decode::Decoded, String> {
 
 /// Judges embedded objects. What is wrong with the whole object's own metadata is told elsewhere.
 pub(super) fn validate(schema: &Structural, value: &Value, path: &Path<'_>, problems: &mut Problems) {
+    if !schema.within.embedded {
+        return;
+    }
     match value {
         Value::Object(fields) => {
             if schema.embedded {

@@ -10,6 +10,9 @@ use crate::structural::{Additional, ListType, Structural};
 
 /// Tells of each value and each key that stands in a set or a list of objects a second time.
 pub(super) fn validate(schema: &Structural, value: &Value, path: &Path<'_>, problems: &mut Problems) {
+    if !schema.within.told_apart {
+        return;
+    }
     match value {
         Value::Object(fields) => {
             for (name, value) in fields {
@@ -51,7 +54,10 @@ pub(super) fn keys_of(keys: &[Text], element: &Value) -> Value {
 }
 
 /// Tells of what is there twice, at the second place.
-fn twice(values: impl Iterator<Item = Value>, path: &Path<'_>, problems: &mut Problems) {
+fn twice(values: impl ExactSizeIterator<Item = Value>, path: &Path<'_>, problems: &mut Problems) {
+    if values.len() < 2 {
+        return;
+    }
     let mut times: HashMap<String, usize> = HashMap::new();
     for (at, value) in values.enumerate() {
         let seen = times.entry(value.to_string()).or_default();

@@ -49,13 +49,16 @@ pub(crate) fn validate_embedded(schema: &Structural, new: &Value, problems: &mut
 
 /// Judges sets and lists of objects with keys; where one was wrong before, all may be.
 pub(crate) fn validate_lists(schema: &Structural, new: &Value, old: Option<&Value>, problems: &mut Problems) {
-    let mut before = Problems::default();
-    if let Some(old) = old {
+    let mut found = Problems::default();
+    lists::validate(schema, new, &Path::Root, &mut found);
+    if let (Some(old), false) = (old, found.is_empty()) {
+        let mut before = Problems::default();
         lists::validate(schema, old, &Path::Root, &mut before);
+        if !before.is_empty() {
+            return;
+        }
     }
-    if before.is_empty() {
-        lists::validate(schema, new, &Path::Root, problems);
-    }
+    problems.extend(found);
 }
 
 /// Judges a value that is an object or a part of one by the keywords alone; `prefix` is the part's place.
@@ -96,6 +99,10 @@ struct At<'a> {
 impl Judging<'_> {
     /// Judges a value; one that is as it was may be as wrong as it was.
     fn part(&self, at: &At<'_>) -> Outcome {
+        // Most of an update is as it was: then nothing is judged at all.
+        if at.old == Some(at.value) {
+            return Outcome { matched: 1, ..Outcome::default() };
+        }
         let mut out = self.value(at);
         if out.has_failed && at.old.is_some_and(|old| is_unchanged(at.schema, at.value, old)) {
             out = Outcome { matched: out.matched, ..Outcome::default() };

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use berth_json::{Map, Text, Value};
 use regex::Regex;
 
-use super::{Additional, Checks, JsonType, Limit, ListType, Number, Pattern, Rule, Structural};
+use super::{Additional, Checks, JsonType, Limit, ListType, Number, Pattern, Rule, Structural, Within};
 use crate::formats::Format;
 use crate::pattern;
 
@@ -17,8 +17,10 @@ const PLACES_MAX: usize = 50_000;
 const DEPTH_MAX: usize = 64;
 /// How many different patterns a schema may have, and how many of them may be large: the largest in use has fifty small
 /// ones.
-const PATTERNS_MAX: usize = 512;
-const LARGE_PATTERNS_MAX: usize = 32;
+const PATTERNS_MAX: usize = 256;
+const LARGE_PATTERNS_MAX: usize = 16;
+/// How many rules a schema may have: each is a program. The Gateway API's largest has some hundred.
+const RULES_MAX: usize = 2000;
 
 /// Why something is no structural schema.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -57,6 +59,7 @@ pub(super) fn parse(schema: &Value) -> Result<Structural, SchemaError> {
 #[derive(Default)]
 struct Parser {
     places: usize,
+    rules: usize,
     /// Patterns repeat a lot: each is compiled once.
     patterns: HashMap<Text, Arc<Regex>>,
     large_patterns: usize,
@@ -78,12 +81,17 @@ impl Parser {
         if let Some(word) = UNSUPPORTED.into_iter().find(|word| fields.get(word).is_some_and(is_set)) {
             return Err(SchemaError::Unsupported(word));
         }
+        let rules = list(fields, "x-kubernetes-validations")?;
+        self.rules += rules.len();
+        if self.rules > RULES_MAX {
+            return Err(SchemaError::TooLarge("more than 2,000 rules"));
+        }
         let items = match fields.get("items") {
             None | Some(Value::Null) => None,
             Some(Value::Array(_)) => return Err(keyword("items", "a schema, but is an array")),
             Some(items) => Some(Box::new(self.place(items, depth + 1)?)),
         };
-        Ok(Structural {
+        let mut place = Structural {
             json_type: JsonType::named(text(fields, "type")?),
             int_or_string: is_true(fields, "x-kubernetes-int-or-string")?,
             nullable: is_true(fields, "nullable")?,
@@ -95,9 +103,12 @@ impl Parser {
             items,
             list: list_type(fields)?,
             is_atomic: text(fields, "x-kubernetes-map-type")? == "atomic",
-            rules: list(fields, "x-kubernetes-validations")?.iter().map(rule).collect::<Result<_, _>>()?,
+            rules: rules.iter().map(rule).collect::<Result<_, _>>()?,
             checks: self.checks(fields, depth)?.map(Box::new),
-        })
+            within: Within::default(),
+        };
+        place.within = within(&place);
+        Ok(place)
     }
 
     fn properties(
@@ -186,7 +197,7 @@ impl Parser {
         let regex = match self.patterns.get(source) {
             Some(regex) => regex.clone(),
             None if self.patterns.len() == PATTERNS_MAX => {
-                return Err(SchemaError::TooLarge("more than 512 different patterns"));
+                return Err(SchemaError::TooLarge("more than 256 different patterns"));
             }
             None => {
                 let compiled = pattern::compile(source);
@@ -194,13 +205,26 @@ impl Parser {
                     compiled.map_err(|why| SchemaError::Pattern { pattern: source.to_owned(), why })?;
                 self.large_patterns += usize::from(is_large);
                 if self.large_patterns > LARGE_PATTERNS_MAX {
-                    return Err(SchemaError::TooLarge("more than 32 large patterns"));
+                    return Err(SchemaError::TooLarge("more than 16 large patterns"));
                 }
                 self.patterns.entry(source.into()).or_insert(Arc::new(regex)).clone()
             }
         };
         Ok(Some(Pattern { source: source.into(), regex }))
     }
+}
+
+fn within(place: &Structural) -> Within {
+    let others = match &place.additional {
+        Additional::Schema(others) => Some(&**others),
+        _ => None,
+    };
+    let below = place.properties.values().chain(place.items.as_deref()).chain(others);
+    let own = Within { embedded: place.embedded, told_apart: place.list != ListType::Atomic };
+    below.fold(own, |sum, part| Within {
+        embedded: sum.embedded || part.within.embedded,
+        told_apart: sum.told_apart || part.within.told_apart,
+    })
 }
 
 fn keyword(keyword: &str, expected: &'static str) -> SchemaError {
