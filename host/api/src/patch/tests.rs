@@ -3,7 +3,8 @@
 use berth_json::{Value, json};
 use proptest::prelude::*;
 
-use super::{Patch, PatchType, invalid_result};
+use super::{Configuration, Patch, PatchType, invalid_result};
+use crate::decode::FieldValidation;
 use crate::schema::Schema;
 use crate::status::Status;
 
@@ -252,4 +253,25 @@ proptest! {
         let kind = [PatchType::Json, PatchType::Merge, PatchType::StrategicMerge][kind];
         let _ = patched(kind, "core.v1.Pod", &object, &patch);
     }
+}
+
+#[test]
+fn configurations_are_yaml_and_so_is_json() {
+    let read = |text: &str| Configuration::parse(text.as_bytes());
+    let expected = json!({"kind": "ConfigMap", "data": {"a": null, "b": ""}});
+    for text in [
+        "kind: ConfigMap\ndata: {a: null, b: ''}\n",
+        r#"{"kind": "ConfigMap", "data": {"a": null, "b": ""}}"#,
+    ] {
+        assert_eq!(read(text).unwrap().value(), &expected);
+    }
+    assert_eq!(read("").unwrap().value(), &json!({}));
+    let twice = read(r#"{"a": 1, "a": 2}"#).unwrap();
+    assert_eq!(twice.enforce(FieldValidation::Warn).unwrap(), ["line 1: key \"a\" already set in map"]);
+    let refused = |text: &str| read(text).unwrap_err().message;
+    assert_eq!(refused("a: ["), "error encoding patch: yaml: line 1: did not find expected node content");
+    assert_eq!(
+        refused("- a"),
+        "error decoding patch: json: cannot unmarshal array into Go value of type map[string]interface {}"
+    );
 }

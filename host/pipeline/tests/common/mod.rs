@@ -6,8 +6,8 @@ use std::sync::Arc;
 use berth_api::{Catalogue, Schema, Status, Timestamp, kinds};
 use berth_json::{Value, json};
 use berth_pipeline::{
-    Admission, Answer, Body, Env, Identity, NodePorts, Options, PatchKind, Request, RoleAuthorizer,
-    SeededIds, ServiceCidr, TokenClaims, TokenIssuer, Verb, plan_at_once,
+    Admission, Answer, Authorizer, Body, Env, Identity, NodePorts, Options, PatchKind, Request,
+    RoleAuthorizer, SeededIds, ServiceCidr, TokenClaims, TokenIssuer, Verb, plan_at_once,
 };
 use berth_state::{Key, Ledger, State};
 
@@ -42,6 +42,7 @@ pub struct World {
     pub catalogue: Catalogue,
     pub identity: Arc<Identity>,
     pub admission: Vec<Arc<dyn Admission>>,
+    pub authorizer: Arc<dyn Authorizer>,
     pub options: Options,
     pub now: Timestamp,
     ids: SeededIds,
@@ -77,6 +78,7 @@ impl World {
             catalogue: kinds::catalogue(),
             identity: admin(),
             admission: vec![],
+            authorizer: Arc::new(RoleAuthorizer),
             options: Options::default(),
             now: Timestamp::parse("2026-11-21T10:00:00Z").unwrap(),
             ids: SeededIds::new(7),
@@ -120,7 +122,7 @@ impl World {
         let mut env = Env {
             catalogue: &self.catalogue,
             schema: Schema::builtin(),
-            authorizer: &RoleAuthorizer,
+            authorizer: &*self.authorizer,
             admission: &self.admission,
             tokens: &PlainTokens,
             now: self.now,
