@@ -96,6 +96,7 @@ mod tests {
         assert_eq!(
             accepts,
             [
+                "application/apply-patch+yaml",
                 "application/json-patch+json",
                 "application/merge-patch+json",
                 "application/strategic-merge-patch+json",
