@@ -23,7 +23,9 @@ up: build ## start a one-node cluster in the foreground and say what to try next
 down: build ## take the cluster of `make up` down: its containers, networks and mounts
 	@tests/setup/as-root.sh $(TARGET)/debug/berth down --data-dir $(DATA_DIR)
 
+# Where there is no Helm and none can be made, the test that needs one says so.
 test: setup ## the same set-up, then all tests
+	@tests/setup/helm.sh >/dev/null || true
 	@tests/setup/test.sh
 
 # Not part of `make test`: building the two clients takes several minutes of two cores, once.

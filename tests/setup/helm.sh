@@ -27,10 +27,13 @@ new_enough() {
 # Compiles tests/helm and puts it in place in one step, so that a broken build leaves nothing. -s -w leave the debug tables
 # out, which halves the binary; the stamp is what the release process sets.
 build() {
-    have go || die "no Helm $oldest or newer on the PATH, and no Go to build one with: install either"
-    say "building helm $module_version with $(go version | cut -d ' ' -f 3) (once; some minutes)"
+    # The second is what kubectl.sh fetches where there is no Go, or one that is too old.
+    local go=go
+    have go || go=$TOOLS/go/bin/go
+    have "$go" || die "no Helm $oldest or newer on the PATH, and no Go to build one with: install either"
+    say "building helm $module_version with $("$go" version | cut -d ' ' -f 3) (once; some minutes)"
     (cd "$REPO/tests/helm" && CGO_ENABLED=0 GOFLAGS=-mod=readonly quietly timeout "$build_timeout_s" \
-        go build -trimpath -buildvcs=false -o "$helm.new" \
+        "$go" build -trimpath -buildvcs=false -o "$helm.new" \
             -ldflags "-s -w -X helm.sh/helm/v4/internal/version.version=v$module_version" helm.sh/helm/v4/cmd/helm) ||
         die "helm could not be built"
     mv "$helm.new" "$helm"

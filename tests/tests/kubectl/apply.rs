@@ -1,5 +1,6 @@
 //! Applying from the server's side, alone and beside those who write otherwise.
 
+use crate::edit::edit;
 use crate::{cluster, contains};
 use berth_tests::Berth;
 
@@ -79,6 +80,10 @@ fn from_client_side_to_server_side_apply_and_what_comes_after() {
     let object = berth.get(&["configmap", "shared"]);
     assert_eq!((&object["data"]["a"], &object["metadata"]["labels"]["by"]), (&"8".into(), &"hand".into()));
     assert_eq!(managers(&berth), ["kubectl Apply", "kubectl-label Update", "kubectl-last-applied Apply"]);
+
+    assert_eq!(edit(&berth, "configmap/shared", "s/a: .8./a: edited/").ok(), "configmap/shared edited\n");
+    assert_eq!(data(&berth), r#"{"a":"edited"}"#);
+    assert!(managers(&berth).contains(&"kubectl-edit Update".to_owned()));
 
     // And back again.
     assert_eq!(berth.apply(&map(&["a: '7'"])), "configmap/shared configured\n");

@@ -8,7 +8,7 @@ use std::time::Duration;
 const DEADLINE: Duration = Duration::from_secs(60);
 
 /// `kubectl edit` with a sed script in the editor's place.
-fn edit(berth: &Berth, target: &str, script: &str) -> berth_tests::Output {
+pub(crate) fn edit(berth: &Berth, target: &str, script: &str) -> berth_tests::Output {
     let editor = berth.root().join("editor");
     std::fs::write(&editor, format!("#!/bin/sh\nexec sed -i '{script}' \"$1\"\n")).unwrap();
     std::fs::set_permissions(&editor, PermissionsExt::from_mode(0o755)).unwrap();

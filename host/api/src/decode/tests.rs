@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use berth_json::{Value, json};
 use proptest::prelude::*;
 
-use super::{Decoded, Expected, FieldValidation, MediaType, check, complete, decode};
+use super::{Decoded, Expected, FieldValidation, Finding, MediaType, check, complete, decode};
 use crate::schema::Schema;
 
 fn expected(api_version: &'static str, kind: &'static str) -> Expected<'static> {
@@ -432,4 +432,24 @@ proptest! {
         prop_assert_eq!(&twice.value, &once);
         prop_assert_eq!(twice.findings, []);
     }
+}
+
+#[test]
+fn where_a_type_is_open_or_silent_everything_is_kept_as_it_is() {
+    let mut schema = Schema::builtin().clone();
+    let row = r#"{"name":"x.v1.A","kinds":["x.dev/v1/A"],"open":true,"fields":[{"name":"free","type":"deduced","omitempty":true},{"name":"text","type":"string","omitempty":true}]}"#;
+    schema.extend(row).unwrap();
+    let expected = Expected { group: "x.dev", version: "v1", kind: "A", schema_type: "x.v1.A" };
+    let body = r#"{"free": {"a": null, "b": [1.5, {}]}, "other": {"c": ""}, "none": null, "text": ""}"#;
+    let read = |body: &str| decode(&schema, expected, MediaType::Json, body.as_bytes()).unwrap();
+    let mut decoded = read(body);
+    complete(&schema, "x.v1.A", &mut decoded.value);
+    for key in ["apiVersion", "kind"] {
+        decoded.value.as_object_mut().unwrap().remove(key);
+    }
+    assert_eq!(decoded.value, json!({"free": {"a": null, "b": [1.5, {}]}, "other": {"c": ""}, "none": null}));
+    assert_eq!(decoded.findings, []);
+    let twice = read(r#"{"other": {"c": 1, "c": 2}}"#);
+    assert_eq!(twice.findings, [Finding::Duplicate("other.c".to_owned())]);
+    assert_eq!(twice.value["other"], json!({"c": 2}));
 }

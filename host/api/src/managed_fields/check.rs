@@ -9,6 +9,9 @@ use super::step;
 use crate::decode::{Budget, FINDINGS_MAX, Spent};
 use crate::schema::{Field, Kind, ListType, Schema, Shape, Type};
 
+/// How much of a path a problem shows: any that somebody wrote by hand. One can be as long as a body.
+const PATH_CHARS_MAX: usize = 1000;
+
 /// How often a field of a configuration is there while it is applied: in the merged object, in what its applier owns, in
 /// what the applier takes, and among the keys by which it is found.
 const COPIES: usize = 4;
@@ -44,11 +47,15 @@ struct Check<'s> {
 
 impl<'s> Check<'s> {
     fn find(&mut self, problem: &str) {
-        if self.problems.len() < FINDINGS_MAX && self.budget.bytes(self.path.len() + problem.len()).is_ok() {
-            let path = &self.path;
-            let separator = if path.is_empty() { "" } else { ": " };
-            self.problems.push(format!("{path}{separator}{problem}"));
+        if self.problems.len() >= FINDINGS_MAX {
+            return;
         }
+        let mut path: String = self.path.chars().take(PATH_CHARS_MAX).collect();
+        if path.len() < self.path.len() {
+            path.push('…');
+        }
+        let separator = if path.is_empty() { "" } else { ": " };
+        self.problems.push(format!("{path}{separator}{problem}"));
     }
 
     fn below(&mut self, step: &str, check: impl FnOnce(&mut Self) -> Result<(), Spent>) -> Result<(), Spent> {

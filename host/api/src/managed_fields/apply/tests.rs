@@ -234,6 +234,9 @@ fn configurations_that_fit_no_type() {
         let refused = world.apply("a", deployment(config)).unwrap_err();
         assert!(refused.message.ends_with(&format!("Kind=Deployment): {why}")), "{refused}");
     }
+    let long = "x".repeat(5000);
+    let refused = world.apply("a", deployment(json!([{"name": long, "bogus": 1}]))).unwrap_err();
+    assert!(refused.message.len() < 1200 && refused.message.ends_with("…: field not declared in schema"));
     let mut own = map(json!({}));
     own["metadata"]["managedFields"] = json!([]);
     assert_eq!(World::of(MAP).apply("a", own).unwrap_err().message, "metadata.managedFields must be nil");
