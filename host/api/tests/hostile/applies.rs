@@ -268,6 +268,65 @@ fn what_everybody_gave_up_is_gone() {
     });
 }
 
+/// Steps of sets as they are, as they were in another schema, and as they never are.
+const STEPS: [&str; 18] = [
+    ".",
+    "f:spec",
+    "f:items",
+    "k:{\"k\":\"x\",\"p\":1}",
+    "k:{\"p\":1,\"k\":\"x\"}",
+    "k:{}",
+    "k:[",
+    "f:set",
+    "v:\"x\"",
+    "v:{",
+    "f:whole",
+    "f:list",
+    "i:0",
+    "i:x",
+    "f:",
+    "f:part",
+    "f:metadata",
+    "f:free",
+];
+
+fn some_set(dice: &mut Dice<'_>, depth: usize) -> Value {
+    let steps = if depth < 6 { dice.roll(4) } else { 0 };
+    let set = (0..steps).map(|_| {
+        let step = STEPS[usize::from(dice.roll(STEPS.len() as u8))];
+        (step.to_owned(), if step == "." { json!({}) } else { some_set(dice, depth + 1) })
+    });
+    set.collect()
+}
+
+#[test]
+fn whatever_a_client_says_of_managers_can_be_applied_over() {
+    let schema = schema();
+    fuzz(|bytes| {
+        let mut dice = Dice(bytes.iter());
+        let mut object = dice.thing();
+        let entries = (0..=dice.roll(4)).map(|_| {
+            json!({
+                "manager": MANAGERS[usize::from(dice.roll(4))], "apiVersion": "x.dev/v1", "fieldsType": "FieldsV1",
+                "operation": ["Apply", "Update"][usize::from(dice.roll(2))], "fieldsV1": some_set(&mut dice, 0),
+            })
+        });
+        object["metadata"]["managedFields"] = entries.collect();
+        let mut world = World { schema: &schema, object: Some(object), second: 0 };
+        while !dice.is_over() {
+            let (manager, thing) = (MANAGERS[usize::from(dice.roll(4))], dice.thing());
+            bounded("applying", || world.apply(manager, &thing, false));
+            bounded("applying", || world.apply(manager, &thing, true)).unwrap();
+            let owned = world.owned_by(manager).unwrap_or_default();
+            assert!(
+                holds("", &thing, Some(&world.content()), &owned),
+                "{thing} in {:#}",
+                world.object.unwrap()
+            );
+        }
+    });
+}
+
 /// Applies a large configuration to nothing, then to what came of it, turned round, by another manager. Returns the codes.
 fn twice(what: &str, config: &str) -> [u16; 2] {
     let read = bounded(what, || Configuration::parse(config.as_bytes()));
