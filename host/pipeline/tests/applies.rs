@@ -5,8 +5,9 @@ mod common;
 
 use std::sync::Arc;
 
-use berth_api::{FieldValidation, Status};
+use berth_api::FieldValidation;
 use berth_json::{Value, json};
+use berth_pipeline::admission::{Verdict, at_once};
 use berth_pipeline::{
     Admission, Attributes, Authorizer, Body, Decision, Identity, Request, Review, Rules, Verb,
 };
@@ -208,13 +209,9 @@ impl Admission for Labels {
         "labels"
     }
 
-    fn mutate(&self, _: &Review<'_>, object: &mut Value) -> Result<Vec<String>, Status> {
+    fn mutate<'a>(&'a self, _: &'a Review<'_>, object: &'a mut Value) -> Verdict<'a> {
         object["metadata"]["labels"] = json!({"team": "core"});
-        Ok(vec![])
-    }
-
-    fn validate(&self, _: &Review<'_>, _: &Value) -> Result<Vec<String>, Status> {
-        Ok(vec![])
+        at_once(Ok(vec![]))
     }
 }
 
