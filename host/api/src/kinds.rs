@@ -4,6 +4,7 @@ mod config_map;
 pub mod cursor;
 mod deployment;
 mod event;
+mod event_view;
 mod fill;
 mod lease;
 pub mod meta;
@@ -44,6 +45,7 @@ pub fn catalogue() -> Catalogue {
         deployment::resource(),
         replica_set::resource(),
         lease::resource(),
+        event_view::resource(),
         plugin_binding::resource(),
         plugin::resource(),
     ];

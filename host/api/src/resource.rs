@@ -125,13 +125,18 @@ pub trait Kind: Send + Sync + UnwindSafe + RefUnwindSafe {
         self.fields(&Value::Null).into_iter().map(|field| field.name).collect()
     }
 
+    /// How objects are stored with a selectable field.
+    fn stored_field<'f>(&self, name: &'f str) -> Cow<'f, str> {
+        name.into()
+    }
+
     /// Whether objects are shown otherwise than they are stored.
     fn converts(&self) -> bool {
         false
     }
 
     /// Turns an object as it is stored, with the kind and apiVersion of this resource already, into what is shown.
-    fn from_stored(&self, _object: &mut Value) {}
+    fn to_served(&self, _object: &mut Value) {}
 
     /// Turns an object into what is stored.
     fn to_stored(&self, _object: &mut Value) {}
@@ -260,8 +265,11 @@ impl Resource {
     }
 
     /// `pods` or `deployments.apps`: how messages name the resource.
-    pub fn qualified(&self) -> &str {
-        &self.id
+    pub fn qualified(&self) -> Cow<'_, str> {
+        if self.is_storage || self.is_custom {
+            return Cow::Borrowed(&self.id);
+        }
+        format!("{}.{}", self.plural, self.group).into()
     }
 
     /// `Pod` or `Deployment.apps`: how messages name the kind.
@@ -274,14 +282,18 @@ impl Resource {
         self.verbs.contains(&"get")
     }
 
-    /// Whether a field selector names only fields that this kind has.
+    /// A field selector in the words of what is stored.
     ///
     /// # Errors
-    /// A sentence that names the other field.
-    pub fn check_selector(&self, selector: &FieldSelector) -> Result<(), String> {
+    /// A sentence that names a field by which nothing can be selected.
+    pub fn select(&self, mut selector: FieldSelector) -> Result<FieldSelector, String> {
         let fields = self.behaviour.selectable();
         let known: Vec<&str> = fields.iter().map(AsRef::as_ref).collect();
-        selector.check(&known)
+        selector.check(&known)?;
+        for requirement in &mut selector.requirements {
+            requirement.field = self.behaviour.stored_field(&requirement.field).into_owned();
+        }
+        Ok(selector)
     }
 
     /// The subresource `name`, when this resource has it.

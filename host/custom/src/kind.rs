@@ -80,7 +80,7 @@ impl Kind for CustomKind {
 
     /// Defaults are those of the stored version: what this one adds to it was never there. What another version stored
     /// before this one did is pruned as well.
-    fn from_stored(&self, object: &mut Value) {
+    fn to_served(&self, object: &mut Value) {
         passes::default(self.stored.as_deref().unwrap_or(&self.schema), object);
         if self.stored.is_some() {
             passes::prune(&self.schema, object);

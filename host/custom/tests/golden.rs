@@ -94,7 +94,7 @@ impl World {
             }
             "PATCH" | "PUT" if matches!(&*subresource, "" | "status") => {
                 let mut old = self.found(&resource, &key(&name))?.clone();
-                resource.behaviour.from_stored(&mut old);
+                resource.behaviour.to_served(&mut old);
                 let new = changed(&resource, &old, step)?;
                 let mut answer = update(&resource, new, old, &subresource);
                 through_the_store(&resource, &mut answer.object);
@@ -105,7 +105,7 @@ impl World {
             }
             "GET" if subresource.is_empty() && !name.is_empty() && step["headers"].is_null() => {
                 let mut object = self.found(&resource, &key(&name))?.clone();
-                resource.behaviour.from_stored(&mut object);
+                resource.behaviour.to_served(&mut object);
                 let warnings = resource.deprecation.iter().cloned().collect();
                 Some(Answer { code: 200, object, warnings, causes: vec![] })
             }
@@ -134,7 +134,7 @@ impl World {
 /// An object as it is when it was stored and read.
 fn through_the_store(resource: &Resource, object: &mut Value) {
     resource.behaviour.to_stored(object);
-    resource.behaviour.from_stored(object);
+    resource.behaviour.to_served(object);
 }
 
 fn create(resource: &Resource, body: &Value) -> Answer {

@@ -71,7 +71,7 @@ impl Selection {
     pub(crate) fn read(query: &Query, resource: &Resource) -> Result<Self, Status> {
         let labels = Selector::parse(query.text("labelSelector")).map_err(Status::bad_request)?;
         let fields = FieldSelector::parse(query.text("fieldSelector")).map_err(Status::bad_request)?;
-        resource.check_selector(&fields).map_err(Status::bad_request)?;
+        let fields = resource.select(fields).map_err(Status::bad_request)?;
         Ok(Self { labels, fields })
     }
 

@@ -201,7 +201,7 @@ impl Stored {
         value["kind"] = resource.kind.as_str().into();
         value["apiVersion"] = resource.api_version().into();
         value["metadata"]["resourceVersion"] = self.revision.to_string().into();
-        resource.behaviour.from_stored(&mut value);
+        resource.behaviour.to_served(&mut value);
         value
     }
 }

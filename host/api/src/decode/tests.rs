@@ -436,7 +436,7 @@ proptest! {
 
 #[test]
 fn where_a_type_is_open_or_silent_everything_is_kept_as_it_is() {
-    let mut schema = Schema::builtin().clone();
+    let mut schema = Schema::clone(Schema::builtin());
     let row = r#"{"name":"x.v1.A","kinds":["x.dev/v1/A"],"open":true,"fields":[{"name":"free","type":"deduced","omitempty":true},{"name":"text","type":"string","omitempty":true}]}"#;
     schema.extend(row).unwrap();
     let expected = Expected { group: "x.dev", version: "v1", kind: "A", schema_type: "x.v1.A" };

@@ -15,13 +15,13 @@ const NAMES: Names = Names { group: "", version: "v1", kind: "Event", plural: "e
 /// The longest `action`, `reason` and `reportingInstance`.
 const WORD_LENGTH_MAX: usize = 128;
 /// The longest `message`.
-const MESSAGE_LENGTH_MAX: usize = 1024;
+pub(super) const MESSAGE_LENGTH_MAX: usize = 1024;
 
 pub(super) fn resource() -> Resource {
     Resource { create_on_update: true, ..super::resource(&NAMES, Scope::Namespaced, Event) }
 }
 
-struct Event;
+pub(super) struct Event;
 
 impl Kind for Event {
     /// Events are validated more loosely than other objects: on create their metadata was never checked, and clients rely
@@ -41,7 +41,7 @@ impl Kind for Event {
             problems.invalid(involved_namespace, &value, "does not match event.namespace");
         }
         if is_new_style {
-            validate_new_style(object, problems);
+            validate_new_style(object, "reportingComponent", problems);
         }
         for fault in names::subdomain_1123(namespace) {
             problems.invalid("namespace", &namespace.into(), &fault);
@@ -121,8 +121,9 @@ impl Kind for Event {
     }
 }
 
-fn validate_new_style(object: &Value, problems: &mut Problems) {
-    let reporter = Cursor::top(object, "reportingComponent");
+/// `reporter` is the field that names who reports.
+pub(super) fn validate_new_style(object: &Value, reporter: &str, problems: &mut Problems) {
+    let reporter = Cursor::top(object, reporter);
     if reporter.is_empty() {
         problems.required(reporter, "");
     }
@@ -137,7 +138,7 @@ fn validate_new_style(object: &Value, problems: &mut Problems) {
     limit_length(&Cursor::top(object, "message"), MESSAGE_LENGTH_MAX, problems);
 }
 
-fn limit_length(text: &Cursor<'_>, max: usize, problems: &mut Problems) {
+pub(super) fn limit_length(text: &Cursor<'_>, max: usize, problems: &mut Problems) {
     if text.text().len() > max {
         problems.invalid(text, &"".into(), &format!("can have at most {max} characters"));
     }

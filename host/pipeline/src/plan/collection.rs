@@ -52,7 +52,7 @@ impl<'a> Context<'a, '_> {
         let options = &self.request.options;
         let labels = Selector::parse(&options.label_selector).map_err(Status::bad_request)?;
         let fields = FieldSelector::parse(&options.field_selector).map_err(Status::bad_request)?;
-        self.request.resource.check_selector(&fields).map_err(Status::bad_request)?;
+        let fields = self.request.resource.select(fields).map_err(Status::bad_request)?;
         let all = self.state.list(&self.request.resource.id, &self.request.namespace);
         let picked = all.filter(|stored| {
             options.after.as_ref().is_none_or(|after| stored.key > *after)
