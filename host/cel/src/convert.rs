@@ -47,8 +47,8 @@ impl<'v> Value<'v> {
             }
             (Type::String(_), json::Value::String(text)) => Self::from(text.as_str()),
             (Type::Bytes(_), json::Value::String(text)) => Self::Bytes(bytes(text)?.into()),
-            (Type::Timestamp, json::Value::String(text)) => Self::Timestamp(time(text, "date-time", "")?),
-            (Type::Date, json::Value::String(text)) => Self::Timestamp(time(text, "date", "T00:00:00Z")?),
+            (Type::Timestamp, json::Value::String(text)) => Self::Timestamp(time(text, "date-time")?),
+            (Type::Date, json::Value::String(text)) => Self::Timestamp(time(text, "date")?),
             (Type::Duration, json::Value::String(text)) => {
                 let wrong =
                     || EvalError::new(format!("Invalid duration {text}: unable to parse {text} as duration"));
@@ -154,9 +154,10 @@ fn bytes(text: &str) -> Result<Vec<u8>, EvalError> {
         .map_err(|error| EvalError::new(format!("Invalid byte formatted string {text}: {error}")))
 }
 
-/// A time or a day of an object.
-fn time(text: &str, format: &str, rest: &str) -> Result<Timestamp, EvalError> {
-    time::parse_timestamp(&[text, rest].concat()).ok_or_else(|| {
+/// A time or a day of an object. Which of the two it must be is for whoever checks the object's format.
+fn time(text: &str, format: &str) -> Result<Timestamp, EvalError> {
+    let found = time::parse_timestamp(text).or_else(|| time::parse_timestamp(&[text, "T00:00:00Z"].concat()));
+    found.ok_or_else(|| {
         EvalError::new(format!(
             "Invalid {format} formatted string {text}: unable to parse {text} as a {format}"
         ))

@@ -50,7 +50,7 @@ pub use error::{CompileError, EvalError};
 pub use foreign::{Foreign, Quantity, Version};
 pub use library::format::Format;
 pub use library::url::Url;
-pub use meter::{Budget, CALL_COST_MAX, ESTIMATE_MAX, ESTIMATE_TOTAL_MAX, OBJECT_COST_MAX};
+pub use meter::{Budget, CALL_COST_MAX, ESTIMATE_MAX, OBJECT_COST_MAX};
 pub use names::escape;
 pub use program::{Bindings, Environment, Program};
 pub use time::Timestamp;

@@ -12,8 +12,6 @@ pub const CALL_COST_MAX: u64 = 1_000_000;
 pub const OBJECT_COST_MAX: u64 = 10_000_000;
 /// The most that one expression may be estimated to cost before it is refused, as Kubernetes counts.
 pub const ESTIMATE_MAX: u64 = 10_000_000;
-/// The most that all expressions of a definition may be estimated to cost together.
-pub const ESTIMATE_TOTAL_MAX: u64 = 100_000_000;
 /// The most work, in units of a few nanoseconds: half a second, and several times what a million of cost takes in what is
 /// not made to exploit the difference.
 const WORK_MAX: u64 = 100_000_000;

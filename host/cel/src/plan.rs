@@ -23,7 +23,7 @@ pub(crate) struct Step {
     /// The pattern of a call of `matches` that is always the same.
     pub(crate) pattern: Option<Pattern>,
     pub(crate) rule: Rule,
-    /// The name of the function that is called, and its overload if there is but one.
+    /// The overload that is called, if the types leave no other.
     pub(crate) only: Option<&'static Overload>,
 }
 
@@ -39,18 +39,19 @@ pub(crate) fn plan(tree: &Tree, meanings: &[Meaning], patterns: &Patterns) -> Ve
     let mut tools = Tools { meter: Budget::of_object().meter(), regexes: Regexes::default() };
     for (node, meaning) in tree.nodes.iter().zip(meanings) {
         let only = meaning.target.only().map(|number| FUNCTIONS.overload(number));
+        let called = match &node.kind {
+            Kind::Call { function, .. } => function.as_str(),
+            _ => "",
+        };
         let mut step = Step {
             target: meaning.target.clone(),
             constant: constant(&steps, &mut tools, &node.kind, meaning),
             pattern: None,
-            rule: rule(only.map_or("", |overload| overload.function), only.map(|overload| overload.id)),
+            rule: rule(only.map_or(called, |overload| overload.function), only.map(|overload| overload.id)),
             only,
         };
-        if let (Kind::Call { function, .. }, None) = (&node.kind, only) {
-            step.rule = rule(function, None);
-        }
-        if let Kind::Call { function, arguments, .. } = &node.kind
-            && function == "matches"
+        if let Kind::Call { arguments, .. } = &node.kind
+            && called == "matches"
             && let Some(argument) = arguments.last()
             && let Kind::Literal(Value::String(text)) = &tree.node(*argument).kind
         {

@@ -54,6 +54,33 @@ fn what_nests_deep_is_refused_when_it_is_read() {
     deep("a.b{c: ", "1", "}", 10_000);
 }
 
+/// Sources of the length that is allowed, of pieces that take the most to read, to check and to estimate.
+#[test]
+fn what_is_as_long_as_it_may_be_is_compiled_soon() {
+    for (before, piece, after) in [
+        ("", "dyn(1)<dyn(1)||", "true"),
+        ("", "[1].all(x,x>dyn(1))||", "true"),
+        ("size([", "[],", "[]]) > 1"),
+        ("size([", "{},", "{}]) > 1"),
+        ("size([", "[{}],", "[{}]]) > 1"),
+        ("size([", "optional.none(),", "optional.none()]) > 1"),
+        ("size({", "'a':[],", "'b':[]}) > 1"),
+        ("", "self.a.b.c.d==1||", "true"),
+        ("", "'a'.matches('a*')||", "true"),
+        ("", "timestamp('2024-01-01T00:00:00Z')>timestamp(0)||", "true"),
+        ("", "[1,2].map(x,[x]).map(y,y+y).sortBy(z,1)==[]||", "true"),
+        ("", "x||", "y"),
+        ("", "@", ""),
+        ("", "'", "'"),
+        ("", "/*", ""),
+        ("'%s'.format([", "1,", "1])"),
+        ("'", "%s", "'.format([])"),
+    ] {
+        let count = (100_000 - before.len() - after.len()) / piece.len();
+        drop(run(&format!("{before}{}{after}", piece.repeat(count)), &Value::Null));
+    }
+}
+
 /// As deep as it is allowed, with half the stack that threads have.
 #[test]
 fn what_is_just_not_too_deep_fits_on_a_small_stack() {

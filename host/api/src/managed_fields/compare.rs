@@ -139,23 +139,26 @@ impl Compare<'_> {
                     self.map(Kind::Deduced, Sides { new: None, ..sides }, found);
                     (found.taken.member, found.gone.member) = (true, false);
                 }
+                (None, Some(_)) if sides.old.is_some() => {
+                    self.map(Kind::Deduced, Sides { old: None, ..sides }, found);
+                }
                 _ => self.map(Kind::Deduced, sides, found),
             },
         }
     }
 
     fn single(self, inner: &Type, sides: Sides<'_>, found: &mut Found) {
+        presence(sides, found);
         let (old, new) = (object(sides.old), object(sides.new));
         let empty = Map::new();
         let old = old.or(sides.old_there.then_some(&empty));
         let new = new.or(sides.new_there.then_some(&empty));
-        presence(old.is_some(), new.is_some(), found);
         self.structure(inner, old, new, found, |name| unowned_in(inner).contains(&name));
     }
 
     fn map(self, kind: Kind, sides: Sides<'_>, found: &mut Found) {
+        presence(sides, found);
         let (old, new) = (object(sides.old), object(sides.new));
-        presence(old.is_some() || sides.old_there, new.is_some() || sides.new_there, found);
         let empty = Map::new();
         let (old, new) = (old.unwrap_or(&empty), new.unwrap_or(&empty));
         let grain = Grain::single(self.schema, kind);
@@ -167,8 +170,8 @@ impl Compare<'_> {
     }
 
     fn keyed(self, kind: Kind, keys: &[Box<str>], sides: Sides<'_>, found: &mut Found) {
+        presence(sides, found);
         let (old, new) = (array(sides.old), array(sides.new));
-        presence(old.is_some() || sides.old_there, new.is_some() || sides.new_there, found);
         let (old, new) = (self.by_key(kind, keys, old), self.by_key(kind, keys, new));
         let grain = Grain::single(self.schema, kind);
         for key in old.keys().chain(new.keys().filter(|key| !old.contains_key(*key))) {
@@ -249,8 +252,19 @@ pub(super) fn is_implicit(field: &Field) -> bool {
     }
 }
 
-fn presence(old: bool, new: bool, found: &mut Found) {
-    found.taken.member = new && !old;
+/// Whether what is owned part by part came or went itself. A null is there, and as good as nothing in it; only where
+/// nothing is in either does the one differ from the other.
+fn presence(sides: Sides<'_>, found: &mut Found) {
+    let (old, new) = (sides.old.is_some() || sides.old_there, sides.new.is_some() || sides.new_there);
+    let is_empty = |value: &Value| match value {
+        Value::Null => true,
+        Value::Object(fields) => fields.is_empty(),
+        Value::Array(values) => values.is_empty(),
+        _ => false,
+    };
+    let is_another =
+        matches!((sides.old, sides.new), (Some(a), Some(b)) if a != b && is_empty(a) && is_empty(b));
+    found.taken.member = (new && !old) || (is_another && !sides.old_there);
     found.gone.member = old && !new;
 }
 
@@ -286,8 +300,8 @@ fn leaf(field: &Field, sides: Sides<'_>, found: &mut Found) {
 }
 
 fn set(sides: Sides<'_>, found: &mut Found) {
+    presence(sides, found);
     let (old, new) = (array(sides.old), array(sides.new));
-    presence(old.is_some() || sides.old_there, new.is_some() || sides.new_there, found);
     let steps = |list: Option<&Vec<Value>>| -> BTreeSet<String> {
         list.into_iter().flatten().map(value_step).collect()
     };

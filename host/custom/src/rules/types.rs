@@ -67,7 +67,7 @@ fn text(schema: &Structural, max_length: Option<u64>) -> (Type, u64) {
     match format {
         Some(TextFormat::Byte) => (Type::Bytes(Some(max_length.unwrap_or(of_any_length))), TEXT_BYTES_MIN),
         Some(TextFormat::Duration) => (Type::Duration, DURATION_BYTES_MIN),
-        Some(TextFormat::Date) => (Type::Timestamp, DATE_BYTES),
+        Some(TextFormat::Date) => (Type::Date, DATE_BYTES),
         Some(TextFormat::DateTime) => (Type::Timestamp, DATE_TIME_BYTES_MIN),
         _ => {
             let listed = checks.map(|checks| checks.enumeration.as_slice()).unwrap_or_default();
