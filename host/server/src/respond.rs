@@ -102,7 +102,9 @@ pub(crate) fn warn_first(response: &mut Response<Body>, text: String) {
     let others: Vec<HeaderValue> = response.headers().get_all(WARNING).iter().cloned().collect();
     response.headers_mut().remove(WARNING);
     warn(response, &[text]);
-    others.into_iter().for_each(|other| drop(response.headers_mut().append(WARNING, other)));
+    for other in others {
+        response.headers_mut().append(WARNING, other);
+    }
 }
 
 fn quote(text: &str) -> String {
