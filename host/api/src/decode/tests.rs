@@ -453,3 +453,13 @@ fn where_a_type_is_open_or_silent_everything_is_kept_as_it_is() {
     assert_eq!(twice.findings, [Finding::Duplicate("other.c".to_owned())]);
     assert_eq!(twice.value["other"], json!({"c": 2}));
 }
+
+#[test]
+fn comments_in_yaml_are_nobodys_business() {
+    let body = "# first\n---\n# second\nkind: ConfigMap # third\nmetadata: # fourth\n  # fifth\n  name: m\ndata:\n  a: \
+                \"#\" # sixth\n  b:\n    # seventh\n    |\n      # text\n# last\n";
+    let decoded = read(config_map(), MediaType::Yaml, body.as_bytes()).unwrap();
+    assert_eq!(decoded.findings, []);
+    assert_eq!(decoded.value["metadata"]["name"], "m");
+    assert_eq!(decoded.value["data"], json!({"a": "#", "b": "# text\n"}));
+}

@@ -64,8 +64,14 @@ impl<'t, I: Iterator<Item = Result<(Event<'t>, Span), ScanError>>> Composer<'t, 
         }
     }
 
+    /// The next event that is none of a comment. (Whether there are such is up to every crate that uses this parser.)
     fn next(&mut self) -> Result<Option<(Event<'t>, Span)>, String> {
-        self.events.next().transpose().map_err(|error| self.broken(&error))
+        loop {
+            match self.events.next().transpose().map_err(|error| self.broken(&error))? {
+                Some((Event::Comment(..), _)) => {}
+                other => return Ok(other),
+            }
+        }
     }
 
     /// The node that begins with `event`.
