@@ -101,6 +101,11 @@ impl Background {
         Self { child, lines }
     }
 
+    /// Whether it has ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
     /// What it has said so far.
     pub fn lines(&self) -> Vec<String> {
         self.lines.lock().unwrap().clone()

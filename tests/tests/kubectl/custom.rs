@@ -98,12 +98,17 @@ fn objects_outlive_a_crash_and_go_with_their_definition() {
     let refused =
         berth.kubectl_with(&["create", "-f", "-"], &CERTIFICATE.replace("name: web}", "name: late}"));
     contains(&refused.fails(), &["create not allowed while custom resource definition is terminating"]);
+    let all = "/apis/certs.example.com/v1/certificates?watch=true";
+    let mut watch = berth.kubectl_beside(&["get", "--raw", all]);
+    eventually("the watch has begun", SOON, || holds(!watch.lines().is_empty(), "nothing"));
     let release = json!({"metadata": {"finalizers": null}}).to_string();
     berth.kubectl(&["patch", "cert", "web", "--type=merge", "-p", &release]).ok();
     eventually("the definition is gone", SOON, || {
         let left = berth.kubectl(&["get", "crd", "-o", "name"]).ok();
         holds(left.is_empty(), left)
     });
+    eventually("the watch ends with its kind", SOON, || holds(watch.has_ended(), watch.lines().join("\n")));
+    contains(&watch.lines().join("\n"), &["\"type\":\"DELETED\""]);
     contains(&berth.kubectl(&["get", "certificates"]).fails(), &["certificates"]);
 
     // The same kind again begins empty.

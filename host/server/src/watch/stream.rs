@@ -1,10 +1,12 @@
 //! One watcher's place in the change feed.
 
+use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
 use berth_api::{Reason, Status};
 use berth_pipeline::Expired;
+use berth_pipeline::kinds::DEFINITIONS;
 use berth_state::{Change, Revision, Stored};
 use bytes::Bytes;
 use tokio::sync::watch;
@@ -35,6 +37,8 @@ pub(super) struct Watching {
     /// Everything up to here has been sent.
     after: Revision,
     woken: watch::Receiver<Revision>,
+    /// Of a custom kind: when definitions change.
+    definitions: Option<watch::Receiver<Revision>>,
     stopping: watch::Receiver<bool>,
     ends: Instant,
     bookmark_due: Instant,
@@ -61,6 +65,8 @@ impl Watching {
     ) -> Self {
         // Before the state is looked at, so that no write falls in between.
         let woken = server.cluster.subscribe_to(&target.resource.id);
+        let is_custom = target.resource.is_custom;
+        let definitions = is_custom.then(|| server.cluster.subscribe_to(DEFINITIONS));
         let now = Instant::now();
         server.metrics.watch(1);
         Self {
@@ -73,6 +79,7 @@ impl Watching {
             begin,
             phase: Phase::Waiting,
             woken,
+            definitions,
             ends: now + timeout,
             bookmark_due: now + BOOKMARK_INTERVAL,
         }
@@ -172,10 +179,16 @@ impl Watching {
     /// Waits until there may be something to send; `false` when the watch is over.
     async fn sleep(&mut self, out: &mut Vec<u8>) -> bool {
         let until = if self.begin.bookmarks { self.ends.min(self.bookmark_due) } else { self.ends };
-        tokio::select! {
+        let is_redefined = tokio::select! {
             changed = self.woken.changed() => return changed.is_ok(),
             _ = self.stopping.wait_for(|stopping| *stopping) => return false,
-            () = tokio::time::sleep_until(until) => {}
+            () = redefined(&self.server, &self.target, &mut self.definitions) => true,
+            () = tokio::time::sleep_until(until) => false,
+        };
+        if is_redefined {
+            self.take_changes(out);
+            self.phase = Phase::Ended;
+            return true;
         }
         let now = Instant::now();
         if self.begin.bookmarks && now >= self.bookmark_due {
@@ -191,6 +204,20 @@ impl Watching {
 impl Drop for Watching {
     fn drop(&mut self) {
         self.server.metrics.watch(-1);
+    }
+}
+
+/// Waits until the kind is served no more, or otherwise than when the watch began: clients look at it anew then.
+async fn redefined(server: &Inner, target: &Target, definitions: &mut Option<watch::Receiver<Revision>>) {
+    let Some(definitions) = definitions else { return pending().await };
+    loop {
+        let resource = &target.resource;
+        let catalogue = server.cluster.catalogue();
+        let served = catalogue.at(&resource.group, &resource.version, &resource.plural);
+        if served.is_none_or(|served| !Arc::ptr_eq(served, resource)) || definitions.changed().await.is_err()
+        {
+            return;
+        }
     }
 }
 
