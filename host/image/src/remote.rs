@@ -307,18 +307,24 @@ fn client(host: &Host, bounds: Option<&Arc<Bounds>>) -> reqwest::Result<Client> 
         // An error means that the process has chosen a provider already.
         let _ = rustls::crypto::ring::default_provider().install_default();
     });
-    let mut builder = Client::builder()
-        .user_agent(concat!("berth/", env!("CARGO_PKG_VERSION")))
-        .redirect(Policy::none())
-        .connect_timeout(CONNECT_TIMEOUT)
-        .read_timeout(READ_TIMEOUT);
-    if let Some(pem) = &host.ca_pem {
-        builder = builder.tls_certs_merge(reqwest::Certificate::from_pem_bundle(pem)?);
-    }
-    match bounds {
-        Some(bounds) => builder = builder.dns_resolver(Arc::new(Resolver(Arc::clone(bounds)))),
-        None if host.verify == Verify::Nothing => builder = builder.tls_danger_accept_invalid_certs(true),
-        None => {}
-    }
-    builder.build()
+    let own = match &host.ca_pem {
+        Some(pem) => reqwest::Certificate::from_pem_bundle(pem)?,
+        None => vec![],
+    };
+    let builder = || {
+        let builder = Client::builder()
+            .user_agent(concat!("berth/", env!("CARGO_PKG_VERSION")))
+            .redirect(Policy::none())
+            .connect_timeout(CONNECT_TIMEOUT)
+            .read_timeout(READ_TIMEOUT);
+        match bounds {
+            Some(bounds) => builder.dns_resolver(Arc::new(Resolver(Arc::clone(bounds)))),
+            None if host.verify == Verify::Nothing => builder.tls_danger_accept_invalid_certs(true),
+            None => builder,
+        }
+    };
+    let built =
+        if own.is_empty() { builder().build() } else { builder().tls_certs_merge(own.clone()).build() };
+    // A machine without root certificates pulls all the same where none is needed, as from a registry of its own.
+    built.or_else(|_| builder().tls_certs_only(own).build())
 }

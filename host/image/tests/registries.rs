@@ -176,3 +176,14 @@ async fn a_foreign_layer_comes_from_where_the_manifest_says() {
     pull(&Store::new(), &name, Some(&secret), "").await.unwrap();
     assert!(other.requests().iter().all(|request| !request.contains("secret")), "no credentials go there");
 }
+
+/// Root certificates are read once a process: another one is told that there are none.
+#[test]
+fn a_machine_without_root_certificates_pulls_where_none_are_needed() {
+    let pull = ["tokens_and_passwords_are_used_and_asked_for", "--exact"];
+    let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+    let nowhere = [("SSL_CERT_FILE", "/nonexistent"), ("SSL_CERT_DIR", "/nonexistent")];
+    let ended = command.args(pull).envs(nowhere).output().unwrap();
+    let said = String::from_utf8_lossy(&ended.stdout);
+    assert!(ended.status.success() && said.contains("1 passed"), "{said}");
+}
