@@ -5,6 +5,7 @@
 
 mod cluster;
 mod control_plane;
+mod custom;
 mod idle;
 mod load;
 mod pods;
@@ -58,6 +59,7 @@ enum Part {
     Bindings,
     Swap,
     Writes,
+    Custom,
     Watch,
 }
 
@@ -71,6 +73,7 @@ impl Part {
             Self::Bindings => scheduling::bindings(options, table).await,
             Self::Swap => swap::gaps(options, table).await,
             Self::Writes => writes::creates(options, table).await,
+            Self::Custom => custom::creates(options, table).await,
             Self::Watch => writes::fan_out(options, table).await,
         }
     }

@@ -9,7 +9,7 @@ use berth_client::{ApiResource, Body, Client, HttpVersions, HttpsTransport, List
 use bytes::Bytes;
 use http::{Method, Request, StatusCode, header};
 use http_body_util::BodyExt;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use crate::Options;
@@ -46,12 +46,26 @@ pub(crate) async fn creates(options: &Options, table: &mut Table) -> anyhow::Res
 
 async fn creates_over(options: &Options, versions: HttpVersions, name: &str) -> anyhow::Result<Row> {
     let cluster = Cluster::start(options, Agent::None).await?;
+    let path = ApiResource::CONFIG_MAPS.path("default");
+    let (rate, samples) = many(&cluster, versions, &path, config_map).await?;
+    let times = format!("{rate:.0}/s (p50 {}, p99 {})", ms(samples.p50()), ms(samples.percentile(99)));
+    Ok(Row::new(format!("ConfigMap creates/s, 1 KiB, {CLIENTS} clients, {name}"), times, "5000/s"))
+}
+
+/// Creates from all clients: how many a second, and how long each took.
+pub(crate) async fn many(
+    cluster: &Cluster,
+    versions: HttpVersions,
+    path: &str,
+    object: fn(usize) -> Value,
+) -> anyhow::Result<(f64, Samples)> {
     let next = Arc::new(AtomicUsize::new(0));
     let config = cluster.config()?;
     let begun = Instant::now();
     let mut clients = JoinSet::new();
     for _ in 0..CLIENTS {
         let (transport, next) = (HttpsTransport::with_versions(&config, versions)?, next.clone());
+        let path = path.to_owned();
         clients.spawn(async move {
             let mut samples = Vec::new();
             loop {
@@ -60,7 +74,7 @@ async fn creates_over(options: &Options, versions: HttpVersions, name: &str) -> 
                     return anyhow::Ok(samples);
                 }
                 let sent = Instant::now();
-                create(&transport, number).await?;
+                create(&transport, &path, &object(number)).await?;
                 samples.push(sent.elapsed());
             }
         });
@@ -69,19 +83,20 @@ async fn creates_over(options: &Options, versions: HttpVersions, name: &str) -> 
     while let Some(done) = clients.join_next().await {
         samples.extend(done??);
     }
-    let rate = per_second(samples.len(), begun.elapsed());
-    let times = format!("{rate:.0}/s (p50 {}, p99 {})", ms(samples.p50()), ms(samples.percentile(99)));
-    Ok(Row::new(format!("ConfigMap creates/s, 1 KiB, {CLIENTS} clients, {name}"), times, "5000/s"))
+    Ok((per_second(samples.len(), begun.elapsed()), samples))
 }
 
-async fn create(transport: &HttpsTransport, number: usize) -> anyhow::Result<()> {
-    let object = json!({
+pub(crate) fn config_map(number: usize) -> Value {
+    json!({
         "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": format!("bench-{number:05}")},
         "data": {"value": "x".repeat(DATA_BYTES)},
-    });
+    })
+}
+
+pub(crate) async fn create(transport: &HttpsTransport, path: &str, object: &Value) -> anyhow::Result<()> {
     let request = Request::builder()
         .method(Method::POST)
-        .uri(ApiResource::CONFIG_MAPS.path("default"))
+        .uri(path)
         .header(header::CONTENT_TYPE, "application/json")
         .header(header::ACCEPT, "application/json")
         .header(header::USER_AGENT, "berth-bench")
