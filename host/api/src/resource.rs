@@ -324,14 +324,19 @@ impl Catalogue {
     /// Adds a resource, in the order in which discovery lists them.
     pub fn register(&mut self, resource: impl Into<Arc<Resource>>) {
         let resource = resource.into();
-        if resource.is_storage {
-            self.by_name.insert(resource.id.clone(), resource.clone());
-            self.stored.push(resource.clone());
-        }
+        self.keep(resource.clone());
         if resource.is_served {
             let path = (resource.group.clone(), resource.version.clone(), resource.plural.clone());
             self.by_path.insert(path, resource.clone());
             self.ordered.push(resource);
+        }
+    }
+
+    /// Adds a resource that is not served, if it is the one in whose form objects are stored.
+    pub fn keep(&mut self, resource: Arc<Resource>) {
+        if resource.is_storage {
+            self.by_name.insert(resource.id.clone(), resource.clone());
+            self.stored.push(resource);
         }
     }
 

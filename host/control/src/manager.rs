@@ -93,6 +93,7 @@ pub struct Manager {
 impl Manager {
     /// A manager with nothing to do; call [`Manager::resync`] when the state is there.
     pub fn new(config: Config) -> Self {
+        let config = Config { kinds: Arc::new(config.kinds.follower()), ..config };
         let catalogue = Arc::new(config.kinds.built_in().clone());
         let writers = Controller::ALL.iter().map(|c| Writer::new(c.name(), catalogue.clone())).collect();
         Self {

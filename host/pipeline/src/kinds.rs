@@ -18,8 +18,8 @@ pub struct Kinds {
     built_in: Catalogue,
     definition: Arc<Resource>,
     served: RwLock<Served>,
-    /// Held while a catalogue is made: compiling a definition's rules is work that is done once.
-    made: Mutex<HashMap<Made, Vec<Arc<Resource>>>>,
+    /// Held while a catalogue is made: compiling a definition's rules is work that is done once for all.
+    made: Arc<Mutex<HashMap<Made, Vec<Arc<Resource>>>>>,
 }
 
 /// A definition, and which of its specs: uid and generation.
@@ -38,7 +38,20 @@ impl Kinds {
         let definition = Arc::new(definitions());
         built_in.register(definition.clone());
         let served = Served { definitions: None, catalogue: Arc::new(built_in.clone()) };
-        Self { built_in, definition, served: RwLock::new(served), made: Mutex::default() }
+        Self { built_in, definition, served: RwLock::new(served), made: Arc::default() }
+    }
+
+    /// The same for one who looks at states in their order: others who are ahead do not take kinds away whose objects he still
+    /// sees.
+    #[must_use]
+    pub fn follower(&self) -> Self {
+        let served = Served { definitions: None, catalogue: Arc::new(self.built_in.clone()) };
+        Self {
+            built_in: self.built_in.clone(),
+            definition: self.definition.clone(),
+            served: RwLock::new(served),
+            made: self.made.clone(),
+        }
     }
 
     /// The kinds of this build.
@@ -83,7 +96,7 @@ impl Kinds {
         let mut kept = HashMap::new();
         for stored in definitions {
             let definition = stored.to_value(&self.definition);
-            if !is_established(&definition) {
+            if self.built_in.named(&stored.key.name).is_some() {
                 continue;
             }
             let generation = definition["metadata"]["generation"].as_i64().unwrap_or_default();
@@ -100,7 +113,11 @@ impl Kinds {
                     vec![]
                 }
             });
-            resources.iter().for_each(|resource| catalogue.register(resource.clone()));
+            match is_established(&definition) {
+                true => resources.iter().for_each(|resource| catalogue.register(resource.clone())),
+                // Whoever may write its status can say that it is not: its objects are there all the same.
+                false => resources.iter().for_each(|resource| catalogue.keep(resource.clone())),
+            }
             kept.insert(key, resources);
         }
         *made = kept;

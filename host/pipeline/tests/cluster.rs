@@ -9,6 +9,7 @@ use std::time::Duration;
 use berth_api::{Reason, Timestamp, kinds};
 use berth_json::{Value, json};
 use berth_pipeline::admission::Verdict;
+use berth_pipeline::kinds::DEFINITIONS;
 use berth_pipeline::{
     Admission, Atomicity, Binding, Body, Clock, Cluster, Config, Identity, NoTokens, NodePorts, Options,
     PatchKind, Request, Review, RoleAuthorizer, ServiceCidr, Verb,
@@ -493,4 +494,52 @@ async fn blobs_are_kept_by_digest() {
     assert_eq!(cluster.get_blob(&digest).await.unwrap(), Some(Bytes::from_static(b"abc")));
     cluster.delete_blob(&digest).await.unwrap();
     assert_eq!(cluster.get_blob(&digest).await.unwrap(), None);
+}
+
+fn definition() -> Value {
+    let schema = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+    json!({
+        "metadata": {"name": "things.example.com"},
+        "spec": {
+            "group": "example.com", "scope": "Namespaced", "names": {"plural": "things", "kind": "Thing"},
+            "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": schema}}],
+        },
+    })
+}
+
+/// Says of the definition whether its kind is served, as anybody can who may write its status.
+async fn establish(cluster: &Cluster, conditions: Value) {
+    let body =
+        Body::Patch(PatchKind::Merge, json!({"status": {"conditions": conditions}}).to_string().into());
+    let patch = request(cluster, Verb::Patch, DEFINITIONS, "things.example.com", body);
+    let patch = Request { namespace: String::new(), subresource: "status", ..patch };
+    cluster.apply(patch).await.unwrap();
+}
+
+#[tokio::test]
+async fn objects_are_there_though_somebody_says_that_their_kind_is_not_served() {
+    let disk = MemoryStore::new();
+    let cluster = start(&disk).await;
+    let create_definition = create(&cluster, DEFINITIONS, definition());
+    cluster.apply(Request { namespace: String::new(), ..create_definition }).await.unwrap();
+    establish(&cluster, json!([{"type": "Established", "status": "True"}])).await;
+    let thing = json!({"metadata": {"name": "t"}, "spec": {"a": 1}});
+    cluster.apply(create(&cluster, "things.example.com", thing)).await.unwrap();
+    let behind = cluster.kinds().follower();
+    let before = cluster.snapshot();
+    establish(&cluster, json!([])).await;
+    let is_served = |cluster: &Cluster| cluster.catalogue().at("example.com", "v1", "things").is_some();
+    assert!(!is_served(&cluster));
+    assert!(
+        behind.at(&before).at("example.com", "v1", "things").is_some(),
+        "as of the state that is looked at"
+    );
+    assert!(cluster.catalogue().named("things.example.com").is_some(), "who deletes them must know them");
+    cluster.shutdown().await;
+
+    let again = start(&disk).await;
+    let things = again.read(|state| state.list("things.example.com", "").count());
+    assert_eq!((things, is_served(&again)), (1, false));
+    establish(&again, json!([{"type": "Established", "status": "True"}])).await;
+    assert!(is_served(&again));
 }
