@@ -12,10 +12,11 @@ impl Context<'_, '_> {
     pub(super) fn decode_object(&self, expected: Expected<'_>) -> Result<(Value, Vec<String>), Status> {
         let refused = |why: &str| decode::cannot_handle(expected, why);
         let schema = self.schema_of(expected);
-        self.check_custom_type(expected)?;
         let decoded: Decoded = match &self.request.body {
             Body::Encoded { media_type, bytes } => {
-                decode::decode(schema, expected, MediaType::of_content_type(media_type)?, bytes)?
+                let media = MediaType::of_content_type(media_type)?;
+                decode::decode(schema, expected, media, bytes)
+                    .map_err(|status| self.mismatch(expected, media, bytes).unwrap_or(status))?
             }
             Body::None => decode::decode(schema, expected, MediaType::Json, b"")?,
             Body::Object(value) => {
@@ -29,26 +30,20 @@ impl Context<'_, '_> {
         decoded.enforce(self.request.options.field_validation).map_err(|why| refused(&why))
     }
 
-    /// 400 as the API server words it for custom kinds, whose types it does not know when it decodes.
-    fn check_custom_type(&self, expected: Expected<'_>) -> Result<(), Status> {
-        let (true, Body::Encoded { media_type, bytes }) =
-            (self.request.resource.is_custom, &self.request.body)
-        else {
-            return Ok(());
-        };
-        let media = MediaType::of_content_type(media_type)?;
-        let Ok(sent) = decode::read_type_meta(media, bytes) else { return Ok(()) };
+    /// What the API server says of a body of another kind or version where a custom kind is wanted: it does not know their
+    /// types when it decodes.
+    fn mismatch(&self, expected: Expected<'_>, media: MediaType, body: &[u8]) -> Option<Status> {
+        let sent = decode::read_type_meta(media, body).ok().filter(|_| self.request.resource.is_custom)?;
         let own = expected.api_version();
         let (what, sent, own) = if !sent.api_version.is_empty() && sent.api_version != own {
             ("API version", sent.api_version, own)
         } else if !sent.kind.is_empty() && sent.kind != expected.kind {
             ("kind", sent.kind, expected.kind.to_owned())
         } else {
-            return Ok(());
+            return None;
         };
-        Err(Status::bad_request(format!(
-            "the {what} in the data ({sent}) does not match the expected {what} ({own})"
-        )))
+        let message = format!("the {what} in the data ({sent}) does not match the expected {what} ({own})");
+        Some(Status::bad_request(message))
     }
 
     /// The types of what travels here: the resource's own, or those of this build for what goes to its subresources.
