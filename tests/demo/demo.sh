@@ -169,7 +169,7 @@ eventually 120 "decisions were lost in the swap" all_placed during 400
 active() { [ "$(kubectl get pluginbinding default-scheduler -o 'jsonpath={.status.activePlugin}')" = "$1" ]; }
 eventually 30 "'binpack' does not serve" active binpack
 ok "swapped amid 400 pods; every one has its node"
-grep -o "Profile default-scheduler is served by plugin binpack.*" "$log" | tail -n 1 | sed 's/(sha256[^)]*)//; s/^/     /'
+grep -o "Plugin binpack .* serves profile default-scheduler.*" "$log" | tail -n 1 | sed 's/(sha256[^)]*)//; s/^/     /'
 kubectl delete deployment before during --wait=true >/dev/null
 eventually 60 "the pods did not go" all_placed during 0
 placed after 40

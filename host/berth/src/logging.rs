@@ -5,7 +5,7 @@ use std::io::IsTerminal;
 use anyhow::Context;
 use tracing_subscriber::EnvFilter;
 
-/// Starts logging; `BERTH_LOG=debug`, or `berth_drive=debug,warn`, says more. Coloured only for a terminal, and not where
+/// Starts logging; `BERTH_LOG=debug`, or `berth_loops=debug,warn`, says more. Coloured only for a terminal, and not where
 /// `NO_COLOR` is set: a file or the journal is searched, and escape sequences would be in the way.
 pub(crate) fn start() -> anyhow::Result<()> {
     let filter = filter(std::env::var("BERTH_LOG").ok().as_deref())?;

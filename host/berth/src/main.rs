@@ -3,6 +3,7 @@
 mod bond;
 mod cli;
 mod cluster_id;
+mod compiler;
 mod data_dir;
 mod down;
 mod images;

@@ -14,17 +14,17 @@ use anyhow::{Context, anyhow, bail};
 use berth_agent::{Agent, AgentConfig, AgentHandle};
 use berth_api::kinds;
 use berth_client::{Client, NodeRegistry};
+use berth_cluster::{Cluster, Config, IdSource, SystemIds};
 use berth_control::Config as ControlConfig;
-use berth_drive::{
-    Compiler, FailureReports, PluginConfig, first_failovers, run_controllers, run_plugins, start_scheduler,
-    take_lead,
-};
+use berth_lifecycle::LoadError;
+use berth_loops::{Holder, Leading, lead_when_possible};
 use berth_network::Ipv4Cidr;
-use berth_pipeline::{Clock, Cluster, Config, Identity, NodePorts, RoleAuthorizer, SystemClock};
+use berth_pipeline::Identity;
 use berth_policy::{Cache, Engine, Limits};
 use berth_server::{ComponentCheck, Hooks, Names, Pki, Server, Tls};
 use berth_state::Key;
 use berth_store::SqliteStore;
+use berth_tasks::{Clock, SystemClock};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -34,6 +34,7 @@ use tokio::sync::watch;
 
 use crate::bond::Bond;
 use crate::cli::UpOptions;
+use crate::compiler::Compiler;
 use crate::{cluster_id, data_dir, logging};
 
 /// Compiles an uploaded component before it is stored.
@@ -41,8 +42,12 @@ struct Compiles(Arc<Compiler>);
 
 impl ComponentCheck for Compiles {
     fn check(&self, component: Bytes) -> BoxFuture<'_, Result<(), String>> {
-        let loaded = self.0.load(component, Limits::default());
-        Box::pin(async { loaded.await.map(drop).map_err(|error| error.to_string()) })
+        Box::pin(async {
+            match self.0.load(component, Limits::default()).await {
+                Ok(_) => Ok(()),
+                Err(LoadError::Refused(why) | LoadError::Machine(why)) => Err(why),
+            }
+        })
     }
 }
 
@@ -98,14 +103,10 @@ async fn start(options: UpOptions) -> anyhow::Result<Running> {
     }
     let store = SqliteStore::open(&location).await.context("--store")?;
     let config = Config {
-        catalogue: Arc::new(kinds::catalogue()),
-        authorizer: Arc::new(RoleAuthorizer),
-        admission: vec![],
         tokens: Arc::new(pki.tokens().clone()),
-        clock: Arc::new(SystemClock),
         services,
-        node_ports: NodePorts::default(),
         api_port: address.port(),
+        ..Config::new(Arc::new(kinds::catalogue()))
     };
     let cluster = Cluster::start(store, config).await?;
     let objects = objects_id(&cluster);
@@ -124,21 +125,13 @@ async fn start(options: UpOptions) -> anyhow::Result<Running> {
     let ca_certificate = pki.ca_pem().to_owned();
     let serving = tokio::spawn(server.clone().serve(listener, tls, pki, stopped));
 
-    let holder = format!("berth-{id}");
-    let fence = take_lead(&cluster, "berth-controllers", &holder).await?;
-    tokio::spawn(run_controllers(
-        cluster.clone(),
-        ControlConfig { kinds: cluster.kinds().clone(), ca_certificate },
-        fence,
-    ));
-    let fence = take_lead(&cluster, "berth-scheduler", &holder).await?;
     builtin::install(&cluster).await?;
-    let failures = FailureReports::default();
-    let failovers = first_failovers(&cluster);
-    let scheduler = start_scheduler(cluster.clone(), now.micros() as u64, fence, failovers, failures.clone())
-        .context("the scheduler's thread cannot be started")?;
-    tokio::spawn(cluster.clone().keep_system_objects());
-    tokio::spawn(run_plugins(cluster.clone(), PluginConfig { compiler, scheduler, failures }));
+    let leading = Leading {
+        holder: Holder::new(&format!("berth-{id}"), &SystemIds.ids().uid()),
+        control: ControlConfig { kinds: cluster.kinds().clone(), ca_certificate },
+        loader: compiler,
+    };
+    lead_when_possible(&cluster, leading);
     if options.simulate_nodes > 0 {
         tokio::spawn(simulated::run(cluster.clone(), options.simulate_nodes));
     }

@@ -1,12 +1,12 @@
-//! One profile: what should serve it, what does, and what becomes of failures.
+//! One place: what should serve it, what does, and what becomes of failures.
 
 use berth_api::Timestamp;
-use berth_scheduler::Failover;
 
 use crate::components::Components;
 use crate::effect::{Failure, StartFailure};
 use crate::failures::Failures;
 use crate::objects::{Binding, FailurePolicy, Version};
+use crate::place::Failover;
 
 /// A version that has served so long is good, whatever it did before: kubelet, too, forgets a container's crashes after ten
 /// minutes.
@@ -63,7 +63,7 @@ pub(crate) struct Starting {
     failure: Option<Failure>,
 }
 
-/// The binding that a profile follows.
+/// The binding that a place follows.
 #[derive(Clone, Debug)]
 pub(crate) struct Owner {
     pub(crate) name: String,
@@ -71,7 +71,7 @@ pub(crate) struct Owner {
     failure_policy: FailurePolicy,
 }
 
-/// What a profile needs done next.
+/// What a place needs done next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Move {
     Start(Version),
@@ -90,8 +90,9 @@ pub(crate) enum News {
     RolledBack { plugin: String },
 }
 
+/// What is known of a place.
 #[derive(Debug)]
-pub(crate) struct Profile {
+pub(crate) struct Served {
     pub(crate) owner: Option<Owner>,
     /// What the binding asks for, or why it asks for nothing that exists.
     pub(crate) wanted: Result<Candidate, String>,
@@ -125,7 +126,7 @@ impl Candidate {
     }
 }
 
-impl Profile {
+impl Served {
     pub(crate) fn new() -> Self {
         Self {
             owner: None,
@@ -176,9 +177,9 @@ impl Profile {
         (self.serving, self.starting) = (serving, starting);
     }
 
-    /// What serves the profile while no policy of its own does.
+    /// What serves the place while no policy of its own does.
     pub(crate) fn failover(&self) -> Failover {
-        self.owner.as_ref().map_or(Failover::Builtin, |owner| owner.failure_policy.failover())
+        self.owner.as_ref().map_or(Failover::BuiltIn, |owner| owner.failure_policy.failover())
     }
 
     /// Whether nothing is left of it.
@@ -319,7 +320,7 @@ impl Profile {
         Some((version, text))
     }
 
-    /// An installation of this profile has failed.
+    /// An installation of this place has failed.
     pub(crate) fn failed(&mut self, failure: Failure, now: Timestamp) -> Vec<News> {
         let mut news = vec![News::Failed { why: failure.why.clone() }];
         let Some(serving) = &mut self.serving else { return news };

@@ -62,7 +62,7 @@ impl Components {
             }
             is_needed
         });
-        // What a profile waits for comes first.
+        // What a place waits for comes first.
         for key in bound.iter().chain(named.difference(bound)) {
             let entry = self.0.entry(key.clone()).or_default();
             let is_wanting = entry.loaded.is_none() || (bound.contains(key) && !entry.is_kept);

@@ -1,8 +1,7 @@
 //! What the manager is told, and what it wants done.
 
-use berth_scheduler::Failover;
-
 use crate::objects::{Binding, ComponentKey, Plugin, Version};
+use crate::place::{Failover, Place, Role};
 
 /// Something happened.
 #[derive(Clone, Debug)]
@@ -27,8 +26,8 @@ pub enum Event {
 /// A component that can be started.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Loaded {
-    /// `scheduler`, `admission` or `autoscaler`.
-    pub role: String,
+    /// What it is for.
+    pub role: Role,
     /// Its bytes.
     pub size: u64,
 }
@@ -60,7 +59,7 @@ pub enum StartFailure {
 pub struct Failure {
     /// One sentence.
     pub why: String,
-    /// Whether the scheduler has put it aside.
+    /// Whether whoever asked it has put it aside.
     pub fatal: bool,
     /// How many failures of this kind the report is about.
     pub count: u32,
@@ -75,26 +74,26 @@ pub enum Effect {
     CancelLoad(ComponentKey),
     /// Let go of a component.
     Unload(ComponentKey),
-    /// Start a policy, feed it, and let it decide for a profile.
+    /// Start a policy, feed it, and let it decide.
     Start {
         /// A number that is used once.
         installation: u64,
-        /// Whose pods.
-        profile: String,
+        /// Where.
+        place: Place,
         /// Of a component that is loaded.
         version: Version,
     },
     /// Better not start that one; there is a report all the same.
     CancelStart(u64),
-    /// Put a policy aside, if it is still the profile's.
+    /// Put a policy aside, if it is still the place's.
     Uninstall {
-        /// Whose pods.
-        profile: String,
+        /// Where.
+        place: Place,
         /// Which one.
         installation: u64,
     },
-    /// What serves a profile while no policy of its own does.
-    SetFailover(String, Failover),
+    /// What serves a place while no policy of its own does.
+    SetFailover(Place, Failover),
     /// Tell people.
     Tell {
         /// Of what.

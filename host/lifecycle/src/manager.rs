@@ -1,20 +1,20 @@
-//! The manager of all profiles.
+//! The manager of all places.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use berth_api::Timestamp;
 use berth_json::Value;
-use berth_scheduler::Failover;
 
-use crate::binding::{Move, News, Profile};
+use crate::binding::{Move, News, Served};
 use crate::components::Components;
 use crate::effect::{About, Effect, Event, Failure, LoadFailure, Loaded, StartFailure, Tone};
 use crate::objects::{Binding, ComponentKey, Plugin, Version};
+use crate::place::{Failover, Place};
 use crate::status;
 
-/// Profiles that are served at a time. Each may have two instances while it is swapped and one that is being dropped, and
-/// the engine has places for 64: with fewer profiles none waits for another's.
-const PROFILES_MAX: usize = 24;
+/// Places that are served at a time. Each may have two instances while it is swapped and one that is being dropped, and
+/// the engine has room for 64: with fewer places none waits for another's.
+const PLACES_MAX: usize = 24;
 /// Policies that are started at a time: each takes the scheduler's time for its first feed.
 const STARTS_MAX: usize = 4;
 
@@ -23,19 +23,19 @@ const STARTS_MAX: usize = 4;
 pub struct PluginManager {
     components: Components,
     plugins: BTreeMap<String, Plugin>,
-    profiles: BTreeMap<String, Profile>,
+    places: BTreeMap<Place, Served>,
     /// Bindings that are not followed, and why.
     refused: BTreeMap<String, String>,
-    /// By profile, as the shell was told.
-    failovers: BTreeMap<String, Failover>,
+    /// As the shell was told.
+    failovers: BTreeMap<Place, Failover>,
     installations: u64,
 }
 
 impl PluginManager {
-    /// What serves each profile before any policy is ready: to be heeded before the first decision.
-    pub fn failovers(bindings: &[Binding]) -> Vec<(String, Failover)> {
+    /// What serves each place before any policy is ready: to be heeded before the first decision.
+    pub fn failovers(bindings: &[Binding]) -> Vec<(Place, Failover)> {
         let (owners, _) = owners(bindings);
-        owners.into_iter().map(|(profile, b)| (profile.to_owned(), b.failure_policy.failover())).collect()
+        owners.into_iter().map(|(place, b)| (place.clone(), b.failure_policy.failover())).collect()
     }
 
     /// Takes in an event; what is to be done, in this order.
@@ -48,18 +48,18 @@ impl PluginManager {
             Event::Failed(installation, failure) => self.failed(installation, failure, now, &mut effects),
             Event::Due => {}
         }
-        self.profiles.values_mut().for_each(|profile| profile.age(now));
+        self.places.values_mut().for_each(|served| served.age(now));
         self.tell_failovers(&mut effects);
         self.move_on(now, &mut effects);
-        self.profiles.retain(|_, profile| !profile.is_over());
+        self.places.retain(|_, served| !served.is_over());
         self.load(now, &mut effects);
         effects
     }
 
     /// When [`Event::Due`] is to come.
     pub fn next_due(&self, now: Timestamp) -> Option<Timestamp> {
-        let profiles = self.profiles.values().filter_map(|profile| profile.next_due(now));
-        profiles.chain(self.components.next_due().filter(|at| *at > now)).min()
+        let places = self.places.values().filter_map(|served| served.next_due(now));
+        places.chain(self.components.next_due().filter(|at| *at > now)).min()
     }
 
     /// What the status of a plugin (an API object) should be now; `None` for an unknown one.
@@ -74,27 +74,25 @@ impl PluginManager {
         if let Some(why) = self.refused.get(name) {
             return Some(status::refused(object, why, now));
         }
-        let (_, profile) = self.owned_by(name)?;
-        Some(status::binding(object, profile, &self.components, now))
+        Some(status::binding(object, self.owned_by(name)?, &self.components, now))
     }
 
-    fn owned_by(&self, binding: &str) -> Option<(&String, &Profile)> {
-        let is_owned = |profile: &Profile| profile.owner.as_ref().is_some_and(|owner| owner.name == binding);
-        self.profiles.iter().find(|(_, profile)| is_owned(profile))
+    fn owned_by(&self, binding: &str) -> Option<&Served> {
+        self.places.values().find(|served| served.owner.as_ref().is_some_and(|owner| owner.name == binding))
     }
 
     fn look_at(&mut self, plugins: Vec<Plugin>, bindings: &[Binding]) {
         self.plugins = plugins.into_iter().map(|plugin| (plugin.name.clone(), plugin)).collect();
         let (owners, refused) = owners(bindings);
         self.refused = refused;
-        for (profile, state) in &mut self.profiles {
-            if !owners.contains_key(profile.as_str()) {
-                state.unbind();
+        for (place, served) in &mut self.places {
+            if !owners.contains_key(place) {
+                served.unbind();
             }
         }
-        for (profile, binding) in owners {
+        for (place, binding) in owners {
             let wanted = self.wanted(binding);
-            self.profiles.entry(profile.to_owned()).or_insert_with(Profile::new).bind(binding, wanted);
+            self.places.entry(place.clone()).or_insert_with(Served::new).bind(binding, wanted);
         }
     }
 
@@ -109,40 +107,40 @@ impl PluginManager {
     }
 
     fn tell_failovers(&mut self, effects: &mut Vec<Effect>) {
-        for (name, profile) in &self.profiles {
-            let failover = profile.failover();
-            if self.failovers.insert(name.clone(), failover) != Some(failover) {
-                effects.push(Effect::SetFailover(name.clone(), failover));
+        for (place, served) in &self.places {
+            let failover = served.failover();
+            if self.failovers.insert(place.clone(), failover) != Some(failover) {
+                effects.push(Effect::SetFailover(place.clone(), failover));
             }
         }
-        self.failovers.retain(|name, _| self.profiles.contains_key(name));
+        self.failovers.retain(|place, _| self.places.contains_key(place));
     }
 
     fn load(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
-        let versions = self.profiles.values().flat_map(Profile::versions);
+        let versions = self.places.values().flat_map(Served::versions);
         let bound: BTreeSet<ComponentKey> = versions.map(|version| version.component.clone()).collect();
         let named = self.plugins.values().filter_map(|plugin| plugin.component.clone()).collect();
         self.components.need(&bound, &named, now, effects);
     }
 
     fn move_on(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
-        let mut starts = self.profiles.values().filter(|profile| profile.starting.is_some()).count();
-        for (name, profile) in &mut self.profiles {
-            match profile.next(&self.components, now) {
+        let mut starts = self.places.values().filter(|served| served.starting.is_some()).count();
+        for (place, served) in &mut self.places {
+            match served.next(&self.components, now) {
                 Some(Move::Start(version)) if starts < STARTS_MAX => {
                     starts += 1;
                     self.installations += 1;
                     let installation = self.installations;
-                    profile.starting(installation, &version);
-                    effects.push(Effect::Start { installation, profile: name.clone(), version });
+                    served.starting(installation, &version);
+                    effects.push(Effect::Start { installation, place: place.clone(), version });
                 }
                 Some(Move::CancelStart(installation)) => {
-                    profile.cancelled();
+                    served.cancelled();
                     effects.push(Effect::CancelStart(installation));
                 }
                 Some(Move::Uninstall(installation)) => {
-                    profile.put_aside();
-                    effects.push(Effect::Uninstall { profile: name.clone(), installation });
+                    served.put_aside();
+                    effects.push(Effect::Uninstall { place: place.clone(), installation });
                 }
                 Some(Move::Start(_)) | None => {}
             }
@@ -175,25 +173,25 @@ impl PluginManager {
         effects: &mut Vec<Effect>,
     ) {
         let is_meant =
-            |profile: &Profile| profile.starting.as_ref().is_some_and(|s| s.installation == installation);
-        let Some((name, profile)) = self.profiles.iter_mut().find(|(_, profile)| is_meant(profile)) else {
+            |served: &Served| served.starting.as_ref().is_some_and(|s| s.installation == installation);
+        let Some((place, served)) = self.places.iter_mut().find(|(_, served)| is_meant(served)) else {
             return;
         };
-        let about = profile.owner.as_ref().map(|owner| About::Binding(owner.name.clone()));
+        let about = served.owner.as_ref().map(|owner| About::Binding(owner.name.clone()));
         let mut early = None;
         match result {
             Ok(gap_us) => {
-                let Some((version, failure)) = profile.started(now) else { return };
+                let Some((version, failure)) = served.started(now) else { return };
                 early = failure;
                 let Version { plugin, component, .. } = &version;
                 let text = format!(
-                    "Profile {name} is served by plugin {plugin} ({}); decisions paused for {gap_us} µs",
+                    "Plugin {plugin} ({}) serves {place}; decisions paused for {gap_us} µs",
                     component.digest
                 );
                 effects.extend(about.map(|about| tell(about, Tone::News, "PolicyInstalled", &text)));
             }
             Err(why) => {
-                if let (Some((version, why)), Some(about)) = (profile.not_started(why, now), about) {
+                if let (Some((version, why)), Some(about)) = (served.not_started(why, now), about) {
                     let text = format!("plugin {}: {why}", version.plugin);
                     effects.push(tell(about, Tone::Trouble, "StartFailed", &text));
                 }
@@ -205,24 +203,24 @@ impl PluginManager {
     }
 
     fn failed(&mut self, installation: u64, failure: Failure, now: Timestamp, effects: &mut Vec<Effect>) {
-        for (name, profile) in &mut self.profiles {
-            if profile.starting.as_ref().is_some_and(|starting| starting.installation == installation) {
-                return profile.failed_early(failure);
+        for (place, served) in &mut self.places {
+            if served.starting.as_ref().is_some_and(|starting| starting.installation == installation) {
+                return served.failed_early(failure);
             }
             // What an earlier installation did is no news of the one that serves now.
-            if profile.serving.as_ref().is_none_or(|serving| serving.installation != installation) {
+            if served.serving.as_ref().is_none_or(|serving| serving.installation != installation) {
                 continue;
             }
-            let about = profile.owner.as_ref().map(|owner| About::Binding(owner.name.clone()));
-            for news in profile.failed(failure, now) {
+            let about = served.owner.as_ref().map(|owner| About::Binding(owner.name.clone()));
+            for news in served.failed(failure, now) {
                 let told = match news {
                     News::Failed { why } => Some(("PolicyFailed", why)),
                     News::PutAside { installation } => {
-                        effects.push(Effect::Uninstall { profile: name.clone(), installation });
+                        effects.push(Effect::Uninstall { place: place.clone(), installation });
                         None
                     }
                     News::RolledBack { plugin } => {
-                        Some(("PolicyRolledBack", format!("Profile {name} goes back to plugin {plugin}")))
+                        Some(("PolicyRolledBack", format!("Plugin {plugin} serves {place} again")))
                     }
                 };
                 if let (Some((reason, text)), Some(about)) = (told, about.clone()) {
@@ -234,23 +232,21 @@ impl PluginManager {
     }
 }
 
-/// The binding that each profile follows, and why the others are not followed.
-fn owners(bindings: &[Binding]) -> (BTreeMap<&str, &Binding>, BTreeMap<String, String>) {
+/// The binding that each place follows, and why the others are not followed.
+fn owners(bindings: &[Binding]) -> (BTreeMap<&Place, &Binding>, BTreeMap<String, String>) {
     let mut by_age: Vec<&Binding> = bindings.iter().collect();
     by_age.sort_by_key(|binding| (binding.created, &binding.name));
-    let mut owners: BTreeMap<&str, &Binding> = BTreeMap::new();
+    let mut owners: BTreeMap<&Place, &Binding> = BTreeMap::new();
     let mut refused = BTreeMap::new();
     for binding in by_age {
-        let profile = binding.profile.as_str();
-        let why = match owners.get(profile) {
-            Some(owner) => {
-                format!("profile {profile} is bound by {} already; delete one of the two", owner.name)
-            }
-            None if owners.len() == PROFILES_MAX => {
-                format!("{PROFILES_MAX} profiles are bound already, and no more are served; delete a binding")
+        let place = &binding.place;
+        let why = match owners.get(place) {
+            Some(owner) => format!("{place} is bound by {} already; delete one of the two", owner.name),
+            None if owners.len() == PLACES_MAX => {
+                format!("{PLACES_MAX} places are bound already, and no more are served; delete a binding")
             }
             None => {
-                owners.insert(profile, binding);
+                owners.insert(place, binding);
                 continue;
             }
         };

@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use berth_api::Timestamp;
 use berth_api::quantity::Quantity;
 use berth_json::Value;
-use berth_scheduler::Failover;
 use berth_state::Stored;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+
+use crate::place::{Failover, Place, Role};
 
 /// What the schema gives a plugin that names no limits.
 const LIMITS_DEFAULT: Limits = Limits { memory_bytes: 128 << 20, deadline_ms: 100 };
@@ -31,7 +32,7 @@ pub struct ComponentKey {
     pub limits: Limits,
 }
 
-/// What can serve a profile: a component with a configuration.
+/// What can serve a place: a component with a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Version {
     /// The plugin it belongs to.
@@ -51,17 +52,17 @@ pub struct Plugin {
     pub component: Option<ComponentKey>,
 }
 
-/// A `PluginBinding` object of the scheduler role.
+/// A `PluginBinding` object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Binding {
     /// Its name.
     pub name: String,
     /// Tells it from an earlier one of its name.
     pub uid: String,
-    /// Of several for one profile the oldest counts.
+    /// Of several for one place the oldest counts.
     pub created: Timestamp,
-    /// Which pods: their `spec.schedulerName`.
-    pub profile: String,
+    /// What the plugin is to serve.
+    pub place: Place,
     /// Which plugin is to decide.
     pub plugin: String,
     /// The JSON text of the configuration; empty when there is none.
@@ -85,7 +86,7 @@ pub struct Memory {
     pub digest: Option<String>,
 }
 
-/// What serves a profile after its policy failed.
+/// What serves a place after its policy failed.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
 pub enum FailurePolicy {
     /// The version that served before it.
@@ -93,15 +94,15 @@ pub enum FailurePolicy {
     LastGood,
     /// The built-in policy.
     Default,
-    /// Nothing: pods wait.
+    /// Nothing.
     Fail,
 }
 
 impl FailurePolicy {
-    /// What serves a profile while no policy of its own does.
+    /// What serves a place while no policy of its own does.
     pub fn failover(self) -> Failover {
         match self {
-            Self::LastGood | Self::Default => Failover::Builtin,
+            Self::LastGood | Self::Default => Failover::BuiltIn,
             Self::Fail => Failover::Hold,
         }
     }
@@ -118,18 +119,15 @@ impl Plugin {
 }
 
 impl Binding {
-    /// Of a stored object; `None` when it is none that this version wrote, or of a role that is not served yet.
+    /// Of a stored object; `None` when it is none that this version wrote.
     pub fn read(stored: &Stored) -> Option<Self> {
         let BindingObject { spec, status } = parse(stored)?;
-        if spec.role != "scheduler" {
-            return None; // refused by validation until the next roles are served
-        }
         let failed = status.failed.map(|failed| (failed.message.clone(), failed.version()));
         Some(Self {
             name: stored.key.name.to_string(),
             uid: stored.meta().uid.to_string(),
             created: stored.meta().creation_timestamp.unwrap_or_default(),
-            profile: spec.profile,
+            place: Place { role: Role::named(&spec.role)?, name: spec.profile },
             plugin: spec.plugin,
             config: if spec.config.is_null() { String::new() } else { spec.config.to_string() },
             failure_policy: spec.failure_policy,

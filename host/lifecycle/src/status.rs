@@ -3,7 +3,7 @@
 use berth_api::Timestamp;
 use berth_json::{Value, json};
 
-use crate::binding::{Profile, Trouble};
+use crate::binding::{Served, Trouble};
 use crate::components::Components;
 use crate::effect::{LoadFailure, Loaded};
 use crate::objects::{ComponentKey, Version};
@@ -36,7 +36,7 @@ pub(crate) fn plugin(
             ("Unknown", "Loading", "the component is being loaded".to_owned())
         }
         (Some(digest), Some(Ok(Loaded { role, size }))) => {
-            (status["phase"], status["role"]) = ("Ready".into(), role.as_str().into());
+            (status["phase"], status["role"]) = ("Ready".into(), role.name().into());
             (status["digest"], status["size"]) = (digest.into(), (*size).into());
             ("True", "Loaded", format!("the component is a valid {role} policy"))
         }
@@ -51,15 +51,18 @@ pub(crate) fn plugin(
     status
 }
 
-/// A binding's status: what serves its profile now, whether that is what it asks for, and what is remembered.
-pub(crate) fn binding(object: &Value, profile: &Profile, components: &Components, now: Timestamp) -> Value {
-    let mut status = json!({"observedGeneration": object["metadata"]["generation"], "swaps": profile.swaps});
-    if let Some(serving) = &profile.serving {
+/// A binding's status: what serves its place now, whether that is what it asks for, and what is remembered.
+pub(crate) fn binding(object: &Value, served: &Served, components: &Components, now: Timestamp) -> Value {
+    let mut status = json!({"observedGeneration": object["metadata"]["generation"]});
+    if served.swaps > 0 {
+        status["swaps"] = served.swaps.into(); // nothing is stored as zero
+    }
+    if let Some(serving) = &served.serving {
         let version = &serving.candidate.version;
         status["activePlugin"] = version.plugin.as_str().into();
         status["activeDigest"] = version.component.digest.as_str().into();
     }
-    let (last_good, failed) = profile.memory();
+    let (last_good, failed) = served.memory();
     let fits = |version: &Version| version.config.len() <= CONFIG_BYTES_MAX;
     if let Some(last_good) = last_good.filter(|version| fits(version)) {
         status["lastGood"] = version(last_good);
@@ -68,8 +71,8 @@ pub(crate) fn binding(object: &Value, profile: &Profile, components: &Components
         status["failed"] = version(failed);
         status["failed"]["message"] = sentence(why).into();
     }
-    let active = active(profile, components);
-    let bad = profile.bad_answer(now).map(sentence);
+    let active = active(served, components);
+    let bad = served.bad_answer(now).map(sentence);
     if active.0 == "False" {
         status["message"] = active.2.as_str().into();
     } else if let Some(bad) = &bad {
@@ -85,21 +88,21 @@ pub(crate) fn binding(object: &Value, profile: &Profile, components: &Components
 pub(crate) fn refused(object: &Value, why: &str, now: Timestamp) -> Value {
     let condition = with_time(object, "Active", ("False", "NotInstalled", why.to_owned()), now);
     let generation = &object["metadata"]["generation"];
-    json!({"observedGeneration": generation, "swaps": 0, "message": why, "conditions": [condition]})
+    json!({"observedGeneration": generation, "message": why, "conditions": [condition]})
 }
 
-/// Whether a profile is served by what its binding asks for: `Unknown` while that is on its way.
-fn active(profile: &Profile, components: &Components) -> (&'static str, &'static str, String) {
-    let wanted = match &profile.wanted {
+/// Whether a place is served by what its binding asks for: `Unknown` while that is on its way.
+fn active(served: &Served, components: &Components) -> (&'static str, &'static str, String) {
+    let wanted = match &served.wanted {
         Ok(wanted) => wanted,
         Err(why) => return ("False", "NotInstalled", why.clone()),
     };
     let plugin = &wanted.version.plugin;
     let no = |reason, why: &str| ("False", reason, sentence(&format!("plugin {plugin}: {why}")));
-    if profile.wanted_serves() {
+    if served.wanted_serves() {
         return ("True", "Installed", format!("plugin {plugin} serves this profile"));
     }
-    if let Some(why) = profile.condemned() {
+    if let Some(why) = served.condemned() {
         return no(
             "PolicyFailed",
             &format!("{why}; it is left alone until the binding or the plugin changes"),
@@ -111,7 +114,7 @@ fn active(profile: &Profile, components: &Components) -> (&'static str, &'static
     match &wanted.trouble {
         Some(Trouble::Refused(why) | Trouble::NotStarted(why)) => no("StartFailed", why),
         Some(Trouble::Fell(why)) => no("PolicyFailed", why),
-        None if profile.starting.is_some() => {
+        None if served.starting.is_some() => {
             ("Unknown", "Starting", format!("plugin {plugin} is being started"))
         }
         None => ("Unknown", "Loading", format!("plugin {plugin} is being loaded")),

@@ -5,8 +5,7 @@
 mod common;
 
 use berth_json::json;
-use berth_lifecycle::{Event, PluginManager, StartFailure};
-use berth_scheduler::Failover;
+use berth_lifecycle::{Event, Failover, Place, PluginManager, Role, StartFailure};
 use common::{PROFILE, World, failure};
 
 const MINUTE: i64 = 60_000;
@@ -170,9 +169,10 @@ fn under_fail_pods_wait_from_before_the_first_decision_on() {
     assert_eq!(world.failovers[PROFILE], Failover::Hold);
     world.restart();
     let first = PluginManager::failovers(&world.read_bindings());
-    assert_eq!(first, [(PROFILE.to_owned(), Failover::Hold)], "known without a plugin being loaded");
+    let place = Place { role: Role::Scheduler, name: PROFILE.to_owned() };
+    assert_eq!(first, [(place, Failover::Hold)], "known without a plugin being loaded");
     world.unbind(PROFILE);
-    assert_eq!(world.failovers[PROFILE], Failover::Builtin);
+    assert_eq!(world.failovers[PROFILE], Failover::BuiltIn);
 }
 
 #[test]
@@ -353,7 +353,7 @@ fn a_plugin_is_deleted_while_it_is_loaded() {
     assert!(world.loading.is_empty(), "the load is cancelled");
     // The report was under way already.
     world.kept.insert(key.clone());
-    let loaded = berth_lifecycle::Loaded { role: "scheduler".to_owned(), size: 1 };
+    let loaded = berth_lifecycle::Loaded { role: Role::Scheduler, size: 1 };
     world.handle(Event::Loaded(key, Ok(loaded)));
     assert!(world.kept.is_empty(), "nobody needs it");
 }
@@ -482,7 +482,7 @@ fn profiles_past_the_limit_are_refused_and_served_when_there_is_room() {
     world.settle();
     assert_eq!(world.scheduler.len(), 24);
     let last = &world.status("profile-24")["message"];
-    assert_eq!(*last, "24 profiles are bound already, and no more are served; delete a binding");
+    assert_eq!(*last, "24 places are bound already, and no more are served; delete a binding");
     world.unbind("profile-00");
     world.settle();
     assert_eq!(world.serves("profile-24"), Some("spread"));

@@ -155,11 +155,7 @@ fn runs_on(state: &State, node: &str, asked: &Attributes<'_>) -> bool {
 }
 
 /// Asks the authorizer, and words its refusal as the API server does.
-pub(crate) fn check(
-    authorizer: &dyn Authorizer,
-    state: &State,
-    asked: &Attributes<'_>,
-) -> Result<(), Status> {
+pub fn check(authorizer: &dyn Authorizer, state: &State, asked: &Attributes<'_>) -> Result<(), Status> {
     match authorizer.authorize(state, asked) {
         Decision::Allow => Ok(()),
         Decision::Deny(reason) => Err(forbidden(asked, &reason)),
@@ -167,7 +163,7 @@ pub(crate) fn check(
 }
 
 /// Asks the authorizer about a path that is none of a resource, and words its refusal as the API server does.
-pub(crate) fn check_path(
+pub fn check_path(
     authorizer: &dyn Authorizer,
     identity: &Identity,
     verb: &str,

@@ -32,7 +32,7 @@ pub fn system_objects(catalogue: &Catalogue, services: ServiceCidr, api_port: u1
 /// The write that makes the Service `default/kubernetes` lead to `api_port` again, given what `create`, one of
 /// [`system_objects`], would make, and what is there; `None` when it does. Somebody may have changed its ports, or the port
 /// is another one since this start.
-pub(crate) fn port_correction(create: &Request, present: &Value) -> Option<Request> {
+pub fn port_correction(create: &Request, present: &Value) -> Option<Request> {
     let Body::Object(wanted) = &create.body else { return None };
     // A node port, where somebody wants one, does not change where it leads.
     let leads = |service: &Value| -> Vec<Value> {
@@ -49,7 +49,7 @@ pub(crate) fn port_correction(create: &Request, present: &Value) -> Option<Reque
 }
 
 /// The name of the object that one of these requests makes.
-pub(crate) fn name_of(request: &Request) -> &str {
+pub fn name_of(request: &Request) -> &str {
     match &request.body {
         Body::Object(object) => object["metadata"]["name"].as_str().unwrap_or_default(),
         _ => "",

@@ -1,7 +1,5 @@
 //! Names that nobody chose: uids and the ends of generated names.
 
-use std::sync::{Mutex, PoisonError};
-
 /// The letters of a generated name: no vowels, so that no word comes out, and nothing that looks like another.
 const SUFFIX_LETTERS: &[u8; 27] = b"bcdfghjklmnpqrstvwxz2456789";
 
@@ -60,48 +58,5 @@ impl Ids for SeededIds {
         z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^ z >> 31
-    }
-}
-
-/// Random bytes fetched from the system at a time: a uid takes 16, so one system call serves 256 of them.
-const POOL_BYTES: usize = 4096;
-
-/// Ids from the operating system's random numbers.
-#[derive(Debug)]
-pub struct RandomIds {
-    pool: &'static Mutex<Pool>,
-}
-
-#[derive(Debug)]
-struct Pool {
-    bytes: Vec<u8>,
-}
-
-static POOL: Mutex<Pool> = Mutex::new(Pool { bytes: Vec::new() });
-
-impl Default for RandomIds {
-    fn default() -> Self {
-        Self { pool: &POOL }
-    }
-}
-
-impl Ids for RandomIds {
-    fn bits(&mut self) -> u64 {
-        self.pool.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-}
-
-impl Pool {
-    fn take(&mut self) -> u64 {
-        if self.bytes.len() < 8 {
-            self.bytes.resize(POOL_BYTES, 0);
-            // Without randomness no uid is unique: nothing can go on.
-            getrandom::fill(&mut self.bytes).expect("the operating system gives random numbers");
-        }
-        let rest = self.bytes.len() - 8;
-        let mut word = [0; 8];
-        word.copy_from_slice(&self.bytes[rest..]);
-        self.bytes.truncate(rest);
-        u64::from_le_bytes(word)
     }
 }

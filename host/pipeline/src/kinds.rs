@@ -77,7 +77,7 @@ impl Kinds {
     }
 
     /// The kinds that `definitions` make, before there is a state.
-    pub(crate) fn defined_by<'s>(&self, definitions: impl Iterator<Item = &'s Arc<Stored>>) -> Catalogue {
+    pub fn defined_by<'s>(&self, definitions: impl Iterator<Item = &'s Arc<Stored>>) -> Catalogue {
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         self.catalogue(definitions, &mut made)
     }

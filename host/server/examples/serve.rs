@@ -9,9 +9,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use berth_api::{Timestamp, kinds};
 use berth_client::NodeRegistry;
-use berth_pipeline::{Clock, Cluster, Config, NodePorts, RoleAuthorizer, ServiceCidr};
+use berth_cluster::{Cluster, Config};
+use berth_pipeline::ServiceCidr;
 use berth_server::{Hooks, Names, Pki, Server, Tls};
 use berth_state::MemoryStore;
+use berth_tasks::Clock;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
@@ -36,14 +38,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let listener = TcpListener::bind(address).await?;
     let address = listener.local_addr()?;
     let config = Config {
-        catalogue: Arc::new(kinds::catalogue()),
-        authorizer: Arc::new(RoleAuthorizer),
-        admission: vec![],
         tokens: Arc::new(pki.tokens().clone()),
-        clock: Arc::new(SystemClock),
         services,
-        node_ports: NodePorts::default(),
         api_port: address.port(),
+        ..Config::new(Arc::new(kinds::catalogue()))
     };
     let cluster = Cluster::start(MemoryStore::new(), config).await?;
     let server =

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use berth_api::status::Details;
 use berth_api::{Reason, Status};
+use berth_cluster::Cluster;
 use berth_json::json;
-use berth_pipeline::{Body, Cluster, Identity, Options, Request, Verb};
+use berth_pipeline::{Body, Identity, Options, Request, Verb};
 use http::HeaderMap;
 use percent_encoding::percent_decode_str;
 

@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use berth_client::Body;
-use berth_pipeline::Cluster;
+use berth_cluster::Cluster;
 use http::{Method, Response};
 
 use crate::respond::answer;

@@ -7,7 +7,8 @@ use std::time::Instant;
 
 use berth_api::{Reason, Status};
 use berth_client::{Body, NodeRegistry};
-use berth_pipeline::{Cluster, Identity};
+use berth_cluster::Cluster;
+use berth_pipeline::Identity;
 use futures_util::FutureExt;
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};

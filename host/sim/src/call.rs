@@ -1,9 +1,10 @@
-//! Calls to the server: what is asked, who asks, what is answered.
+//! Calls to a server: what is asked, who asks, what is answered.
 
 use berth_api::Status;
-use berth_control::{EventNote, OnMiss};
-use berth_pipeline::{Answer, Binding, Request};
+use berth_pipeline::{Answer, Request};
 use berth_state::Key;
+use bytes::Bytes;
+use tokio::sync::oneshot;
 
 /// Names one call; a late or doubled answer finds its call gone.
 pub(crate) type Ticket = u64;
@@ -13,49 +14,34 @@ pub(crate) type Ticket = u64;
 pub(crate) enum Ask {
     /// One write.
     Write(Box<Request>),
-    /// Bindings, each on its own or all together.
-    Bind { bindings: Vec<Binding>, together: bool },
+    /// A component is uploaded.
+    Upload(Bytes),
 }
 
 /// What is answered.
 pub(crate) enum Reply {
     /// To [`Ask::Write`].
     Written(Result<Answer, Status>),
-    /// To [`Ask::Bind`].
-    Bound(Vec<Result<(), Status>>),
+    /// To [`Ask::Upload`]: the digest.
+    Uploaded(Result<String, Status>),
 }
 
 /// Who asks.
 pub(crate) enum Caller {
-    /// A step of a controller's work.
-    Step { run: u64, component: &'static str, told: Option<EventNote>, on_miss: OnMiss },
-    /// The scheduler, about these pods.
-    Binder { pods: Vec<(Key, Box<str>)> },
-    /// The scheduler, and nothing depends on the answer.
-    SchedulerStatus,
-    /// An event; nothing depends on the answer.
-    Courtesy,
     /// A node, about this object.
     Node(Key),
     /// A client.
     Client(usize),
+    /// The administrator, who waits for it; without an answer nothing is sent.
+    Admin(oneshot::Sender<Reply>),
     /// A test that says itself what is written.
     Script,
 }
 
 impl Caller {
-    /// Whether the caller lives in the server's process, and dies with it.
-    pub(crate) fn is_inside(&self) -> bool {
-        match self {
-            Self::Step { .. } | Self::Binder { .. } | Self::SchedulerStatus | Self::Courtesy => true,
-            Self::Node(_) | Self::Client(_) | Self::Script => false,
-        }
-    }
-
-    /// Whether its calls can be lost on the way. The scheduler's bindings are calls of a function, and so are not; those
-    /// of controllers are too, but what is decided from the state alone must survive the loss.
+    /// Whether its calls can be lost on the way.
     pub(crate) fn can_lose(&self) -> bool {
-        !matches!(self, Self::Binder { .. } | Self::Script)
+        !matches!(self, Self::Script)
     }
 }
 
@@ -74,9 +60,23 @@ pub(crate) fn describe(ask: &Ask) -> String {
                 request.namespace,
             )
         }
-        Ask::Bind { bindings, .. } => {
-            let list: Vec<String> = bindings.iter().map(|b| format!("{}→{}", b.pod.name, b.node)).collect();
-            format!("bind {}", list.join(" "))
+        Ask::Upload(bytes) => format!("upload {}", String::from_utf8_lossy(bytes)),
+    }
+}
+
+/// One line about what is answered.
+pub(crate) fn outcome(reply: &Reply) -> String {
+    match reply {
+        Reply::Written(Ok(answer)) => {
+            format!(
+                "→ {} at {}",
+                answer.code,
+                answer.object()["metadata"]["resourceVersion"].as_str().unwrap_or("-")
+            )
+        }
+        Reply::Uploaded(Ok(digest)) => format!("→ {digest}"),
+        Reply::Written(Err(status)) | Reply::Uploaded(Err(status)) => {
+            format!("→ {} {}", status.code, status.message)
         }
     }
 }

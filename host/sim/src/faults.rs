@@ -2,20 +2,26 @@
 
 use berth_state::State;
 
-use crate::call::Caller;
+use crate::plugins::{Recipe, Wish};
 use crate::policy::Style;
 use crate::randomness::{Purpose, Random};
 use crate::settings::Settings;
-use crate::world::{Event, Plane, World, node_name};
+use crate::world::{Event, World, node_name};
 
 /// Something that breaks or is mended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// The server's process is gone, and back after so many milliseconds.
+    /// A server's process is gone, and back after so many milliseconds.
     Crash {
+        server: usize,
         down_ms: i64,
     },
-    /// The same, right after the next batch has reached the disk and before anybody learns of it.
+    /// A server stands still: its tasks go on later, and find that the world has not waited.
+    Freeze {
+        server: usize,
+        for_ms: i64,
+    },
+    /// Whoever commits next dies right after its batch has reached the disk, before anybody learns of it.
     CrashAfterCommit {
         down_ms: i64,
     },
@@ -32,15 +38,18 @@ pub(crate) enum Fault {
     NodeReturns {
         node: usize,
     },
-    /// Another policy takes over; of a thousand of its calls so many fail.
+    /// Another policy is bound; of a thousand of its calls so many fail.
     Policy {
         style: Style,
         failing_permille: u32,
+        failure_policy: &'static str,
+    },
+    /// Servers that look for what others wrote find now and then that it is not known any more.
+    DiskForgets {
+        permille: u32,
     },
     /// The nodes lose what they know of the cluster, and list anew.
     NodesForget,
-    /// The scheduler has fallen so far behind that it begins anew with the present state, its bindings under way.
-    SchedulerBehind,
 }
 
 /// The faults of one storm, with their times in milliseconds from the start.
@@ -61,19 +70,27 @@ impl Plan {
                 faults.push((at_ms, make(&mut random)));
             }
         };
-        some(3, &|random| Fault::Crash { down_ms: random.between(1, 8_000) });
+        some(3, &|random| Fault::Crash {
+            server: random.index(settings.servers),
+            down_ms: random.between(1, 30_000),
+        });
+        some(3, &|random| Fault::Freeze {
+            server: random.index(settings.servers),
+            for_ms: random.between(100, 40_000),
+        });
+        some(1, &|random| Fault::DiskForgets { permille: random.between(1, 200) as u32 });
         some(3, &|random| Fault::CrashAfterCommit { down_ms: random.between(1, 8_000) });
         some(2, &|random| Fault::DiskFull { for_ms: random.between(100, 10_000) });
         some(3, &|random| Fault::NodeSilent {
             node: random.index(settings.nodes),
             for_ms: random.between(1_000, 120_000),
         });
-        some(3, &|random| Fault::Policy {
-            style: *random.pick(&[Style::Spread, Style::Pack, Style::Plan]),
+        some(6, &|random| Fault::Policy {
+            style: *random.pick(&Style::ALL),
             failing_permille: *random.pick(&[0, 20, 200]),
+            failure_policy: *random.pick(&["LastGood", "Default", "Fail"]),
         });
         some(2, &|_| Fault::NodesForget);
-        some(3, &|_| Fault::SchedulerBehind);
         Self { faults }
     }
 }
@@ -82,13 +99,17 @@ impl World {
     pub(crate) fn break_something(&mut self, fault: Fault) {
         self.note(&format!("fault: {fault:?}"));
         match fault {
-            Fault::Crash { down_ms } => self.crash(down_ms),
-            Fault::CrashAfterCommit { down_ms } => self.crash_after_commit = Some(down_ms),
+            Fault::Crash { server, down_ms } => self.crash(server, down_ms),
+            Fault::Freeze { server, for_ms } => {
+                self.servers[server].frozen_until = Some(self.now.plus_millis(for_ms));
+            }
+            Fault::CrashAfterCommit { down_ms } => self.parts.disk.crash_after_commit(Some(down_ms)),
             Fault::DiskFull { for_ms } => {
-                self.disk.set_failing(true);
+                self.parts.disk.store.set_failing(true);
                 self.agenda.enter(self.now.plus_millis(for_ms), Event::Fault(Fault::DiskWorks));
             }
-            Fault::DiskWorks => self.disk.set_failing(false),
+            Fault::DiskWorks => self.parts.disk.store.set_failing(false),
+            Fault::DiskForgets { permille } => self.parts.disk.set_forgetting(permille),
             Fault::NodeSilent { node, for_ms } => {
                 self.nodes.set_silent(&node_name(node), true, &self.nodes_replica, self.now);
                 self.agenda.enter(self.now.plus_millis(for_ms), Event::Fault(Fault::NodeReturns { node }));
@@ -96,38 +117,23 @@ impl World {
             Fault::NodeReturns { node } => {
                 self.nodes.set_silent(&node_name(node), false, &self.nodes_replica, self.now);
             }
-            Fault::Policy { style, failing_permille } => {
-                self.policy = (style, failing_permille);
-                self.agenda.enter(self.now, Event::StartPolicy { life: self.life });
+            Fault::Policy { style, failing_permille, failure_policy } => {
+                self.wish(Wish { recipe: Recipe { style, failing_permille }, failure_policy });
             }
             Fault::NodesForget => {
                 self.nodes_replica = State::default();
                 self.wake_followers();
             }
-            Fault::SchedulerBehind => {
-                if let Some(plane) = self.plane.take() {
-                    let Plane { server, control, scheduling } = plane;
-                    let scheduling = scheduling.restarted(&server.state, self.now);
-                    self.plane = Some(Plane { server, control, scheduling });
-                }
-            }
         }
     }
 
-    /// The server's memory is gone: state, controllers, scheduler, staged writes, open connections.
-    pub(crate) fn crash(&mut self, down_ms: i64) {
-        if self.plane.take().is_none() {
+    /// A server's memory is gone, and what it was asked is not answered.
+    pub(crate) fn crash(&mut self, server: usize, down_ms: i64) {
+        if self.servers[server].running.is_none() {
             return; // it is down already
         }
-        self.note(&format!("the server dies, for {down_ms} ms"));
-        self.crash_after_commit = None;
-        let reset = self.now.plus_millis(5);
-        for (ticket, (caller, _)) in &self.calls {
-            if !caller.is_inside() {
-                self.agenda.enter(reset, Event::TimedOut { ticket: *ticket });
-            }
-        }
-        self.calls.retain(|_, (caller, _): &mut (Caller, u64)| !caller.is_inside());
-        self.agenda.enter(self.now.plus_millis(down_ms.max(1)), Event::Start);
+        self.note(&format!("server {server} dies, for {down_ms} ms"));
+        self.servers[server].kill();
+        self.agenda.enter(self.now.plus_millis(down_ms.max(1)), Event::Start { server });
     }
 }

@@ -80,6 +80,43 @@ impl Placements {
     }
 }
 
+/// Who leads, and that nobody else does a leader's work.
+#[derive(Default)]
+pub(crate) struct Leadership {
+    /// By lease.
+    holders: BTreeMap<String, String>,
+    pub(crate) changes: u64,
+}
+
+impl Leadership {
+    /// A pod that waited gets its node, and one of a ReplicaSet is made, by the process that has the lease: an earlier leader
+    /// that still believes in itself is held off by the store.
+    pub(crate) fn check(&self, change: &Change, writer: &str) {
+        if &*change.key.resource != "pods" {
+            return;
+        }
+        let Some(new) = &change.new else { return };
+        let is_bound = |pod: &Stored| pod.field("spec.nodeName").is_some_and(|node| !node.is_empty());
+        let lease = match &change.old {
+            Some(old) if !is_bound(old) && is_bound(new) => "berth-scheduler",
+            None if new.controller().is_some() => "berth-controllers",
+            _ => return,
+        };
+        let holder = self.holders.get(lease).map_or("nobody", String::as_str);
+        assert_eq!(writer, holder, "{} was written by one who does not hold {lease}", change.key);
+    }
+
+    pub(crate) fn took(&mut self, change: &Change) {
+        let is_lease =
+            &*change.key.resource == "leases.coordination.k8s.io" && change.key.name.starts_with("berth-");
+        let Some(new) = change.new.as_ref().filter(|_| is_lease) else { return };
+        let holder = value(new)["spec"]["holderIdentity"].as_str().unwrap_or_default().to_owned();
+        if self.holders.insert(change.key.name.to_string(), holder.clone()) != Some(holder) {
+            self.changes += 1;
+        }
+    }
+}
+
 pub(crate) fn is_finished(pod: &Stored) -> bool {
     matches!(pod.field("status.phase"), Some("Succeeded" | "Failed"))
 }

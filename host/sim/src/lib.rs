@@ -1,23 +1,24 @@
-//! The whole control plane under virtual time, from one seed, and the simulated nodes it runs on.
+//! The whole control plane under virtual time, from one seed.
 //!
-//! A [`World`] holds a disk, the server's state and writer, controllers, scheduler, nodes, clients and watchers: the real
-//! ones, where they are pure. The network, the clock and what breaks are not real. Nothing here reads the time or draws a
-//! random number by itself: the same seed gives the same run, event by event.
+//! A [`World`] holds a disk, servers that have it open, hollow nodes, clients and watchers. Each server is a process of its own
+//! that runs what `berth up` runs: the cluster with its writer, leases, controllers, scheduler and plugin manager, task by task
+//! as the agenda has it. The network, the disk, the clock, the policies and what breaks are not real. Nothing here reads the
+//! time or draws a random number by itself: the same seed gives the same run, event by event.
 
 mod agenda;
 mod call;
 mod clients;
-mod controllers;
+mod disk;
 mod faults;
 mod invariants;
 mod log;
-pub mod nodes;
 mod oracle;
+mod plugins;
 mod policy;
+mod process;
 mod randomness;
 mod scenario;
-mod scheduling;
-mod server;
+mod servers;
 mod settings;
 mod settled;
 mod settling;

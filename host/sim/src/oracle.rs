@@ -7,7 +7,8 @@ use berth_api::Catalogue;
 use berth_pipeline::Answer;
 use berth_state::{Change, Key, Revision, State, Stored};
 
-use crate::invariants::Placements;
+use crate::invariants::{Leadership, Placements};
+use crate::servers::holder_of;
 
 /// A finalizer that only clients of the simulation set and take away.
 pub(crate) const HOLD: &str = "sim.berth.dev/hold";
@@ -18,6 +19,7 @@ pub(crate) struct Oracle {
     journal: Vec<Arc<Change>>,
     objects: BTreeMap<Key, Arc<Stored>>,
     placements: Placements,
+    leadership: Leadership,
     uids: BTreeSet<Box<str>>,
     /// Objects whose hold a client has asked to be taken away.
     released: BTreeSet<Key>,
@@ -31,6 +33,7 @@ impl Oracle {
             journal,
             objects,
             placements: Placements::default(),
+            leadership: Leadership::default(),
             uids: BTreeSet::new(),
             released,
         }
@@ -45,7 +48,8 @@ impl Oracle {
     }
 
     /// The disk took a change: it follows the one before, replaces what is there, and breaks no promise.
-    pub(crate) fn took(&mut self, change: &Arc<Change>) {
+    pub(crate) fn took(&mut self, change: &Arc<Change>, server: usize, life: u64) {
+        self.leadership.check(change, &holder_of(server, life));
         assert_eq!(
             change.revision,
             self.revision().next(),
@@ -68,6 +72,7 @@ impl Oracle {
             );
         }
         self.placements.took(change);
+        self.leadership.took(change);
         match &change.new {
             Some(new) => self.objects.insert(change.key.clone(), new.clone()),
             None => self.objects.remove(&change.key),
@@ -100,11 +105,11 @@ impl Oracle {
         }
     }
 
-    /// A state at the oracle's revision has the oracle's objects: nothing durable is lost, nothing else is there.
+    /// A state has what was durable at its revision: nothing is lost, nothing else is there.
     pub(crate) fn check_equal(&self, state: &State, whose: &str) {
-        assert_eq!(state.revision(), self.revision(), "{whose} is at another revision than the disk");
-        assert_eq!(state.len(), self.objects.len(), "{whose} has another number of objects than the disk");
-        for (stored, (key, durable)) in state.iter().zip(&self.objects) {
+        let objects = self.objects_at(state.revision());
+        assert_eq!(state.len(), objects.len(), "{whose} has another number of objects than the disk");
+        for (stored, (key, durable)) in state.iter().zip(&objects) {
             let is_same = stored.key == *key
                 && stored.revision == durable.revision
                 && (Arc::ptr_eq(stored, durable) || stored.bytes() == durable.bytes());
@@ -114,6 +119,40 @@ impl Oracle {
                 stored.key, stored.revision, durable.revision
             );
         }
+    }
+
+    /// What a server publishes is durable, and nothing between `seen` and there is left out.
+    pub(crate) fn check_published(&self, state: &State, seen: Revision, server: usize) {
+        let upto = state.revision();
+        assert!(upto <= self.revision(), "server {server} shows {upto}, the disk is at {}", self.revision());
+        assert!(upto > seen, "server {server} went from {seen} back to {upto}");
+        if seen == Revision(0) {
+            return self.check_equal(state, &format!("server {server}, just started,"));
+        }
+        let mut last = BTreeMap::new();
+        for change in self.between(seen, upto) {
+            last.insert(&change.key, change.new.as_ref().map(|new| new.revision));
+        }
+        for (key, revision) in last {
+            let found = state.get(key).map(|stored| stored.revision);
+            assert_eq!(found, revision, "server {server} at {upto} has another {key} than the disk");
+        }
+    }
+
+    fn objects_at(&self, revision: Revision) -> BTreeMap<Key, Arc<Stored>> {
+        let mut objects = self.objects.clone();
+        for change in self.between(revision, self.revision()).iter().rev() {
+            match &change.old {
+                Some(old) => objects.insert(change.key.clone(), old.clone()),
+                None => objects.remove(&change.key),
+            };
+        }
+        objects
+    }
+
+    /// How often a lease came to another process.
+    pub(crate) fn leaders(&self) -> u64 {
+        self.leadership.changes
     }
 
     /// A write that was answered with success is durable, and is what was answered.
@@ -153,8 +192,9 @@ impl Oracle {
         &self.journal[start..end.max(start)]
     }
 
-    /// What a list of `resource` at the present revision must show.
-    pub(crate) fn list<'a>(&'a self, resource: &'a str) -> impl Iterator<Item = &'a Arc<Stored>> {
-        self.objects.values().filter(move |stored| resource.is_empty() || *stored.key.resource == *resource)
+    /// What a list of `resource` at a revision must show.
+    pub(crate) fn list_at(&self, resource: &str, revision: Revision) -> Vec<Arc<Stored>> {
+        let objects = self.objects_at(revision).into_values();
+        objects.filter(|stored| resource.is_empty() || *stored.key.resource == *resource).collect()
     }
 }

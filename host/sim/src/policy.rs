@@ -1,13 +1,16 @@
 //! A scheduling policy that traps, dawdles and talks nonsense now and then, and checks what it is told.
 
 use std::collections::BTreeSet;
+use std::fmt::{self, Write as _};
+use std::hash::Hasher as _;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use berth_scheduler::LeastAllocated;
 use berth_scheduler::policy::{
     Action, Feed, Manifest, PlanQuestion, Policy, PolicyError, ScoreQuestion, Scores, Verb, check_scores,
 };
 
-use crate::randomness::Random;
+use crate::randomness::{Fnv, Random};
 
 /// How a policy decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +21,45 @@ pub enum Style {
     Pack,
     /// Whole batches; some of its placements fit nowhere.
     Plan,
+    /// Not at all: it does not load.
+    Broken,
+    /// Not at all: it does not start.
+    Picky,
+}
+
+impl Style {
+    pub(crate) const ALL: [Self; 5] = [Self::Spread, Self::Pack, Self::Plan, Self::Broken, Self::Picky];
+}
+
+/// A hash over all that policies are told, asked and answer.
+#[derive(Clone, Default)]
+pub(crate) struct Tap(Arc<Mutex<Hashed>>);
+
+#[derive(Default)]
+struct Hashed {
+    hash: Fnv,
+    noted: u64,
+}
+
+impl fmt::Write for Hashed {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.hash.write(text.as_bytes());
+        Ok(())
+    }
+}
+
+impl Tap {
+    fn note(&self, what: fmt::Arguments<'_>) {
+        let mut hashed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        hashed.noted += 1;
+        hashed.write_fmt(what).expect("hashing never fails");
+    }
+
+    /// The hash, and how much went into it.
+    pub(crate) fn hash(&self) -> (u64, u64) {
+        let hashed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        (hashed.hash.finish(), hashed.noted)
+    }
 }
 
 pub(crate) struct SimulatedPolicy {
@@ -30,11 +72,12 @@ pub(crate) struct SimulatedPolicy {
     classes: BTreeSet<u32>,
     seq: u64,
     is_dead: bool,
+    tap: Tap,
 }
 
 impl SimulatedPolicy {
     /// A policy of which so many calls in a thousand fail.
-    pub(crate) fn new(style: Style, failing_permille: u32, random: Random) -> Self {
+    pub(crate) fn new(style: Style, failing_permille: u32, random: Random, tap: Tap) -> Self {
         let plans = style == Style::Plan;
         let arithmetic = LeastAllocated::default();
         let manifest = Manifest {
@@ -55,6 +98,7 @@ impl SimulatedPolicy {
             classes: BTreeSet::new(),
             seq: 0,
             is_dead: false,
+            tap,
         }
     }
 
@@ -95,6 +139,7 @@ impl Policy for SimulatedPolicy {
 
     fn feed(&mut self, feed: &Feed) -> Result<(), PolicyError> {
         assert!(feed.seq > self.seq, "feeds are numbered upwards: {} after {}", feed.seq, self.seq);
+        self.tap.note(format_args!("{feed:?}"));
         feed.assert_shape(&self.manifest, self.manifest.dimensions.len());
         if feed.reset {
             self.nodes.clear();
@@ -129,6 +174,7 @@ impl Policy for SimulatedPolicy {
         if self.style == Style::Pack {
             scores.iter_mut().for_each(|score| *score = -*score);
         }
+        self.tap.note(format_args!("{} {} {scores:?}", question.ctx.seq, question.class));
         check_scores(question, scores)
     }
 
@@ -143,6 +189,7 @@ impl Policy for SimulatedPolicy {
             let (verb, slot) = self.place(batch, pod.class);
             actions.push(Action { verb, pod: pod.id, slot, units: vec![], reason: 0, transaction });
         }
+        self.tap.note(format_args!("{} {actions:?}", batch.ctx.seq));
         Ok(())
     }
 }

@@ -11,6 +11,8 @@ pub(crate) enum Purpose {
     Disk,
     /// When changes reach those who follow them.
     Feed,
+    /// When tasks of servers go on.
+    Threads,
     /// What breaks, and when.
     Faults,
     /// What clients do.
@@ -19,8 +21,6 @@ pub(crate) enum Purpose {
     Policy(u64),
     /// uids and generated names.
     Ids,
-    /// How the scheduler breaks ties.
-    Scheduler,
     /// What the cluster is made of.
     Setup,
 }
@@ -67,6 +67,15 @@ impl Random {
     /// One of the elements.
     pub(crate) fn pick<'a, T>(&mut self, list: &'a [T]) -> &'a T {
         &list[self.index(list.len())]
+    }
+
+    /// How long a task that could go on has to wait, in microseconds: mostly not at all, now and then for its turn.
+    pub(crate) fn pause_us(&mut self) -> i64 {
+        match self.index(40) {
+            0 => self.between(0, 30_000),
+            1..10 => self.between(0, 800),
+            _ => 0,
+        }
     }
 
     /// A delay in milliseconds: mostly close to `typical_ms`, now and then much longer.

@@ -47,7 +47,20 @@ impl World {
     /// # Panics
     /// When the nodes do not come up.
     pub fn calm(seed: u64, nodes: usize) -> Self {
-        let mut world = Self::new(seed, Settings::calm(nodes));
+        Self::calm_with(seed, Settings::calm(nodes))
+    }
+
+    /// The same with so many servers on one disk.
+    ///
+    /// # Panics
+    /// As [`World::calm`].
+    pub fn calm_servers(seed: u64, nodes: usize, servers: usize) -> Self {
+        Self::calm_with(seed, Settings { servers, ..Settings::calm(nodes) })
+    }
+
+    fn calm_with(seed: u64, settings: Settings) -> Self {
+        let nodes = settings.nodes;
+        let mut world = Self::new(seed, settings);
         world.wait_until("all nodes are there", 10_000, |state| state.list("nodes", "").count() == nodes);
         world.run_for(2_000);
         world
@@ -58,12 +71,12 @@ impl World {
         NodeHandle { world: self, number }
     }
 
-    /// The server's state.
+    /// The newest state that a server shows.
     ///
     /// # Panics
-    /// While the server is down.
+    /// While all are down.
     pub fn state(&self) -> &State {
-        &self.plane.as_ref().expect("the server is up").server.state
+        self.seen.as_ref().expect("a server is up")
     }
 
     /// The time.
@@ -119,9 +132,21 @@ impl World {
         self.write(request)
     }
 
-    /// The server dies now, and starts again after so many milliseconds.
+    /// The first server dies now, and starts again after so many milliseconds.
     pub fn server_dies(&mut self, down_ms: i64) {
-        self.crash(down_ms);
+        self.crash(0, down_ms);
+    }
+
+    /// A server stands still for so many milliseconds: not dead, but late.
+    pub fn server_stands_still(&mut self, server: usize, for_ms: i64) {
+        self.break_something(Fault::Freeze { server, for_ms });
+    }
+
+    /// Who holds a leader's lease, and how often it changed hands.
+    pub fn leader(&self, lease: &str) -> Option<(String, i64)> {
+        let key = Key::new("leases.coordination.k8s.io", "kube-system", lease);
+        let spec = &crate::invariants::value(self.state().get(&key)?)["spec"];
+        Some((spec["holderIdentity"].as_str()?.to_owned(), spec["leaseTransitions"].as_i64()?))
     }
 
     /// The server dies when the next batch has reached the disk, before anybody learns of it.
@@ -139,9 +164,9 @@ impl World {
         self.break_something(Fault::DiskWorks);
     }
 
-    /// Another policy takes over; of a thousand of its calls so many fail.
+    /// Another policy is bound; of a thousand of its calls so many fail.
     pub fn policy_becomes(&mut self, style: Style, failing_permille: u32) {
-        self.break_something(Fault::Policy { style, failing_permille });
+        self.break_something(Fault::Policy { style, failing_permille, failure_policy: "LastGood" });
     }
 
     /// Lets time pass until something is true.
@@ -150,7 +175,7 @@ impl World {
     /// When it is not within so many milliseconds.
     pub fn wait_until(&mut self, what: &str, within_ms: i64, holds: impl Fn(&State) -> bool) {
         let deadline = self.now.plus_millis(within_ms);
-        while !self.plane.as_ref().is_some_and(|plane| holds(&plane.server.state)) {
+        while !self.seen.as_ref().is_some_and(|state| holds(state)) {
             assert!(
                 self.now < deadline && self.step(),
                 "within {within_ms} ms it did not come to this: {what}"

@@ -21,6 +21,9 @@ pub(crate) fn complaints(state: &State) -> Vec<String> {
     for set in state.list("replicasets.apps", "") {
         check_set(state, set, &stuck, &mut found);
     }
+    for binding in state.list("pluginbindings.berth.dev", "") {
+        check_binding(state, binding, &mut found);
+    }
     for object in state.iter() {
         if object.meta().deletion_timestamp.is_some() {
             found.push(format!("{} is still being deleted", object.key));
@@ -28,6 +31,20 @@ pub(crate) fn complaints(state: &State) -> Vec<String> {
         check_owners(state, object, &mut found);
     }
     found
+}
+
+/// A binding is served by the component that its plugin names now, and says so.
+fn check_binding(state: &State, binding: &Stored, found: &mut Vec<String>) {
+    let object = value(binding);
+    let plugin = object["spec"]["plugin"].as_str().unwrap_or_default();
+    let plugin =
+        state.get(&berth_state::Key::new("plugins.berth.dev", "", plugin)).map(|stored| value(stored));
+    let wanted = plugin.map(|plugin| plugin["spec"]["digest"].clone()).unwrap_or_default();
+    let conditions = object["status"]["conditions"].as_array().into_iter().flatten();
+    let is_active = conditions.into_iter().any(|c| c["type"] == "Active" && c["status"] == "True");
+    if !is_active || object["status"]["activeDigest"] != wanted {
+        found.push(format!("{} asks for {wanted} and says {}", binding.key, object["status"]));
+    }
 }
 
 fn free_room(state: &State) -> BTreeMap<String, Amounts> {

@@ -41,26 +41,33 @@ impl World {
             }
             assert!(self.now < deadline, "the cluster does not come to rest:\n{}", found.join("\n"));
         }
-        if let Some(plane) = &self.plane {
-            self.oracle.check_equal(&plane.server.state, "the server at the end");
-            self.clients.check_counter(&plane.server.state);
+        for server in &self.servers {
+            let state = server.state().expect("all are up");
+            assert_eq!(state.revision(), self.oracle.revision(), "server {} is behind", server.number);
+            self.oracle.check_equal(&state, &format!("server {} at the end", server.number));
+            self.clients.check_counter(&state);
         }
     }
 
     fn calm_down(&mut self) {
         self.note("calm");
         self.loss_permille = 0;
-        self.crash_after_commit = None;
+        self.parts.disk.crash_after_commit(None);
+        self.parts.disk.set_forgetting(0);
+        self.servers.iter_mut().for_each(|server| server.frozen_until = None);
         self.clients.mood = Mood::Tidy;
         self.break_something(Fault::DiskWorks);
         (0..self.settings.nodes).for_each(|node| self.break_something(Fault::NodeReturns { node }));
-        self.break_something(Fault::Policy { style: Style::Spread, failing_permille: 0 });
+        let failure_policy = "LastGood";
+        self.break_something(Fault::Policy { style: Style::Spread, failing_permille: 0, failure_policy });
     }
 
     /// Why the run cannot end yet.
     fn unrest(&mut self) -> Vec<String> {
-        let Some(plane) = &self.plane else { return vec!["the server is down".to_owned()] };
-        let state = &plane.server.state;
+        if self.servers.iter().any(|server| !server.is_reached()) {
+            return vec!["a server is down".to_owned()];
+        }
+        let state = self.state();
         let writer = berth_control::Writer::new("client", self.catalogue.clone());
         if self.clients.len() > 0 && workload::tidy(&writer, state).is_some() {
             return vec!["clients are still tidying up".to_owned()];
@@ -71,20 +78,6 @@ impl World {
                 self.log.tail().last().unwrap_or_default()
             )];
         }
-        let mut found = complaints(state);
-        let unbound = |pod: &&std::sync::Arc<berth_state::Stored>| {
-            pod.field("spec.nodeName").is_none_or(str::is_empty) && pod.meta().deletion_timestamp.is_none()
-        };
-        let waiting = state.list("pods", "").filter(unbound).count();
-        let (pending, batches) = plane.scheduling.pending();
-        if pending != waiting || batches > 0 {
-            found.push(format!(
-                "{waiting} pods have no node, the scheduler has {pending} and {batches} batches"
-            ));
-        }
-        if !plane.control.is_idle() {
-            found.push("controllers are still at work".to_owned());
-        }
-        found
+        complaints(state)
     }
 }

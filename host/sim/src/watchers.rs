@@ -23,6 +23,9 @@ impl Watcher {
 
     /// Takes in what the server has, up to `limit` changes; whether there is more.
     pub(crate) fn deliver(&mut self, state: &State, oracle: &Oracle, limit: usize) -> bool {
+        if self.upto.is_some_and(|upto| upto > state.revision()) {
+            return true; // another server, which does not know of it yet: it would answer that the version is too large
+        }
         let changes = self.upto.and_then(|upto| Some((upto, state.changes_after(upto)?)));
         let Some((after, changes)) = changes else {
             self.list(state, oracle);
@@ -53,17 +56,14 @@ impl Watcher {
     }
 
     fn list(&mut self, state: &State, oracle: &Oracle) {
-        assert_eq!(state.revision(), oracle.revision(), "a list is of the present");
         let listed: Vec<(&str, Revision)> = if self.resource.is_empty() {
             state.iter().map(|stored| (&*stored.key.name, stored.revision)).collect()
         } else {
             state.list(self.resource, "").map(|stored| (&*stored.key.name, stored.revision)).collect()
         };
-        let expected = oracle.list(self.resource).map(|stored| (&*stored.key.name, stored.revision));
+        let expected = oracle.list_at(self.resource, state.revision());
+        let expected = expected.iter().map(|stored| (&*stored.key.name, stored.revision));
         assert!(listed.into_iter().eq(expected), "a list of {} at {}", self.resource, state.revision());
-        if let Some(upto) = self.upto {
-            assert!(upto <= state.revision(), "a watcher was told of {upto}, which the server does not know");
-        }
         self.lists += 1;
         self.upto = Some(state.revision());
     }

@@ -4,64 +4,76 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use berth_api::{Catalogue, Status, Timestamp, kinds};
-use berth_pipeline::{Answer, SeededIds};
-use berth_scheduler::Mirror;
-use berth_scheduler::policy::Policy;
-use berth_state::{Key, MemoryStore, State};
+use berth_cluster::SharedIds;
+use berth_hollow::{HollowNodes, Shape};
+use berth_json::Value;
+use berth_pipeline::Body;
+use berth_state::{Key, State};
+use tokio::sync::mpsc;
 
 use crate::agenda::Agenda;
 use crate::call::{Ask, Caller, Reply, Ticket, describe};
 use crate::clients::{Clients, Mood};
-use crate::controllers::{Calls, Controllers};
+use crate::disk::Disk;
 use crate::faults::{Fault, Plan};
 use crate::log::Log;
-use crate::nodes::{Shape, SimulatedNodes};
 use crate::oracle::Oracle;
-use crate::policy::{SimulatedPolicy, Style};
+use crate::plugins::{Admin, Recipe, Sent, SimulatedLoader, Wish};
+use crate::policy::{Style, Tap};
+use crate::process::{Process, TaskId};
 use crate::randomness::{Purpose, Random};
-use crate::scheduling::Scheduling;
-use crate::server::Server;
+use crate::servers::{Parts, Server};
 use crate::settings::{Report, Settings};
 use crate::watchers::Watcher;
 
-/// Who follows the change feed.
+/// Who follows the changes of a server from outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Follower {
-    Control,
-    Scheduler,
     Nodes,
     Watcher(usize),
 }
 
-/// Who has timers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Timer {
-    Control,
-    Scheduler,
-    Nodes,
-}
-
 /// Everything that can happen. `life` says during which life of the server: what outlives it is void.
 pub(crate) enum Event {
-    Start,
-    Arrive { ticket: Ticket, ask: Ask },
-    Answer { ticket: Ticket, reply: Reply },
-    TimedOut { ticket: Ticket },
-    DiskDone { life: u64 },
-    Deliver { life: u64, follower: Follower },
-    Wake { timer: Timer },
+    Start {
+        server: usize,
+    },
+    Arrive {
+        ticket: Ticket,
+        server: usize,
+        ask: Ask,
+    },
+    Answer {
+        ticket: Ticket,
+        reply: Reply,
+    },
+    TimedOut {
+        ticket: Ticket,
+    },
+    Poll {
+        server: usize,
+        life: u64,
+        task: TaskId,
+    },
+    /// Void unless it is the one that is waited for: an earlier one may have come up since.
+    Timer {
+        server: usize,
+        life: u64,
+        at: Timestamp,
+    },
+    PollOutside {
+        task: TaskId,
+    },
+    TimerOutside {
+        at: Timestamp,
+    },
+    Deliver {
+        follower: Follower,
+    },
+    NodesDue,
     Client(usize),
     NodeRetry(Key),
     Fault(Fault),
-    StartPolicy { life: u64 },
-    InstallPolicy { life: u64, policy: Box<dyn Policy>, mirror: Box<Mirror> },
-}
-
-/// What lives in the server's process.
-pub(crate) struct Plane {
-    pub(crate) server: Server,
-    pub(crate) control: Controllers,
-    pub(crate) scheduling: Scheduling,
 }
 
 /// One run.
@@ -72,28 +84,30 @@ pub struct World {
     pub(crate) now: Timestamp,
     pub(crate) agenda: Agenda<Event>,
     pub(crate) catalogue: Arc<Catalogue>,
-    pub(crate) disk: MemoryStore,
-    /// `None` while the server is down.
-    pub(crate) plane: Option<Plane>,
-    pub(crate) life: u64,
-    pub(crate) ids: SeededIds,
-    pub(crate) nodes: SimulatedNodes,
+    pub(crate) parts: Parts,
+    pub(crate) servers: Vec<Server>,
+    /// Where what is neither a server nor a node thinks.
+    outside: Process,
+    outside_timer_at: Option<Timestamp>,
+    sent: Sent,
+    wishes: mpsc::UnboundedSender<Wish>,
+    tap: Tap,
+    pub(crate) nodes: HollowNodes,
     pub(crate) nodes_replica: State,
     pub(crate) clients: Clients,
     pub(crate) watchers: Vec<Watcher>,
     pub(crate) oracle: Oracle,
     pub(crate) network: Random,
-    pub(crate) disk_random: Random,
     pub(crate) feed: Random,
+    threads: Random,
     pub(crate) loss_permille: u32,
-    pub(crate) calls: BTreeMap<Ticket, (Caller, u64)>,
+    pub(crate) calls: BTreeMap<Ticket, Caller>,
     pub(crate) tickets: Ticket,
-    pub(crate) script: BTreeMap<Ticket, Option<Result<Answer, Status>>>,
+    pub(crate) script: BTreeMap<Ticket, Option<Result<Value, Status>>>,
     pub(crate) delivering: BTreeSet<Follower>,
-    pub(crate) timers: BTreeMap<Timer, Timestamp>,
-    pub(crate) crash_after_commit: Option<i64>,
-    pub(crate) policy: (Style, u32),
-    pub(crate) policy_failures: u64,
+    nodes_due: Option<Timestamp>,
+    /// The newest state that a server has published.
+    pub(crate) seen: Option<Arc<State>>,
     /// When something other than a lease or an event was last written.
     pub(crate) busy_at: Timestamp,
     pub(crate) log: Log,
@@ -105,46 +119,67 @@ impl World {
     pub fn new(seed: u64, settings: Settings) -> Self {
         let catalogue = Arc::new(kinds::catalogue());
         let begun = Timestamp::from_seconds(1_800_000_000);
-        let mut nodes = SimulatedNodes::new(catalogue.clone());
+        let mut nodes = HollowNodes::new(catalogue.clone());
         for number in 0..settings.nodes {
             nodes.add(&node_name(number), shape(), begun, number as i64 * 1_700);
         }
+        let tap = Tap::default();
+        let parts = Parts {
+            disk: Disk::new(seed),
+            ids: SharedIds::new(Random::new(seed, Purpose::Ids).bits()),
+            catalogue: catalogue.clone(),
+            loader: SimulatedLoader::new(seed, tap.clone()),
+            is_shared: settings.servers > 1,
+        };
+        let outside = Process::default();
+        outside.set_now(begun);
+        let sent = Sent::default();
+        let (wishes, wished) = mpsc::unbounded_channel();
+        let executor = outside.executor();
+        executor.spawn("admin", Admin::new(catalogue.clone(), sent.clone(), executor.clone()).work(wished));
         let mut world = Self {
             seed,
             begun,
             now: begun,
             agenda: Agenda::new(),
-            disk: MemoryStore::new(),
-            plane: None,
-            life: 0,
-            ids: SeededIds::new(Random::new(seed, Purpose::Ids).bits()),
+            servers: (0..settings.servers).map(Server::new).collect(),
+            parts,
+            outside,
+            outside_timer_at: None,
+            sent,
+            wishes,
+            tap,
             nodes,
             nodes_replica: State::default(),
             clients: Clients::new(seed, settings.clients, &catalogue),
             watchers: ["", "pods", "deployments.apps", "configmaps"].map(Watcher::new).into(),
             oracle: Oracle::new(catalogue.clone()),
             network: Random::new(seed, Purpose::Network),
-            disk_random: Random::new(seed, Purpose::Disk),
             feed: Random::new(seed, Purpose::Feed),
+            threads: Random::new(seed, Purpose::Threads),
             loss_permille: settings.loss_permille,
             calls: BTreeMap::new(),
             tickets: 0,
             script: BTreeMap::new(),
             delivering: BTreeSet::new(),
-            timers: BTreeMap::new(),
-            crash_after_commit: None,
-            policy: (Style::Spread, 0),
-            policy_failures: 0,
+            nodes_due: None,
+            seen: None,
             busy_at: begun,
             log: Log::default(),
             steps: 0,
             catalogue,
             settings,
         };
-        world.agenda.enter(begun, Event::Start);
-        world.agenda.enter(begun, Event::Wake { timer: Timer::Nodes });
+        for server in 0..world.servers.len() {
+            world.agenda.enter(begun.plus_millis(server as i64 * 300), Event::Start { server });
+        }
+        world.agenda.enter(begun, Event::NodesDue);
         for number in 0..world.clients.len() {
             world.agenda.enter(begun.plus_millis(2_000 + number as i64 * 100), Event::Client(number));
+        }
+        if world.settings.faults {
+            let recipe = Recipe { style: Style::Spread, failing_permille: 0 };
+            world.wish(Wish { recipe, failure_policy: "LastGood" });
         }
         for (at_ms, fault) in Plan::of(seed, &world.settings).faults {
             world.agenda.enter(begun.plus_millis(at_ms), Event::Fault(fault));
@@ -157,6 +192,7 @@ impl World {
         let Some((at, event)) = self.agenda.next() else { return false };
         self.now = self.now.max(at);
         self.steps += 1;
+        self.outside.set_now(self.now);
         self.happen(event);
         self.go_on();
         true
@@ -167,13 +203,13 @@ impl World {
         self.run_for_checking(millis, |_| {});
     }
 
-    /// Lets virtual time pass and looks at the server's state after every step while there is one.
+    /// Lets virtual time pass and looks at the newest state after every step.
     pub fn run_for_checking(&mut self, millis: i64, mut check: impl FnMut(&State)) {
         let until = self.now.plus_millis(millis);
         while self.agenda.next_at().is_some_and(|at| at <= until) {
             self.step();
-            if let Some(plane) = &self.plane {
-                check(&plane.server.state);
+            if let Some(state) = &self.seen {
+                check(state);
             }
         }
         self.now = until;
@@ -181,82 +217,142 @@ impl World {
 
     fn happen(&mut self, event: Event) {
         match event {
-            Event::Start => self.start(),
-            Event::Arrive { ticket, ask } => self.arrive(ticket, ask),
+            Event::Start { server } => self.start(server),
+            Event::Arrive { ticket, server, ask } => self.arrive(ticket, server, ask),
             Event::Answer { ticket, reply } => self.answered(ticket, Some(reply)),
             Event::TimedOut { ticket } => self.answered(ticket, None),
-            Event::DiskDone { life } if life == self.life => self.disk_done(),
-            Event::Deliver { life, follower } if life == self.life => self.deliver(follower),
-            Event::Wake { timer } => {
-                self.timers.remove(&timer);
+            Event::Poll { server, life, task } => self.poll(server, life, task),
+            Event::Timer { server, life, at } => self.fire_timers(server, life, at),
+            Event::PollOutside { task } => self.outside.poll(task),
+            Event::TimerOutside { at } if self.outside_timer_at != Some(at) => {}
+            Event::TimerOutside { .. } => {
+                self.outside_timer_at = None;
+                self.outside.fire_timers();
             }
+            Event::Deliver { follower } => self.deliver(follower),
+            Event::NodesDue => self.nodes_due = None,
             Event::Client(number) => self.client_goes_on(number),
             Event::NodeRetry(key) => self.nodes.retry(&key),
             Event::Fault(fault) => self.break_something(fault),
-            Event::StartPolicy { life } if life == self.life => self.start_policy(),
-            Event::InstallPolicy { life, policy, mirror } if life == self.life => {
-                self.note(&format!("policy {} installed", policy.manifest().name));
-                if let Some(plane) = &mut self.plane {
-                    plane.scheduling.install(policy, *mirror, self.now);
+        }
+    }
+
+    fn start(&mut self, server: usize) {
+        let server = &mut self.servers[server];
+        if server.running.is_some() {
+            return;
+        }
+        server.start(&self.parts, self.now);
+        let text = format!("server {} starts, life {}", server.number, server.life);
+        self.note(&text);
+    }
+
+    /// A task of a server goes on, unless the server stands still.
+    fn poll(&mut self, number: usize, life: u64, task: TaskId) {
+        let server = &self.servers[number];
+        let Some(running) = server.running.as_ref().filter(|_| server.life == life) else { return };
+        if let Some(thaw) = server.frozen_until.filter(|thaw| *thaw > self.now) {
+            return self.agenda.enter(thaw, Event::Poll { server: number, life, task });
+        }
+        running.process.set_now(self.now);
+        running.process.poll(task);
+    }
+
+    fn fire_timers(&mut self, number: usize, life: u64, at: Timestamp) {
+        let server = &mut self.servers[number];
+        let is_meant = server.life == life && server.timer_at == Some(at);
+        let Some(running) = server.running.as_ref().filter(|_| is_meant) else { return };
+        server.timer_at = None;
+        if server.frozen_until.is_some_and(|thaw| thaw > self.now) {
+            return; // entered again for the time after
+        }
+        running.process.set_now(self.now);
+        running.process.fire_timers();
+    }
+
+    /// After every event: what became durable is told to the oracle, answers and asks are sent, whoever was woken gets a moment
+    /// at which he goes on.
+    fn go_on(&mut self) {
+        self.look_at_disk();
+        for number in 0..self.servers.len() {
+            self.look_at_server(number);
+        }
+        self.seen = self.servers.iter().filter_map(Server::state).max_by_key(|state| state.revision());
+        let asked = std::mem::take(&mut *self.sent.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+        for (ask, answer) in asked {
+            self.call(Caller::Admin(answer), ask);
+        }
+        for (task, _) in self.outside.take_woken() {
+            self.agenda.enter(self.now, Event::PollOutside { task });
+        }
+        if let Some(due) = self.outside.next_timer()
+            && self.outside_timer_at.is_none_or(|at| due < at)
+        {
+            self.outside_timer_at = Some(due);
+            self.agenda.enter(due, Event::TimerOutside { at: due });
+        }
+        self.nodes_go_on();
+    }
+
+    fn look_at_disk(&mut self) {
+        for (server, changes) in self.parts.disk.take_committed() {
+            let life = self.servers[server].life;
+            for change in &changes {
+                let what = if change.new.is_some() { "puts" } else { "deletes" };
+                self.log.note(
+                    self.begun,
+                    self.now,
+                    &format!("server {server} {what} {} at {}", change.key, change.revision),
+                );
+                if let Some(new) = &change.new {
+                    self.log.hash_bytes(new.bytes());
+                }
+                self.oracle.took(change, server, life);
+                if is_interesting(&change.key) {
+                    self.busy_at = self.now;
                 }
             }
-            Event::DiskDone { .. }
-            | Event::Deliver { .. }
-            | Event::StartPolicy { .. }
-            | Event::InstallPolicy { .. } => {} // of a life that has ended
+        }
+        if let Some((server, down_ms)) = self.parts.disk.take_crashed() {
+            self.crash(server, down_ms);
         }
     }
 
-    /// The server starts, with nothing but its disk.
-    fn start(&mut self) {
-        self.life += 1;
-        self.note(&format!("the server starts, life {}", self.life));
-        let mut server = Server::start(&self.disk, self.catalogue.clone());
-        self.oracle.check_equal(&server.state, "the server that started");
-        for ask in server.system_objects() {
-            server.take(0, ask, self.now, &mut self.ids);
+    fn look_at_server(&mut self, number: usize) {
+        let Some(running) = &self.servers[number].running else { return };
+        for (ticket, reply) in running.take_answers() {
+            self.check_answer(&reply);
+            self.send_answer(ticket, reply);
         }
-        let control = Controllers::start(&server.state, self.catalogue.clone());
-        let seed = Random::new(self.seed, Purpose::Scheduler).bits();
-        let scheduling = Scheduling::start(seed, &server.state, self.catalogue.clone(), self.now);
-        self.plane = Some(Plane { server, control, scheduling });
-        self.delivering.clear();
-        self.wake_followers();
-        let soon = self.now.plus_millis(500);
-        self.agenda.enter(soon, Event::StartPolicy { life: self.life });
-    }
-
-    /// After every event: whoever has something to do does it, and sets his timer.
-    fn go_on(&mut self) {
-        let now = self.now;
-        let limit = self.feed.index(16) + 1;
-        let Some(plane) = &mut self.plane else { return self.nodes_go_on() };
-        if plane.server.can_write() {
-            plane.server.begin_write(limit);
-            let done = now.plus_millis(self.disk_random.delay_ms(4));
-            self.agenda.enter(done, Event::DiskDone { life: self.life });
+        let server = &mut self.servers[number];
+        let life = server.life;
+        let state = server.state();
+        let Some(running) = &mut server.running else { return };
+        for (task, name) in running.process.take_woken() {
+            let at = Timestamp::from_micros(self.now.micros() + self.threads.pause_us());
+            self.log.hash_bytes(name.as_bytes());
+            self.agenda.enter(at, Event::Poll { server: number, life, task });
         }
-        let mut calls: Calls = plane.control.work(now);
-        let (bindings, failures) = plane.scheduling.decide(&plane.server.state, now, limit);
-        calls.extend(bindings);
-        let (control, scheduler) = (plane.control.next_due(now), plane.scheduling.next_due(now));
-        self.make(calls);
-        for failure in failures {
-            self.policy_failures += 1;
-            self.note(&format!("the policy failed: {}", failure.error));
-            if failure.error.is_fatal() {
-                self.agenda.enter(now.plus_millis(1_000), Event::StartPolicy { life: self.life });
-            }
+        let thaw = server.frozen_until.unwrap_or_default();
+        if let Some(due) = running.process.next_timer().map(|due| due.max(thaw))
+            && server.timer_at.is_none_or(|at| due < at)
+        {
+            server.timer_at = Some(due);
+            self.agenda.enter(due, Event::Timer { server: number, life, at: due });
         }
-        self.set_timer(Timer::Control, control);
-        self.set_timer(Timer::Scheduler, scheduler);
-        self.nodes_go_on();
+        if let Some(state) = state
+            && state.revision() != running.seen
+        {
+            self.oracle.check_published(&state, running.seen, number);
+            running.seen = state.revision();
+            self.wake_followers();
+        }
     }
 
     fn nodes_go_on(&mut self) {
         for request in self.nodes.step(&self.nodes_replica, self.now, usize::MAX) {
-            let name = match request.body.clone() {
-                berth_pipeline::Body::Object(object) if request.name.is_empty() => {
+            let name = match &request.body {
+                Body::Object(object) if request.name.is_empty() => {
                     object["metadata"]["name"].as_str().unwrap_or_default().to_owned()
                 }
                 _ => request.name.clone(),
@@ -264,22 +360,18 @@ impl World {
             let key = Key::new(request.resource.id.clone(), request.namespace.as_str(), name);
             self.call(Caller::Node(key), Ask::Write(Box::new(request)));
         }
-        let due = self.nodes.next_due(self.now);
-        self.set_timer(Timer::Nodes, due);
-    }
-
-    fn set_timer(&mut self, timer: Timer, due: Option<Timestamp>) {
-        let Some(due) = due else { return };
-        let due = due.max(self.now.plus_millis(1));
-        if self.timers.get(&timer).is_none_or(|set| due < *set) {
-            self.timers.insert(timer, due);
-            self.agenda.enter(due, Event::Wake { timer });
+        if let Some(due) = self.nodes.next_due(self.now) {
+            let due = due.max(self.now.plus_millis(1));
+            if self.nodes_due.is_none_or(|set| due < set) {
+                self.nodes_due = Some(due);
+                self.agenda.enter(due, Event::NodesDue);
+            }
         }
     }
 
     fn client_goes_on(&mut self, number: usize) {
-        let request = match &self.plane {
-            Some(plane) => self.clients.next(number, &plane.server.state, &mut self.oracle),
+        let request = match &self.seen {
+            Some(state) => self.clients.next(number, state, &mut self.oracle),
             None => None,
         };
         match request {
@@ -291,33 +383,24 @@ impl World {
         }
     }
 
-    fn start_policy(&mut self) {
-        let (style, failing) = self.policy;
-        let random = Random::new(self.seed, Purpose::Policy(self.steps));
-        let mut policy = SimulatedPolicy::new(style, failing, random);
-        let Some(plane) = &mut self.plane else { return };
-        let (mirror, feed) = plane.scheduling.prepare(policy.manifest());
-        let event = match policy.feed(&feed) {
-            Ok(()) => {
-                Event::InstallPolicy { life: self.life, policy: Box::new(policy), mirror: Box::new(mirror) }
-            }
-            Err(_) => Event::StartPolicy { life: self.life },
-        };
-        let delay = self.feed.between(10, 800);
-        self.agenda.enter(self.now.plus_millis(delay), event);
+    /// Tells the administrator what to bind.
+    pub(crate) fn wish(&self, wish: Wish) {
+        self.wishes.send(wish).expect("the administrator never goes");
     }
 
     /// What the run has come to so far.
     pub fn report(&self) -> Report {
         let sum = |count: fn(&Watcher) -> u64| self.watchers.iter().map(count).sum();
+        let (decisions_hash, decisions) = self.tap.hash();
         Report {
-            hash: self.log.hash(),
+            hash: self.log.hash() ^ decisions_hash.rotate_left(1),
             steps: self.steps,
             revision: self.oracle.revision().0,
             acknowledged: self.clients.acknowledged,
             unavailable: self.clients.unavailable,
-            starts: self.life,
-            policy_failures: self.policy_failures,
+            starts: self.servers.iter().map(|server| server.life).sum(),
+            decisions,
+            leaders: self.oracle.leaders(),
             watched: (sum(|watcher| watcher.seen), sum(|watcher| watcher.lists)),
             virtual_ms: self.now.millis_since(self.begun),
         }
@@ -333,9 +416,16 @@ impl World {
     }
 }
 
+/// Whether a write means that the cluster is not at rest.
+fn is_interesting(key: &Key) -> bool {
+    !matches!(&*key.resource, "leases.coordination.k8s.io" | "events")
+}
+
 /// A failed check panics; the run then tells what led to it and how to see it again.
 impl Drop for World {
     fn drop(&mut self) {
+        self.servers.iter_mut().for_each(Server::kill);
+        self.outside.kill();
         if !std::thread::panicking() {
             return;
         }

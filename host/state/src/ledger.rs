@@ -90,6 +90,18 @@ pub enum CommitError {
     Store(String),
 }
 
+impl Commit {
+    /// What was staged as `changes`, to be staged once more on a newer state. Its fence and its needs are not in them.
+    pub fn of(changes: &[Arc<Change>]) -> Self {
+        let op = |change: &Arc<Change>| Op {
+            key: change.key.clone(),
+            expect: change.old.as_ref().map_or(Expect::Absent, |old| Expect::At(old.revision)),
+            action: change.new.as_ref().map_or(Action::Delete, |new| Action::Put(new.draft().clone())),
+        };
+        Self { ops: changes.iter().map(op).collect(), ..Self::default() }
+    }
+}
+
 /// The writer's view: the published state, and over it what is staged but not yet durable.
 #[derive(Debug, Default)]
 pub struct Ledger {

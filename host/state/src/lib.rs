@@ -21,5 +21,5 @@ pub use ledger::{Action, Commit, CommitError, Expect, Fence, Ledger, Need, Op};
 pub use memory::MemoryStore;
 pub use meta::{Meta, Owner};
 pub use state::State;
-pub use store::{Record, Store, StoreError};
+pub use store::{BlobFuture, Blobs, Entry, Record, Refused, Store, StoreError};
 pub use stored::{Draft, EncodeError, Stored, StoredField};

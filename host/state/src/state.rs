@@ -66,6 +66,11 @@ impl State {
         self.forget_what_is_too_much();
     }
 
+    /// Everything up to `revision` is known, though nothing of it is left to see.
+    pub fn reach(&mut self, revision: Revision) {
+        self.revision = self.revision.max(revision);
+    }
+
     /// The object of that name.
     pub fn get(&self, key: &Key) -> Option<&Arc<Stored>> {
         self.tables.get(&key.resource)?.get(key)

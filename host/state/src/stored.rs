@@ -141,6 +141,10 @@ impl Stored {
         &self.draft.bytes
     }
 
+    pub(crate) fn draft(&self) -> &Draft {
+        &self.draft
+    }
+
     /// The parsed metadata.
     pub fn meta(&self) -> &Meta {
         &self.draft.meta

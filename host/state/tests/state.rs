@@ -168,12 +168,16 @@ fn whoever_writes_large_objects_expires_their_own_watchers_and_nobody_elses() {
 
 #[test]
 fn the_memory_store_conforms() {
-    let disk = MemoryStore::new();
-    let suite = berth_state::conformance::all(|| {
+    let (disk, shared) = (MemoryStore::new(), MemoryStore::new());
+    let open = |disk: &MemoryStore| {
         let disk = disk.clone();
         async move { disk }
-    });
+    };
+    let suite = async {
+        berth_state::conformance::all(|| open(&disk)).await;
+        berth_state::conformance::shared(|| open(&shared)).await;
+    };
     let mut suite = std::pin::pin!(suite);
     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-    assert!(suite.as_mut().poll(&mut context).is_ready(), "a memory store never waits");
+    assert!(suite.as_mut().poll(&mut context).is_ready(), "a memory store never waits for what has happened");
 }

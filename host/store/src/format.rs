@@ -12,7 +12,8 @@ const APPLICATION_ID: i64 = 0x4252_5448;
 
 /// What leads from format n to n+1 (`PRAGMA user_version`); the first one makes a new store. Never changed once
 /// released, only added to.
-pub(crate) const MIGRATIONS: &[&str] = &["
+pub(crate) const MIGRATIONS: &[&str] = &[
+    "
     CREATE TABLE objects (
         resource TEXT NOT NULL,
         namespace TEXT NOT NULL,
@@ -30,7 +31,12 @@ pub(crate) const MIGRATIONS: &[&str] = &["
         revision INTEGER NOT NULL
     ) STRICT;
     INSERT INTO head VALUES (1, 0);
-    "];
+    ", // Blobs are files beside the database: see `blobs::move_out`.
+    "DROP TABLE blobs;",
+];
+
+/// The format up to which blobs are rows.
+const BLOBS_ARE_ROWS: usize = 1;
 
 /// A file that cannot be used as a store.
 #[derive(Debug, thiserror::Error)]
@@ -67,6 +73,9 @@ pub(crate) async fn check_and_migrate(
         back_up(connection, path, found).await?;
     }
     for (format, migration) in migrations.iter().enumerate().skip(found) {
+        if format == BLOBS_ARE_ROWS {
+            crate::blobs::move_out(connection, path).await?;
+        }
         let step = migrate(connection, migration, format + 1).await;
         let context = || format!("bringing the store {} to format {}", path.display(), format + 1);
         step.map_err(|error| StoreError::new(context(), error))?;
@@ -119,7 +128,7 @@ mod tests {
     use berth_state::Store;
     use sqlx::ConnectOptions;
 
-    const NEXT: [&str; 2] = [MIGRATIONS[0], "ALTER TABLE objects ADD COLUMN extra TEXT"];
+    const NEXT: [&str; 3] = [MIGRATIONS[0], MIGRATIONS[1], "ALTER TABLE objects ADD COLUMN extra TEXT"];
 
     async fn raw(path: &Path) -> SqliteConnection {
         let options = sqlx::sqlite::SqliteConnectOptions::new().filename(path).create_if_missing(true);
@@ -134,12 +143,12 @@ mod tests {
 
         let mut connection = raw(&path).await;
         check_and_migrate(&mut connection, &path, &NEXT).await.unwrap();
-        assert_eq!(pragma(&mut connection, "user_version").await.unwrap(), 2);
+        assert_eq!(pragma(&mut connection, "user_version").await.unwrap(), 3);
         sqlx::query("SELECT extra FROM objects").fetch_all(&mut connection).await.unwrap();
         check_and_migrate(&mut connection, &path, &NEXT).await.unwrap();
 
-        let mut backup = raw(&beside(&path, ".format-1")).await;
-        assert_eq!(pragma(&mut backup, "user_version").await.unwrap(), 1);
+        let mut backup = raw(&beside(&path, ".format-2")).await;
+        assert_eq!(pragma(&mut backup, "user_version").await.unwrap(), 2);
         sqlx::query("SELECT extra FROM objects").fetch_all(&mut backup).await.unwrap_err();
     }
 
@@ -148,12 +157,34 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("state.db");
         SqliteStore::open(path.to_str().unwrap()).await.unwrap().close().await.unwrap();
-        let broken = [MIGRATIONS[0], "CREATE TABLE more (a); SELECT nonsense FROM nowhere"];
+        let broken = [MIGRATIONS[0], MIGRATIONS[1], "CREATE TABLE more (a); SELECT nonsense FROM nowhere"];
 
         let mut connection = raw(&path).await;
         let error = check_and_migrate(&mut connection, &path, &broken).await.unwrap_err();
-        assert!(error.to_string().contains("to format 2"), "{error}");
+        assert!(error.to_string().contains("to format 3"), "{error}");
         drop(connection);
         SqliteStore::open(path.to_str().unwrap()).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn blobs_that_were_rows_become_files() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("state.db");
+        crate::location::prepare(&path).unwrap();
+        let mut connection = raw(&path).await;
+        check_and_migrate(&mut connection, &path, &MIGRATIONS[..1]).await.unwrap();
+        let insert = sqlx::query("INSERT INTO blobs VALUES ('sha256:ab', x'0102'), ('sha256:cd', x'')");
+        insert.execute(&mut connection).await.unwrap();
+        drop(connection);
+
+        let store = SqliteStore::open(path.to_str().unwrap()).await.unwrap();
+        let blobs = store.blobs();
+        assert_eq!(blobs.get("sha256:ab").await.unwrap().as_deref(), Some(&[1, 2][..]));
+        assert_eq!(blobs.get("sha256:cd").await.unwrap().as_deref(), Some(&[][..]));
+        assert_eq!(blobs.get("sha256:ef").await.unwrap(), None);
+        blobs.get("../state.db").await.unwrap_err();
+        store.close().await.unwrap();
+        let mut backup = raw(&beside(&path, ".format-1")).await;
+        sqlx::query("SELECT digest FROM blobs").fetch_all(&mut backup).await.unwrap();
     }
 }

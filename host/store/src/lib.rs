@@ -1,8 +1,9 @@
 //! The durable store: SQLite behind [`berth_state::Store`].
 //!
 //! One file in WAL mode with `synchronous=FULL`, one connection, one transaction a commit: what was acknowledged is on
-//! disk. It knows nothing of kinds: keys, revisions and bytes go in and come out.
+//! disk. It knows nothing of kinds: keys, revisions and bytes go in and come out. Blobs are files beside it.
 
+mod blobs;
 mod format;
 mod location;
 mod rows;
@@ -12,12 +13,13 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use berth_state::{Change, Record, Revision, Store, StoreError};
-use bytes::Bytes;
+use berth_state::{Blobs, Change, Entry, Record, Refused, Revision, Store, StoreError};
 use sqlx::sqlite::{
     SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqliteLockingMode, SqliteSynchronous,
 };
 use sqlx::{ConnectOptions, Connection, SqliteConnection};
+
+use blobs::{BlobFiles, SharedBlobs};
 
 pub use transform::{Plain, Transform};
 
@@ -38,7 +40,7 @@ const COMMITS_PER_VACUUM: u32 = 4096;
 /// Free pages given back to the file system at a time (4 MiB), so that no commit waits long for it.
 const VACUUM_PAGES: u32 = 1024;
 
-/// A store in one SQLite file.
+/// A store in one SQLite file, with its blobs in the directory `<file>.blobs`: a backup takes both.
 ///
 /// The file is readable by its owner only, a directory made for it too. A lock beside it (`<file>.lock`) keeps a second
 /// berth out; the kernel releases it with the process.
@@ -46,6 +48,9 @@ pub struct SqliteStore {
     path: PathBuf,
     connection: SqliteConnection,
     transform: Box<dyn Transform>,
+    blobs: Arc<BlobFiles>,
+    /// The revision of the last commit, once it was loaded or written.
+    head: Option<Revision>,
     commits_since_vacuum: u32,
     _lock: File,
 }
@@ -70,7 +75,8 @@ impl SqliteStore {
         let failed = |error: sqlx::Error| StoreError::new(opening(&path, &error), error);
         let mut connection = options(&path).connect().await.map_err(failed)?;
         format::check_and_migrate(&mut connection, &path, format::MIGRATIONS).await?;
-        Ok(Self { path, connection, transform, commits_since_vacuum: 0, _lock: lock })
+        let blobs = BlobFiles::beside(&path)?;
+        Ok(Self { path, connection, transform, blobs, head: None, commits_since_vacuum: 0, _lock: lock })
     }
 
     /// Whether there is a database at `location`. Makes nothing.
@@ -131,34 +137,45 @@ impl Store for SqliteStore {
             .map_err(|error| error.in_store("reading", &self.path))
     }
 
-    async fn commit(&mut self, changes: &[Arc<Change>]) -> Result<(), StoreError> {
+    async fn commit(&mut self, head: Revision, changes: &[Arc<Change>]) -> Result<(), Refused> {
         let Some(last) = changes.last() else { return Ok(()) };
         let net = rows::NetChanges::of(changes, self.transform.as_ref());
-        let written = rows::write(&mut self.connection, net, last.revision).await;
-        written.map_err(|error| error.in_store("writing to", &self.path))?;
+        match rows::write(&mut self.connection, net, head, last.revision).await {
+            Ok(()) => {}
+            Err(error) if error.is_behind() => return Err(Refused::Behind),
+            Err(error) => return Err(error.in_store("writing to", &self.path).into()),
+        }
+        self.head = Some(last.revision);
         if let Err(error) = self.vacuum().await {
             tracing::warn!(store = %self.path.display(), %error, "free space could not be given back");
         }
         Ok(())
     }
 
-    async fn put_blob(&mut self, digest: &str, bytes: Bytes) -> Result<(), StoreError> {
-        rows::put_blob(&mut self.connection, digest, &bytes)
-            .await
-            .map_err(|error| error.in_store("writing a blob to", &self.path))
+    /// Nobody else writes to the file, so there is nothing after the head; what came before is known as objects only.
+    async fn changes_after(&mut self, revision: Revision) -> Result<Option<Vec<Entry>>, StoreError> {
+        let head = match self.head {
+            Some(head) => head,
+            None => {
+                let head = rows::head(&mut self.connection).await;
+                head.map_err(|error| error.in_store("reading", &self.path))?
+            }
+        };
+        Ok((revision >= head).then(Vec::new))
     }
 
-    async fn get_blob(&mut self, digest: &str) -> Result<Option<Bytes>, StoreError> {
-        rows::get_blob(&mut self.connection, digest)
-            .await
-            .map_err(|error| error.in_store("reading a blob from", &self.path))
+    async fn changed(&mut self) {
+        std::future::pending().await
     }
 
-    async fn delete_blob(&mut self, digest: &str) -> Result<(), StoreError> {
-        rows::delete_blob(&mut self.connection, digest)
-            .await
-            .map_err(|error| error.in_store("deleting a blob from", &self.path))
+    fn is_shared(&self) -> bool {
+        false
     }
+
+    fn blobs(&self) -> Arc<dyn Blobs> {
+        Arc::new(SharedBlobs(self.blobs.clone()))
+    }
+
     async fn close(self) -> Result<(), StoreError> {
         let failed = |error| StoreError::new(format!("closing the store {}", self.path.display()), error);
         self.connection.close().await.map_err(failed)

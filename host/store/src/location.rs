@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use berth_state::StoreError;
 
 /// Secrets are in it: nobody but the owner may look.
-const DIRECTORY_MODE: u32 = 0o700;
-const FILE_MODE: u32 = 0o600;
+pub(crate) const DIRECTORY_MODE: u32 = 0o700;
+pub(crate) const FILE_MODE: u32 = 0o600;
 
 /// A location that cannot be used.
 #[derive(Debug, thiserror::Error)]

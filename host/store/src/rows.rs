@@ -28,7 +28,16 @@ pub(crate) enum RowError {
     Revision,
 }
 
+/// SQLite's code for an empty value where none may be.
+const NOT_NULL: &str = "1299";
+
 impl RowError {
+    /// Whether the head was not the expected one.
+    pub(crate) fn is_behind(&self) -> bool {
+        let Self::Sqlite(sqlx::Error::Database(error)) = self else { return false };
+        error.code().as_deref() == Some(NOT_NULL)
+    }
+
     pub(crate) fn in_store(self, doing: &str, path: &Path) -> StoreError {
         let path = path.display();
         let code = match &self {
@@ -73,13 +82,22 @@ impl NetChanges {
 /// commit as much time as its rows.
 const BEGIN: &str = "BEGIN IMMEDIATE;";
 
-/// One transaction: all rows, and the revision of the last one. A small one is a single trip to SQLite's thread.
+/// From which revision to which one a transaction leads.
+#[derive(Clone, Copy)]
+struct Step {
+    from: Revision,
+    to: Revision,
+}
+
+/// One transaction: all rows, and the revision of the last one, if the one before is `from`. A small one is a single trip to
+/// SQLite's thread.
 pub(crate) async fn write(
     connection: &mut SqliteConnection,
     net: NetChanges,
-    revision: Revision,
+    from: Revision,
+    to: Revision,
 ) -> Result<(), RowError> {
-    let written = write_all(connection, &net, revision).await;
+    let written = write_all(connection, &net, Step { from, to }).await;
     if written.is_err() {
         // It fails when SQLite has rolled back by itself, or nothing was begun.
         let _ = sqlx::raw_sql("ROLLBACK").execute(connection).await;
@@ -90,7 +108,7 @@ pub(crate) async fn write(
 async fn write_all(
     connection: &mut SqliteConnection,
     net: &NetChanges,
-    revision: Revision,
+    step: Step,
 ) -> Result<(), sqlx::Error> {
     let mut begin = BEGIN;
     let (whole, rest) = net.puts.split_at(net.puts.len() - net.puts.len() % ROWS_MAX);
@@ -100,15 +118,16 @@ async fn write_all(
     for keys in chunks(&net.deletes) {
         delete(connection, std::mem::take(&mut begin), keys).await?;
     }
-    put(connection, begin, rest, Some(revision)).await
+    put(connection, begin, rest, Some(step)).await
 }
 
-/// Writes rows and, with the revision of the last one, ends the transaction.
+/// Writes rows and, with the last of them, ends the transaction: where the head is not the expected one, it becomes nothing,
+/// which it may not be.
 async fn put(
     connection: &mut SqliteConnection,
     begin: &str,
     rows: &[(Key, Revision, Bytes)],
-    last: Option<Revision>,
+    last: Option<Step>,
 ) -> Result<(), sqlx::Error> {
     let mut sql = begin.to_owned();
     for chunk in chunks(rows) {
@@ -120,15 +139,15 @@ async fn put(
         );
     }
     if last.is_some() {
-        sql.push_str("UPDATE head SET revision = ?; COMMIT");
+        sql.push_str("UPDATE head SET revision = CASE revision WHEN ? THEN ? END; COMMIT");
     }
     let mut query = sqlx::query(AssertSqlSafe(sql));
     for (key, revision, value) in rows {
         query = query.bind(key.resource.clone()).bind(key.namespace.clone()).bind(key.name.clone());
         query = query.bind(number(*revision)).bind(&value[..]);
     }
-    if let Some(last) = last {
-        query = query.bind(number(last));
+    if let Some(Step { from, to }) = last {
+        query = query.bind(number(from)).bind(number(to));
     }
     query.execute(connection).await.map(drop)
 }
@@ -188,8 +207,12 @@ pub(crate) async fn load(
         each(Record { key, revision, bytes });
     }
     drop(rows);
-    let head: i64 = sqlx::query_scalar("SELECT revision FROM head").fetch_one(connection).await?;
-    revision_of(head)
+    head(connection).await
+}
+
+/// The revision of the last commit.
+pub(crate) async fn head(connection: &mut SqliteConnection) -> Result<Revision, RowError> {
+    revision_of(sqlx::query_scalar("SELECT revision FROM head").fetch_one(connection).await?)
 }
 
 /// Resources and namespaces are few and stand in every key: they are kept once.
@@ -205,28 +228,6 @@ impl Names {
         self.0.insert(name.into(), shared.clone());
         shared
     }
-}
-
-pub(crate) async fn put_blob(
-    connection: &mut SqliteConnection,
-    digest: &str,
-    bytes: &Bytes,
-) -> Result<(), RowError> {
-    let query = sqlx::query("INSERT INTO blobs VALUES (?, ?) ON CONFLICT (digest) DO NOTHING");
-    Ok(query.bind(digest.to_owned()).bind(&bytes[..]).execute(connection).await.map(drop)?)
-}
-
-pub(crate) async fn get_blob(
-    connection: &mut SqliteConnection,
-    digest: &str,
-) -> Result<Option<Bytes>, RowError> {
-    let query = sqlx::query_scalar::<_, Vec<u8>>("SELECT value FROM blobs WHERE digest = ?");
-    Ok(query.bind(digest.to_owned()).fetch_optional(connection).await?.map(Bytes::from))
-}
-
-pub(crate) async fn delete_blob(connection: &mut SqliteConnection, digest: &str) -> Result<(), RowError> {
-    let query = sqlx::query("DELETE FROM blobs WHERE digest = ?");
-    Ok(query.bind(digest.to_owned()).execute(connection).await.map(drop)?)
 }
 
 /// Revisions count single writes: 2⁶³ of them are never reached.

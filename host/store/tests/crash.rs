@@ -71,7 +71,7 @@ async fn commit_until_killed(path: &Path) {
     loop {
         let count = revision % 7 + 1;
         let changes: Vec<_> = (1..=count).map(|step| change(revision + step)).collect();
-        store.commit(&changes).await.unwrap();
+        store.commit(Revision(revision), &changes).await.unwrap();
         revision += count;
         writeln!(out, "{revision}").unwrap();
         out.flush().unwrap();

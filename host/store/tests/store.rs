@@ -53,7 +53,7 @@ async fn only_the_owner_may_read_it() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("data/state.db");
     let mut store = open(&path).await;
-    store.commit(&[put(1, "a", "")]).await.unwrap();
+    store.commit(Revision(0), &[put(1, "a", "")]).await.unwrap();
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(path.parent().unwrap()), 0o700);
     let modes: Vec<_> =
@@ -87,7 +87,7 @@ async fn a_store_of_a_newer_berth_is_refused() {
     open(&path).await.close().await.unwrap();
     set_pragma(&path, 60, 99);
     let error = error_of(&path).await;
-    assert!(error.contains("it has format 99, this berth knows formats up to 1"), "{error}");
+    assert!(error.contains("it has format 99, this berth knows formats up to 2"), "{error}");
 }
 
 /// Writes a big-endian number of the SQLite header: 60 is `user_version`, 68 `application_id`.
@@ -103,7 +103,7 @@ async fn a_damaged_store_says_so() {
     let path = directory.path().join("state.db");
     let mut store = open(&path).await;
     let changes: Vec<_> = (1..=500).map(|n| put(n, &format!("o{n}"), &"x".repeat(1000))).collect();
-    store.commit(&changes).await.unwrap();
+    store.commit(Revision(0), &changes).await.unwrap();
     store.close().await.unwrap();
     let mut bytes = fs::read(&path).unwrap();
     let half = bytes.len() / 2;
@@ -123,11 +123,12 @@ async fn rewriting_the_same_objects_does_not_grow_the_files() {
     let text = "x".repeat(3000);
     let mut revision = 0;
     for _ in 0..200 {
+        let head = Revision(revision);
         let changes = (0..200).map(|n| {
             revision += 1;
             put(revision, &format!("o{n}"), &text)
         });
-        store.commit(&changes.collect::<Vec<_>>()).await.unwrap();
+        store.commit(head, &changes.collect::<Vec<_>>()).await.unwrap();
     }
     let bytes: u64 =
         fs::read_dir(directory.path()).unwrap().map(|file| file.unwrap().metadata().unwrap().len()).sum();
@@ -152,7 +153,7 @@ async fn values_pass_the_transform_both_ways() {
     let path = directory.path().join("state.db");
     let mut store = SqliteStore::open_with(path.to_str().unwrap(), Box::new(Xor)).await.unwrap();
     let change = put(1, "a", "a very secret text");
-    store.commit(std::slice::from_ref(&change)).await.unwrap();
+    store.commit(Revision(0), std::slice::from_ref(&change)).await.unwrap();
     store.close().await.unwrap();
     let disk = fs::read(&path).unwrap();
     assert!(!disk.windows(11).any(|window| window == b"very secret"), "the text is on disk as it was");

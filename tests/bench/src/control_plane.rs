@@ -6,12 +6,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use berth_api::{Status, kinds};
+use berth_cluster::{Cluster, Config};
 use berth_control::Writer;
-use berth_drive::{FailureReports, Follower, ScheduleHandle, start_scheduler, take_lead};
 use berth_json::{Value, json};
-use berth_pipeline::{
-    Body, Cluster, Config, NoTokens, NodePorts, Request, RoleAuthorizer, ServiceCidr, SystemClock,
-};
+use berth_loops::{FailureReports, Follower, Holder, ScheduleHandle, lead, start_scheduler};
+use berth_pipeline::{Body, Request};
 use berth_state::Change;
 use berth_store::SqliteStore;
 use tempfile::TempDir;
@@ -43,17 +42,7 @@ impl ControlPlane {
         let directory = tempfile::Builder::new().prefix("store-").tempdir_in(work)?;
         let store = SqliteStore::open(&directory.path().join("berth.db").to_string_lossy()).await?;
         let catalogue = Arc::new(kinds::catalogue());
-        let config = Config {
-            catalogue: catalogue.clone(),
-            authorizer: Arc::new(RoleAuthorizer),
-            admission: vec![],
-            tokens: Arc::new(NoTokens),
-            clock: Arc::new(SystemClock),
-            services: ServiceCidr::parse("10.96.0.0/16")?,
-            node_ports: NodePorts::default(),
-            api_port: 6443,
-        };
-        let cluster = Cluster::start(store, config).await?;
+        let cluster = Cluster::start(store, Config::new(catalogue.clone())).await?;
         let plane = Self { cluster, writer: Writer::new("berth-bench", catalogue), _directory: directory };
         // Pods need the account that a controller would make.
         let account =
@@ -65,9 +54,24 @@ impl ControlPlane {
 
     /// Starts the scheduler as `berth up` does; the reports are of policies that failed.
     pub(crate) async fn schedule(&self) -> anyhow::Result<(ScheduleHandle, FailureReports)> {
-        let fence = take_lead(&self.cluster, "berth-scheduler", "bench").await?;
         let failures = FailureReports::default();
-        Ok((start_scheduler(self.cluster.clone(), 1, fence, vec![], failures.clone())?, failures))
+        let (give, mut given) = tokio::sync::mpsc::channel(1);
+        let reports = failures.clone();
+        tokio::spawn(lead(
+            self.cluster.clone(),
+            "berth-scheduler",
+            Holder::new("bench", "1"),
+            move |leader| {
+                let started = start_scheduler(leader, 1, vec![], reports.clone());
+                let give = give.clone();
+                async move {
+                    // Whoever asked waits for the first one.
+                    let _ = give.send(started).await;
+                    std::future::pending().await
+                }
+            },
+        ));
+        Ok((given.recv().await.context("the scheduler was not started")??, failures))
     }
 
     /// Pods as requests whose bodies are still to be decoded, as they come over HTTP.

@@ -1,7 +1,7 @@
 //! The policy `spread`, in the sandbox and compiled into this program.
 
 use anyhow::anyhow;
-use berth_drive::ScheduleHandle;
+use berth_loops::ScheduleHandle;
 use berth_native::Native;
 use berth_plugin_spread::Spread;
 use berth_policy::{Component, Engine, Limits};

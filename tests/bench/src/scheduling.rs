@@ -3,9 +3,9 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{bail, ensure};
-use berth_pipeline::{Clock, SystemClock};
 use berth_scheduler::Scheduler;
 use berth_state::State;
+use berth_tasks::{Clock, SystemClock};
 
 use crate::Options;
 use crate::control_plane::ControlPlane;

@@ -4,10 +4,10 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use anyhow::{anyhow, bail, ensure};
-use berth_pipeline::{Clock, SystemClock};
 use berth_scheduler::policy::Policy;
 use berth_scheduler::{Mirror, Scheduler};
 use berth_state::State;
+use berth_tasks::{Clock, SystemClock};
 
 use crate::Options;
 use crate::control_plane::ControlPlane;

@@ -10,10 +10,12 @@ use std::time::{Duration, Instant};
 use berth_agent::{Agent, AgentConfig, AgentHandle, Pauses};
 use berth_api::kinds;
 use berth_client::{ApiResource, Client, ExecRequest, LogRequest, NodeApi, NodeRegistry, Streams};
+use berth_cluster::{Cluster, Config};
 use berth_image::ImageStore;
-use berth_pipeline::{Clock, Cluster, Config, Identity, NodePorts, RoleAuthorizer, ServiceCidr, SystemClock};
+use berth_pipeline::Identity;
 use berth_server::{Hooks, Pki, Server};
 use berth_state::MemoryStore;
+use berth_tasks::{Clock, SystemClock};
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
@@ -178,16 +180,7 @@ fn image(name: &str) -> PathBuf {
 }
 
 fn cluster_config(pki: &Pki) -> Config {
-    Config {
-        catalogue: Arc::new(kinds::catalogue()),
-        authorizer: Arc::new(RoleAuthorizer),
-        admission: vec![],
-        tokens: Arc::new(pki.tokens().clone()),
-        clock: Arc::new(SystemClock),
-        services: ServiceCidr::parse("10.96.0.0/16").unwrap(),
-        node_ports: NodePorts::default(),
-        api_port: 6443,
-    }
+    Config { tokens: Arc::new(pki.tokens().clone()), ..Config::new(Arc::new(kinds::catalogue())) }
 }
 
 /// Asks until a condition holds.

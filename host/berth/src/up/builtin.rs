@@ -2,9 +2,10 @@
 
 use anyhow::Context;
 use berth_api::Reason;
+use berth_cluster::Cluster;
 use berth_control::Writer;
 use berth_json::json;
-use berth_pipeline::{Cluster, Request};
+use berth_pipeline::Request;
 use berth_state::Key;
 use bytes::Bytes;
 

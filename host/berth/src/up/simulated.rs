@@ -1,11 +1,11 @@
-//! `--simulate-nodes`: simulated nodes under real time.
+//! `--simulate-nodes`: hollow nodes under real time.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use berth_drive::{Follower, News};
-use berth_pipeline::Cluster;
-use berth_sim::nodes::{Shape, SimulatedNodes};
+use berth_cluster::Cluster;
+use berth_hollow::{HollowNodes, Shape};
+use berth_loops::{Follower, News};
 use berth_state::Key;
 use futures_util::StreamExt;
 use futures_util::stream;
@@ -21,7 +21,7 @@ const RETRY_PAUSE: Duration = Duration::from_millis(100);
 /// Runs `count` nodes `simulated-00001` … until the cluster shuts down.
 pub(super) async fn run(cluster: Arc<Cluster>, count: u32) {
     let (mut follower, state) = Follower::new(cluster.clone());
-    let mut nodes = SimulatedNodes::new(cluster.catalogue());
+    let mut nodes = HollowNodes::new(cluster.catalogue());
     let now = cluster.now();
     for number in 1..=count {
         nodes.add(&format!("simulated-{number:05}"), Shape::default(), now, i64::from(number) * 7);

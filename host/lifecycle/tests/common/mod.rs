@@ -7,10 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use berth_api::{Catalogue, Timestamp, kinds};
 use berth_json::{Value, json};
 use berth_lifecycle::{
-    About, Binding, ComponentKey, Effect, Event, Failure, LoadFailure, Loaded, Plugin, PluginManager,
-    StartFailure, Version,
+    About, Binding, ComponentKey, Effect, Event, Failover, Failure, LoadFailure, Loaded, Place, Plugin,
+    PluginManager, Role, StartFailure, Version,
 };
-use berth_scheduler::Failover;
 use berth_state::{Draft, Key, Revision, Stored};
 
 pub const PROFILE: &str = "default-scheduler";
@@ -143,19 +142,21 @@ impl World {
             Effect::Load(key) => assert!(self.loading.insert(key.clone()), "{key:?} is loaded twice"),
             Effect::CancelLoad(key) => assert!(self.loading.remove(&key), "{key:?} is not being loaded"),
             Effect::Unload(key) => assert!(self.kept.remove(&key), "{key:?} is not kept"),
-            Effect::Start { installation, profile, version } => {
+            Effect::Start { installation, place, version } => {
+                let profile = profile(place);
                 assert!(self.kept.contains(&version.component), "{version:?} is started before it is loaded");
                 let beside = self.starting.values().find(|start| start.profile == profile);
                 assert!(beside.is_none(), "{version:?} is started beside {beside:?}");
                 self.starting.insert(installation, Start { profile, version, is_cancelled: false });
             }
             Effect::CancelStart(number) => self.starting.get_mut(&number).unwrap().is_cancelled = true,
-            Effect::Uninstall { profile, installation } => {
+            Effect::Uninstall { place, installation } => {
+                let profile = profile(place);
                 if self.scheduler.get(&profile).is_some_and(|(serving, _)| *serving == installation) {
                     self.scheduler.remove(&profile);
                 }
             }
-            Effect::SetFailover(profile, failover) => drop(self.failovers.insert(profile, failover)),
+            Effect::SetFailover(place, failover) => drop(self.failovers.insert(profile(place), failover)),
             Effect::Tell { about, reason, message, .. } => {
                 let (About::Plugin(name) | About::Binding(name)) = about;
                 self.told.push((name, reason, message));
@@ -186,7 +187,7 @@ impl World {
     pub fn load(&mut self, key: &ComponentKey) {
         assert!(self.loading.remove(key));
         self.kept.insert(key.clone());
-        let loaded = Loaded { role: "scheduler".to_owned(), size: 100 };
+        let loaded = Loaded { role: Role::Scheduler, size: 100 };
         self.handle(Event::Loaded(key.clone(), Ok(loaded)));
     }
 
@@ -290,4 +291,10 @@ impl World {
 
 pub fn failure(why: &str, fatal: bool) -> Failure {
     Failure { why: why.to_owned(), fatal, count: 1 }
+}
+
+/// The profile that a place of these tests is.
+fn profile(place: Place) -> String {
+    assert_eq!(place.role, Role::Scheduler);
+    place.name
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use berth_api::{Reason, Status};
-use berth_pipeline::Expired;
+use berth_cluster::Expired;
 use berth_pipeline::kinds::DEFINITIONS;
 use berth_state::{Change, Revision, Stored};
 use bytes::Bytes;

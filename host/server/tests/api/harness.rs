@@ -9,9 +9,11 @@ use berth_client::{
     AttachRequest, ByteStream, Client, Config as ClientConfig, Credentials, ExecRequest, ExitStatus,
     HttpsTransport, LogRequest, NodeApi, NodeError, NodeRegistry, Streams, Transport,
 };
-use berth_pipeline::{Clock, Cluster, Config, Identity, NodePorts, RoleAuthorizer, ServiceCidr, SystemClock};
+use berth_cluster::{Cluster, Config};
+use berth_pipeline::{Identity, ServiceCidr};
 use berth_server::{ComponentCheck, Hooks, Names, Pki, Server, Tls};
 use berth_state::MemoryStore;
+use berth_tasks::{Clock, SystemClock};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::Request;
@@ -52,14 +54,10 @@ impl Harness {
         let address = listener.local_addr().unwrap();
         let services = ServiceCidr::parse("10.96.0.0/16").unwrap();
         let config = Config {
-            catalogue: Arc::new(kinds::catalogue()),
-            authorizer: Arc::new(RoleAuthorizer),
-            admission: vec![],
             tokens: Arc::new(pki.tokens().clone()),
-            clock: Arc::new(SystemClock),
             services,
-            node_ports: NodePorts::default(),
             api_port: address.port(),
+            ..Config::new(Arc::new(kinds::catalogue()))
         };
         let cluster = Cluster::start(MemoryStore::new(), config).await.unwrap();
         let nodes = NodeRegistry::default();

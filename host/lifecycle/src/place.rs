@@ -1,0 +1,66 @@
+//! Where a policy serves.
+
+use std::fmt;
+
+/// A kind of policy. Each is started and asked in a way of its own; how one comes and goes is the same for all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Role {
+    /// Places pods.
+    Scheduler,
+    /// Changes or refuses objects.
+    Admission,
+    /// Recommends numbers of replicas.
+    Autoscaler,
+}
+
+impl Role {
+    const ALL: [Self; 3] = [Self::Scheduler, Self::Admission, Self::Autoscaler];
+
+    /// As `spec.role` of a binding and the contract's worlds name it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Scheduler => "scheduler",
+            Self::Admission => "admission",
+            Self::Autoscaler => "autoscaler",
+        }
+    }
+
+    /// The role of that name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|role| role.name() == name)
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Something that one policy serves at a time.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Place {
+    /// Which kind of policy.
+    pub role: Role,
+    /// Of a scheduler the profile: the `spec.schedulerName` of its pods.
+    pub name: String,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.role {
+            Role::Scheduler => write!(f, "profile {}", self.name),
+            role => write!(f, "{role} {}", self.name),
+        }
+    }
+}
+
+/// What serves a place while no policy of its own does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Failover {
+    /// What Berth has built in.
+    #[default]
+    BuiltIn,
+    /// Nothing: whatever needs a decision waits or is refused.
+    Hold,
+}

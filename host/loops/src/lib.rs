@@ -1,0 +1,25 @@
+//! What a leading server does: it runs controllers, schedules pods and manages plugins, each as long as its lease holds.
+//!
+//! Everything here does and waits; nothing here decides. Thinkers work on snapshots of the state, so that no lock is held
+//! while they think. Whatever is written goes through a [`Leader`](berth_cluster::Leader). The simulation runs these very
+//! loops, so nothing in them may depend on threads, clocks, chance, or the order of a hash map.
+
+mod control;
+mod events;
+mod failures;
+mod feed;
+mod lead;
+mod plugins;
+mod roles;
+mod scheduling;
+mod serve;
+
+pub use control::run_controllers;
+pub use events::EventSink;
+pub use failures::FailureReports;
+pub use feed::{Follower, News};
+pub use lead::{Holder, lead};
+pub use plugins::{PluginConfig, first_failovers, run_plugins};
+pub use roles::{Role, SchedulerRole, Start};
+pub use scheduling::{ScheduleHandle, SchedulerStopped, start_scheduler};
+pub use serve::{Leading, lead_when_possible};

@@ -1,0 +1,119 @@
+//! The kinds of policy, and how one comes to serve a place.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use berth_lifecycle::{Component, Failover, Place, StartFailure, Version};
+use berth_tasks::Executor;
+use futures_util::future::BoxFuture;
+
+use crate::scheduling::{ScheduleHandle, SchedulerStopped};
+
+/// A policy that is to be started.
+pub struct Start {
+    /// Where it is to serve.
+    pub place: Place,
+    /// The number under which its failures are reported.
+    pub installation: u64,
+    /// What is to serve.
+    pub version: Version,
+    /// What runs.
+    pub component: Arc<dyn Component>,
+    is_cancelled: Arc<AtomicBool>,
+}
+
+impl Start {
+    pub(crate) fn new(
+        place: Place,
+        installation: u64,
+        version: Version,
+        component: Arc<dyn Component>,
+        is_cancelled: Arc<AtomicBool>,
+    ) -> Self {
+        Self { place, installation, version, component, is_cancelled }
+    }
+
+    /// Whether the policy is still wanted: to be asked between the steps of a start.
+    ///
+    /// # Errors
+    /// [`StartFailure::Cancelled`] when it is not.
+    pub fn check(&self) -> Result<(), StartFailure> {
+        if self.is_cancelled.load(Ordering::Relaxed) { Err(StartFailure::Cancelled) } else { Ok(()) }
+    }
+}
+
+/// One kind of policy: how a component of it is started and comes to serve a place while the one before it serves, and how it
+/// goes. When, and what becomes of failures, is decided by the plugin manager, the same for all.
+pub trait Role: Send + Sync {
+    /// Starts a policy and exchanges it for what serves the place; for how many microseconds nothing was decided.
+    fn start(&self, start: Start) -> BoxFuture<'static, Result<u64, StartFailure>>;
+
+    /// Leaves a place to its failover, if it still has the policy of that installation.
+    fn uninstall<'a>(&'a self, place: &'a Place, installation: u64) -> BoxFuture<'a, ()>;
+
+    /// Says what serves a place without a working policy.
+    fn set_failover<'a>(&'a self, place: &'a Place, failover: Failover) -> BoxFuture<'a, ()>;
+}
+
+/// Scheduling policies: each is fed the cluster's state before it decides.
+pub struct SchedulerRole {
+    scheduler: ScheduleHandle,
+    executor: Executor,
+}
+
+impl SchedulerRole {
+    /// Policies of this scheduler.
+    pub fn new(scheduler: ScheduleHandle, executor: Executor) -> Self {
+        Self { scheduler, executor }
+    }
+}
+
+impl Role for SchedulerRole {
+    fn start(&self, start: Start) -> BoxFuture<'static, Result<u64, StartFailure>> {
+        Box::pin(start_policy(self.scheduler.clone(), self.executor.clone(), start))
+    }
+
+    // An error of these means that the scheduler is gone, and its profiles with it.
+    fn uninstall<'a>(&'a self, place: &'a Place, installation: u64) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            let _ = self.scheduler.uninstall(&place.name, installation).await;
+        })
+    }
+
+    fn set_failover<'a>(&'a self, place: &'a Place, failover: Failover) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            let _ = self.scheduler.set_failover(&place.name, failover_of(failover)).await;
+        })
+    }
+}
+
+/// What the scheduler calls it.
+pub(crate) fn failover_of(failover: Failover) -> berth_scheduler::Failover {
+    match failover {
+        Failover::BuiltIn => berth_scheduler::Failover::Builtin,
+        Failover::Hold => berth_scheduler::Failover::Hold,
+    }
+}
+
+/// Everything up to the exchange happens beside the deciding.
+async fn start_policy(
+    scheduler: ScheduleHandle,
+    executor: Executor,
+    start: Start,
+) -> Result<u64, StartFailure> {
+    let failed = |error: &dyn std::fmt::Display| StartFailure::Failed(error.to_string());
+    let stopped = |error: SchedulerStopped| failed(&error);
+    let (component, plugin) = (start.component.clone(), start.version.plugin.clone());
+    let config = start.version.config.clone();
+    let policy = executor.blocking(move || component.scheduler(&plugin, &config)).await;
+    let mut policy = policy.map_err(|panic| failed(&panic))??;
+    start.check()?;
+    let (mirror, feed) = scheduler.prepare(policy.manifest().clone()).await.map_err(stopped)?;
+    let fed = executor.blocking(move || match policy.feed(&feed) {
+        Ok(()) => Ok(policy),
+        Err(error) => Err(StartFailure::Failed(format!("fed the cluster's state, {error}"))),
+    });
+    let policy = fed.await.map_err(|panic| failed(&panic))??;
+    start.check()?;
+    scheduler.install(&start.place.name, start.installation, policy, mirror).await.map_err(stopped)
+}
