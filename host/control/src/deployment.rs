@@ -11,6 +11,7 @@ use berth_api::select::Selector;
 use berth_json::{Value, json};
 use berth_state::{State, Stored};
 
+use crate::controller::{Controller, Hears, Look, News, Wake};
 use crate::events::{EventKind, EventNote};
 use crate::outcome::{Outcome, Step};
 use crate::requests::{Writer, controller_reference};
@@ -133,7 +134,43 @@ fn resolve(value: &Value, replicas: i64, round_up: bool) -> i64 {
     if round_up { hundredfold.saturating_add(99) / 100 } else { hundredfold / 100 }
 }
 
-pub(crate) fn reconcile(writer: &Writer, state: &State, stored: &Arc<Stored>, now: Timestamp) -> Outcome {
+/// Rolls out pod templates through ReplicaSets.
+pub(crate) struct Deployments;
+
+impl Controller for Deployments {
+    fn name(&self) -> &'static str {
+        "deployment-controller"
+    }
+
+    fn hears_of(&self) -> Hears {
+        Hears::Of(&["deployments.apps", "replicasets.apps", "pods"])
+    }
+
+    fn wake(&mut self, news: &News<'_>, wake: &mut Wake<'_>) {
+        let is_deployment = |stored: &&Arc<Stored>| &*stored.key.resource == "deployments.apps";
+        match news.resource() {
+            "deployments.apps" => wake.up(news.key()),
+            "replicasets.apps" => {
+                wake.all(news.owners().filter(is_deployment));
+                if news.is_unowned() {
+                    wake.all(news.state.list("deployments.apps", &news.key().namespace));
+                }
+            }
+            // One that recreates waits for the last pod of its old sets; the sets stopped counting it earlier.
+            _ if news.is_gone() => {
+                let owners = news.owners().flat_map(|set| &set.meta().owner_references);
+                wake.all(owners.filter_map(|owner| news.state.by_uid(&owner.uid)).filter(is_deployment));
+            }
+            _ => {}
+        }
+    }
+
+    fn reconcile(&mut self, look: &Look<'_>, stored: &Arc<Stored>) -> Outcome {
+        reconcile(look.writer, look.state, stored, look.now)
+    }
+}
+
+fn reconcile(writer: &Writer, state: &State, stored: &Arc<Stored>, now: Timestamp) -> Outcome {
     let mut outcome = Outcome::default();
     let Some(view) = view::read::<Workload>(stored) else { return outcome };
     let Ok(Some(selector)) = Selector::from_object(&view.spec.selector) else { return outcome };

@@ -8,17 +8,46 @@ use berth_api::Timestamp;
 use berth_json::Value;
 use berth_state::{Key, State, Stored};
 
+use crate::controller::{Controller, Hears, Look, News, Wake};
 use crate::events::{EventKind, EventNote};
 use crate::outcome::{Outcome, Step};
 use crate::requests::Writer;
 use crate::view::{self, Node, Pod, Toleration};
-pub(crate) use memory::Memory;
-use memory::end_of_second;
+use memory::{Memory, end_of_second};
 
 /// The effect of taints that send pods away.
 const NO_EXECUTE: &str = "NoExecute";
 
-pub(crate) fn reconcile(
+/// Deletes pods from nodes with `NoExecute` taints, and pods of nodes that are gone.
+#[derive(Default)]
+pub(crate) struct Eviction {
+    memory: Memory,
+}
+
+impl Controller for Eviction {
+    fn name(&self) -> &'static str {
+        "taint-eviction-controller"
+    }
+
+    fn hears_of(&self) -> Hears {
+        Hears::Of(&["pods", "nodes"])
+    }
+
+    fn wake(&mut self, news: &News<'_>, wake: &mut Wake<'_>) {
+        if news.resource() == "nodes" {
+            self.memory.node_changed(news);
+            wake.all(news.state.by_field("pods", "spec.nodeName", &news.key().name));
+        } else if news.latest().field("spec.nodeName").is_some_and(|node| !node.is_empty()) {
+            wake.up(news.key());
+        }
+    }
+
+    fn reconcile(&mut self, look: &Look<'_>, stored: &Arc<Stored>) -> Outcome {
+        reconcile(look.writer, look.state, stored, &mut self.memory, look.now)
+    }
+}
+
+fn reconcile(
     writer: &Writer,
     state: &State,
     stored: &Arc<Stored>,

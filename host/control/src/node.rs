@@ -6,6 +6,7 @@ use berth_api::Timestamp;
 use berth_json::{Value, json};
 use berth_state::{Key, State, Stored};
 
+use crate::controller::{Controller, Hears, Look, News, Wake};
 use crate::events::{EventKind, EventNote};
 use crate::outcome::{Outcome, Step};
 use crate::requests::Writer;
@@ -13,6 +14,7 @@ use crate::view::{self, Condition, Node};
 
 /// The namespace of the nodes' leases.
 pub const LEASE_NAMESPACE: &str = "kube-node-lease";
+const LEASES: &str = "leases.coordination.k8s.io";
 
 /// How long after its last renewal a node counts as alive: kube-controller-manager's node-monitor-grace-period.
 const GRACE_MS: i64 = 40_000;
@@ -22,7 +24,33 @@ const UNREACHABLE: &str = "node.kubernetes.io/unreachable";
 const UNSCHEDULABLE: &str = "node.kubernetes.io/unschedulable";
 const REPORTED: [&str; 4] = ["Ready", "MemoryPressure", "DiskPressure", "PIDPressure"];
 
-pub(crate) fn reconcile(writer: &Writer, state: &State, stored: &Arc<Stored>, now: Timestamp) -> Outcome {
+/// Marks nodes whose lease ran out.
+pub(crate) struct NodeLifecycle;
+
+impl Controller for NodeLifecycle {
+    fn name(&self) -> &'static str {
+        "node-controller"
+    }
+
+    fn hears_of(&self) -> Hears {
+        Hears::Of(&["nodes", LEASES])
+    }
+
+    fn wake(&mut self, news: &News<'_>, wake: &mut Wake<'_>) {
+        let key = news.key();
+        if news.resource() == "nodes" {
+            wake.up(key);
+        } else if *key.namespace == *LEASE_NAMESPACE {
+            wake.up(&Key::new("nodes", "", key.name.clone()));
+        }
+    }
+
+    fn reconcile(&mut self, look: &Look<'_>, stored: &Arc<Stored>) -> Outcome {
+        reconcile(look.writer, look.state, stored, look.now)
+    }
+}
+
+fn reconcile(writer: &Writer, state: &State, stored: &Arc<Stored>, now: Timestamp) -> Outcome {
     let mut outcome = Outcome::default();
     let Some(node) = view::read::<Node>(stored) else { return outcome };
     let expires = last_sign_of_life(writer, state, stored).plus_millis(GRACE_MS);
@@ -41,7 +69,7 @@ pub(crate) fn reconcile(writer: &Writer, state: &State, stored: &Arc<Stored>, no
 /// The lease's renewal, or the node's creation before its first one.
 fn last_sign_of_life(writer: &Writer, state: &State, node: &Stored) -> Timestamp {
     let created = node.meta().creation_timestamp.unwrap_or_default();
-    let lease = state.get(&Key::new("leases.coordination.k8s.io", LEASE_NAMESPACE, node.key.name.clone()));
+    let lease = state.get(&Key::new(LEASES, LEASE_NAMESPACE, node.key.name.clone()));
     let renewed = lease.and_then(|lease| {
         writer.value(lease).pointer("/spec/renewTime").and_then(Value::as_str).and_then(Timestamp::parse)
     });

@@ -7,6 +7,7 @@ use berth_api::select::Selector;
 use berth_json::{Value, json};
 use berth_state::{State, Stored};
 
+use crate::controller::{Controller, Hears, Look, News, Wake};
 use crate::events::{EventKind, EventNote};
 use crate::namespace;
 use crate::outcome::{Outcome, Step};
@@ -22,14 +23,35 @@ struct Member<'a> {
     pod: Pod,
 }
 
-/// `failure` is why the last attempt failed, if it did.
-pub(crate) fn reconcile(
-    writer: &Writer,
-    state: &State,
-    stored: &Arc<Stored>,
-    failure: Option<&str>,
-    now: Timestamp,
-) -> Outcome {
+/// Keeps the number of pods.
+pub(crate) struct ReplicaSets;
+
+impl Controller for ReplicaSets {
+    fn name(&self) -> &'static str {
+        "replicaset-controller"
+    }
+
+    fn hears_of(&self) -> Hears {
+        Hears::Of(&["replicasets.apps", "pods"])
+    }
+
+    fn wake(&mut self, news: &News<'_>, wake: &mut Wake<'_>) {
+        if news.resource() == "replicasets.apps" {
+            return wake.up(news.key());
+        }
+        wake.all(news.owners().filter(|owner| &*owner.key.resource == "replicasets.apps"));
+        if news.is_unowned() {
+            wake.all(news.state.list("replicasets.apps", &news.key().namespace));
+        }
+    }
+
+    fn reconcile(&mut self, look: &Look<'_>, stored: &Arc<Stored>) -> Outcome {
+        reconcile(look, stored)
+    }
+}
+
+fn reconcile(look: &Look<'_>, stored: &Arc<Stored>) -> Outcome {
+    let Look { writer, state, now, failure } = *look;
     let mut outcome = Outcome::default();
     let Some(set) = view::read::<Workload>(stored) else { return outcome };
     let Ok(Some(selector)) = Selector::from_object(&set.spec.selector) else { return outcome };

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use berth_api::Timestamp;
-use berth_control::{Config, Controller, EventNote, Manager, Outcome, Step, Work};
+use berth_control::{Config, EventNote, Manager, Outcome, Step, Work};
 use berth_pipeline::Verb;
 use berth_pipeline::cluster::Cluster;
 use berth_state::{Fence, State};
@@ -32,7 +32,7 @@ pub async fn run_controllers(cluster: Arc<Cluster>, config: Config, fence: Fence
     let (mut follower, state) = Follower::new(cluster.clone());
     let mut manager = Manager::new(config);
     manager.resync(&state);
-    let sinks = Sinks::new(&cluster);
+    let mut sinks = Sinks::default();
     let (report, mut finished) = mpsc::channel::<Finished>(RUNNING_MAX);
     let mut running = 0;
     loop {
@@ -45,7 +45,7 @@ pub async fn run_controllers(cluster: Arc<Cluster>, config: Config, fence: Fence
                 continue;
             }
             running += 1;
-            let sink = sinks.of(work.controller);
+            let sink = sinks.of(&cluster, work.controller);
             tokio::spawn(carry_out(cluster.clone(), fence.clone(), work, outcome, sink, report.clone()));
         }
         let due = if running < RUNNING_MAX { manager.next_due(cluster.now()) } else { None };
@@ -82,17 +82,14 @@ pub(crate) async fn until(due: Option<Timestamp>, now: Timestamp) {
     }
 }
 
-struct Sinks(HashMap<Controller, EventSink>);
+/// A writer of events for each controller that had something to do.
+#[derive(Default)]
+struct Sinks(HashMap<&'static str, EventSink>);
 
 impl Sinks {
-    fn new(cluster: &Arc<Cluster>) -> Self {
-        let telling =
-            [Controller::Deployment, Controller::ReplicaSet, Controller::NodeLifecycle, Controller::Eviction];
-        Self(telling.into_iter().map(|c| (c, EventSink::start(cluster.clone(), c.name()))).collect())
-    }
-
-    fn of(&self, controller: Controller) -> Option<EventSink> {
-        self.0.get(&controller).cloned()
+    fn of(&mut self, cluster: &Arc<Cluster>, controller: &'static str) -> EventSink {
+        let start = || EventSink::start(cluster.clone(), controller);
+        self.0.entry(controller).or_insert_with(start).clone()
     }
 }
 
@@ -101,25 +98,20 @@ async fn carry_out(
     fence: Arc<Fence>,
     work: Work,
     outcome: Outcome,
-    sink: Option<EventSink>,
+    sink: EventSink,
     report: mpsc::Sender<Finished>,
 ) {
     let again_at = outcome.again_at;
-    let result = steps(&cluster, &fence, outcome.steps, sink.as_ref()).await;
+    let result = steps(&cluster, &fence, outcome.steps, &sink).await;
     if let Err(why) = &result {
-        tracing::debug!(controller = work.controller.name(), object = %work.key, "a step failed: {why}");
+        tracing::debug!(controller = work.controller, object = %work.key, "a step failed: {why}");
     }
     // The receiver is gone only when the controllers have stopped; nobody asks for the result then.
     let _ = report.send(Finished { work, result, again_at }).await;
 }
 
 /// Carries steps out in their order; neighbours that create or delete different objects go together.
-async fn steps(
-    cluster: &Cluster,
-    fence: &Fence,
-    steps: Vec<Step>,
-    sink: Option<&EventSink>,
-) -> Result<(), String> {
+async fn steps(cluster: &Cluster, fence: &Fence, steps: Vec<Step>, sink: &EventSink) -> Result<(), String> {
     let mut steps = steps.into_iter().peekable();
     while let Some(first) = steps.next() {
         let verb = first.request.verb;
@@ -137,7 +129,7 @@ async fn together(
     cluster: &Cluster,
     fence: &Fence,
     batch: Vec<Step>,
-    sink: Option<&EventSink>,
+    sink: &EventSink,
 ) -> Result<(), String> {
     let mut batch = batch.into_iter();
     let mut under_way = FuturesUnordered::new();
@@ -156,14 +148,9 @@ async fn together(
     }
 }
 
-async fn carry_out_one(
-    cluster: &Cluster,
-    fence: &Fence,
-    step: Step,
-    sink: Option<&EventSink>,
-) -> Result<(), String> {
+async fn carry_out_one(cluster: &Cluster, fence: &Fence, step: Step, sink: &EventSink) -> Result<(), String> {
     let tell = |note: Option<EventNote>, place: &str, text: &str| {
-        if let (Some(mut note), Some(sink)) = (note, sink) {
+        if let Some(mut note) = note {
             note.message = note.message.replace(place, text);
             sink.tell(note);
         }

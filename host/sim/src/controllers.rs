@@ -86,7 +86,7 @@ impl Controllers {
         }
         let Some(first) = run.steps.pop_front() else { return true };
         let verb = first.request.verb;
-        let component = run.work.controller.name();
+        let component = run.work.controller;
         run.send(number, component, first, calls);
         let together = matches!(verb, Verb::Create | Verb::Delete);
         while together && run.under_way < TOGETHER_MAX {

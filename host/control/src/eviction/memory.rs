@@ -4,9 +4,9 @@ use std::collections::HashMap;
 
 use berth_api::Timestamp;
 use berth_json::Value;
-use berth_state::{Change, Stored};
 
 use super::NO_EXECUTE;
+use crate::controller::News;
 use crate::view::{self, Node};
 
 /// How long the pods of a node that is gone are left alone: a node that was deleted by mistake, or anew for its labels, comes
@@ -16,19 +16,19 @@ const QUARANTINE_MS: i64 = 40_000;
 /// All that it remembers. A controller that starts anew counts anew, as kube-controller-manager does: a pod may stay longer
 /// then, and is never sent away early.
 #[derive(Default)]
-pub(crate) struct Memory {
+pub(super) struct Memory {
     pub(super) missing: MissingNodes,
     pub(super) taints: SeenTaints,
 }
 
 impl Memory {
     /// Takes note of a change of a node: a taint that is removed and set again between two looks is a new one.
-    pub(crate) fn node_changed(&mut self, change: &Change) {
-        let name = &*change.latest().key.name;
+    pub(super) fn node_changed(&mut self, news: &News<'_>) {
+        let name = &*news.key().name;
         if self.taints.0.contains_key(name) {
-            let is_same =
-                |new: &Stored| change.old.as_ref().is_none_or(|old| old.meta().uid == new.meta().uid);
-            let node = change.new.as_deref().filter(|new| is_same(new)).and_then(view::read::<Node>);
+            let new = news.latest();
+            let is_same = news.old().is_none_or(|old| old.meta().uid == new.meta().uid);
+            let node = (is_same && !news.is_gone()).then(|| view::read::<Node>(new)).flatten();
             self.taints.keep(name, &node.unwrap_or_default().spec.taints);
         }
     }
