@@ -15,11 +15,12 @@ mod manager;
 mod namespace;
 mod node;
 mod outcome;
+mod ownership;
 mod queue;
 mod registry;
 mod replicaset;
 mod requests;
-mod view;
+mod template;
 
 pub use controller::{Controller, Hears, Look, News, Wake};
 pub use events::{EventKind, EventNote, Recorder};
