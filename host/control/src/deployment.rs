@@ -154,7 +154,7 @@ impl Controller for Deployments {
             "replicasets.apps" => {
                 wake.all(news.owners().filter(is_deployment));
                 if news.is_unowned() {
-                    wake.all(news.state.list("deployments.apps", &news.key().namespace));
+                    wake.all(ownership::may_adopt(news, "deployments.apps"));
                 }
             }
             // One that recreates waits for the last pod of its old sets; the sets stopped counting it earlier.
@@ -174,12 +174,12 @@ impl Controller for Deployments {
 fn reconcile(writer: &Writer, state: &State, stored: &Arc<Stored>, now: Timestamp) -> Outcome {
     let mut outcome = Outcome::default();
     let Some(view) = stored.view::<Workload>() else { return outcome };
-    let Ok(Some(selector)) = Selector::from_object(&view.spec.selector) else { return outcome };
+    let Some(selector) = &view.spec.selector else { return outcome };
     let deleting = stored.meta().deletion_timestamp.is_some();
     if !deleting {
-        ownership::adopt_and_release(writer, state, stored, &selector, "replicasets.apps", &mut outcome);
+        ownership::adopt_and_release(writer, state, stored, selector, "replicasets.apps", &mut outcome);
     }
-    let sets = owned_sets(state, stored, &selector);
+    let sets = owned_sets(state, stored, selector);
     let newest = revision::newest(stored, view, &sets);
     let rollout = Rollout { writer, stored, view, sets, newest };
     if deleting {

@@ -16,11 +16,11 @@ mod namespace;
 mod node;
 mod outcome;
 mod ownership;
+mod parts;
 mod queue;
 mod registry;
 mod replicaset;
 mod requests;
-mod template;
 
 pub use controller::{Controller, Hears, Look, News, Wake};
 pub use events::{EventKind, EventNote, Recorder};

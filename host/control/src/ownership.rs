@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use berth_api::kinds::UNOWNED;
 use berth_api::select::Selector;
+use berth_api::views::Workload;
 use berth_state::{State, Stored};
 
+use crate::controller::News;
 use crate::outcome::{Outcome, Step};
 use crate::requests::{Writer, controller_reference};
 
@@ -20,6 +22,19 @@ pub(crate) fn owned<'a>(
         &*object.key.resource == resource && object.controller().is_some_and(|owner| owner.uid == *uid)
     };
     state.dependents(uid).filter(is_mine)
+}
+
+/// The workloads of a kind that may want the object, which belongs to nobody: those that select it.
+pub(crate) fn may_adopt<'a>(
+    news: &News<'a>,
+    workloads: &'static str,
+) -> impl Iterator<Item = &'a Arc<Stored>> + use<'a> {
+    let object = news.latest().meta();
+    let selects = |workload: &&'a Arc<Stored>| {
+        let selector = workload.view::<Workload>().and_then(|view| view.spec.selector.as_ref());
+        selector.is_some_and(|selector| selector.matches(object))
+    };
+    news.state.list(workloads, &news.key().namespace).filter(selects)
 }
 
 /// Objects that match and belong to nobody become the workload's; those that no longer match are let go. Of a resource with

@@ -12,9 +12,8 @@ use crate::controller::{Controller, Hears, Look, News, Wake};
 use crate::events::{EventKind, EventNote};
 use crate::namespace;
 use crate::outcome::{Outcome, Step};
-use crate::ownership;
 use crate::requests::{Writer, controller_reference};
-use crate::template;
+use crate::{ownership, parts};
 
 /// Pods that one reconciliation creates or deletes at most (kube-controller-manager's burst), so that one large
 /// ReplicaSet does not hold up all others.
@@ -43,7 +42,7 @@ impl Controller for ReplicaSets {
         }
         wake.all(news.owners().filter(|owner| &*owner.key.resource == "replicasets.apps"));
         if news.is_unowned() {
-            wake.all(news.state.list("replicasets.apps", &news.key().namespace));
+            wake.all(ownership::may_adopt(news, "replicasets.apps"));
         }
     }
 
@@ -56,8 +55,8 @@ fn reconcile(look: &Look<'_>, stored: &Arc<Stored>) -> Outcome {
     let Look { writer, state, now, failure } = *look;
     let mut outcome = Outcome::default();
     let Some(set) = stored.view::<Workload>() else { return outcome };
-    let Ok(Some(selector)) = Selector::from_object(&set.spec.selector) else { return outcome };
-    let members = active_members(state, stored, &selector);
+    let Some(selector) = &set.spec.selector else { return outcome };
+    let members = active_members(state, stored, selector);
     let deleting = stored.meta().deletion_timestamp.is_some();
     let missing = if deleting { 0 } else { set.spec.replicas() - members.len() as i64 };
     // Nothing new comes into a namespace that goes: whoever tried would only be refused.
@@ -66,7 +65,7 @@ fn reconcile(look: &Look<'_>, stored: &Arc<Stored>) -> Outcome {
     // The status goes first: what hinders the creation of pods must be seen although their creation fails.
     write_status(writer, stored, set, &members, trouble, now, &mut outcome);
     if !deleting {
-        ownership::adopt_and_release(writer, state, stored, &selector, "pods", &mut outcome);
+        ownership::adopt_and_release(writer, state, stored, selector, "pods", &mut outcome);
     }
     if missing > 0 {
         create_pods(writer, stored, missing as usize, &mut outcome);
@@ -95,7 +94,7 @@ fn create_pods(writer: &Writer, set: &Arc<Stored>, missing: usize, outcome: &mut
 }
 
 fn new_pod(writer: &Writer, set: &Stored) -> Value {
-    let template = template::read(set);
+    let template = parts::spec(set).template;
     let mut metadata = json!({
         "generateName": pod_name_prefix(&set.key.name),
         "namespace": &*set.key.namespace,

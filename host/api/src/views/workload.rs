@@ -6,6 +6,7 @@ use berth_json::Value;
 use serde::{Deserialize, Deserializer};
 
 use super::{Condition, Pairs, View};
+use crate::select::Selector;
 
 /// The label by which a deployment tells the pods of its templates apart.
 pub const TEMPLATE_HASH: &str = "pod-template-hash";
@@ -35,8 +36,9 @@ pub struct Metadata {
 #[serde(default, rename_all = "camelCase")]
 pub struct WorkloadSpec {
     replicas: Option<i64>,
-    /// The selector, as it is.
-    pub selector: Value,
+    /// Which pods (or ReplicaSets) it selects; `None` for none.
+    #[serde(deserialize_with = "selector")]
+    pub selector: Option<Selector>,
     /// The pods' template.
     pub template: Template,
     /// How long a pod must be ready until it is available.
@@ -110,6 +112,11 @@ impl WorkloadSpec {
     pub fn replicas(&self) -> i64 {
         self.replicas.unwrap_or(1)
     }
+}
+
+/// One that cannot be understood selects nothing; validation rules it out.
+fn selector<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Selector>, D::Error> {
+    Ok(Selector::from_object(&Value::deserialize(deserializer)?).unwrap_or_default())
 }
 
 impl<'de> Deserialize<'de> for Template {

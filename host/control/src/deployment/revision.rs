@@ -7,8 +7,8 @@ use berth_state::{Key, State, Stored};
 
 use super::{DESIRED_REPLICAS, MAX_REPLICAS, REVISION, Rollout, Set, scale};
 use crate::outcome::{Outcome, Step};
+use crate::parts;
 use crate::requests::controller_reference;
-use crate::template;
 
 const REVISION_HISTORY: &str = "deployment.kubernetes.io/revision-history";
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
@@ -22,8 +22,8 @@ pub(super) fn newest(stored: &Stored, view: &Workload, sets: &[Set<'_>]) -> Opti
     let like = |set: &Set<'_>| set.view.spec.template.hash == view.spec.template.hash;
     let mut like = sets.iter().enumerate().filter(|(_, set)| like(set)).peekable();
     like.peek()?;
-    let wanted = template::read(stored);
-    like.find(|(_, set)| same_template(template::read(set.stored), &wanted)).map(|(at, _)| at)
+    let wanted = parts::spec(stored).template;
+    like.find(|(_, set)| same_template(parts::spec(set.stored).template, &wanted)).map(|(at, _)| at)
 }
 
 /// Whether two pod templates are equal but for the hash label.
@@ -75,10 +75,10 @@ fn inherited(rollout: &Rollout<'_>) -> berth_json::Map {
 /// Creates the set of the present template and returns its name.
 pub(super) fn create_set(rollout: &Rollout<'_>, state: &State, outcome: &mut Outcome) -> String {
     let namespace = &rollout.stored.key.namespace;
-    let template = template::read(rollout.stored);
+    let spec = parts::spec(rollout.stored);
     let mut collisions = rollout.view.status.collision_count.unwrap_or(0);
     let (hash, name) = loop {
-        let hash = template_hash(&template, collisions);
+        let hash = template_hash(&spec.template, collisions);
         let name = format!("{}-{hash}", rollout.stored.key.name);
         if state.get(&Key::new("replicasets.apps", namespace.clone(), name.as_str())).is_none() {
             break (hash, name);
@@ -87,7 +87,7 @@ pub(super) fn create_set(rollout: &Rollout<'_>, state: &State, outcome: &mut Out
     };
     let revision = rollout.sets.iter().map(Set::revision).max().unwrap_or(0) + 1;
     let replicas = scale::first_size(rollout);
-    let object = new_set(rollout, template, &name, &hash, revision, replicas);
+    let object = new_set(rollout, spec, &name, &hash, revision, replicas);
     let request = rollout.writer.create("replicasets.apps", namespace, object);
     outcome.push(Step::new(request).telling(rollout.scaled(&name, 0, replicas)));
     note_revision(rollout, revision, outcome);
@@ -96,14 +96,14 @@ pub(super) fn create_set(rollout: &Rollout<'_>, state: &State, outcome: &mut Out
 
 fn new_set(
     rollout: &Rollout<'_>,
-    mut template: Value,
+    spec: parts::Spec,
     name: &str,
     hash: &str,
     revision: i64,
     replicas: i64,
 ) -> Value {
+    let parts::Spec { mut template, mut selector } = spec;
     template["metadata"]["labels"][TEMPLATE_HASH] = hash.into();
-    let mut selector = rollout.view.spec.selector.clone();
     selector["matchLabels"][TEMPLATE_HASH] = hash.into();
     let mut annotations = inherited(rollout);
     let max = rollout.replicas() + rollout.max_surge();

@@ -108,6 +108,8 @@ fn a_pod_that_is_let_go_or_comes_free_wakes_those_that_may_want_it() {
     assert_eq!(owners_written(&mut cluster, &web), [("p".to_owned(), vec![])]);
     cluster.put(&pod("default", "p"), labelled("other", None));
     assert_eq!(owners_written(&mut cluster, &other), [("p".to_owned(), vec![uid(&other)])]);
+    cluster.put(&pod("default", "stranger"), labelled("stranger", None));
+    assert!(cluster.look(at(0)).is_none(), "no set selects it");
 }
 
 #[test]
