@@ -38,6 +38,6 @@ impl PartialEq for Viewed {
 
 impl fmt::Debug for Viewed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.get().is_some() { "made" } else { "not made" })
+        f.write_str("_")
     }
 }
