@@ -122,6 +122,6 @@ pub struct Look<'a> {
     pub now: Timestamp,
     /// Makes the requests, in the controller's name.
     pub writer: &'a Writer,
-    /// Why the last attempt at this object failed, if it did.
+    /// Why the last attempt at this object failed, if it did. After one that succeeds the controller is asked once more, without.
     pub failure: Option<&'a str>,
 }

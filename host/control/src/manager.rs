@@ -135,9 +135,9 @@ impl Manager {
     ) {
         self.queue.done(work, result.is_ok(), now);
         match result {
-            Ok(()) => {
-                self.failures.remove(work);
-            }
+            // What a controller said of the failure it takes back when it looks once more.
+            Ok(()) if self.failures.remove(work).is_some() => self.queue.add(work.clone()),
+            Ok(()) => {}
             Err(why) => {
                 self.failures.insert(work.clone(), why);
             }

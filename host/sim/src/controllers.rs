@@ -15,6 +15,9 @@ const RUNNING_MAX: usize = 64;
 /// As in the drive: creations or deletions of one reconciliation under way together.
 const TOGETHER_MAX: usize = 64;
 
+/// What stands for the cluster's CA certificate.
+pub(crate) const CA_CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----\n";
+
 struct Run {
     work: Work,
     steps: VecDeque<Step>,
@@ -38,7 +41,7 @@ pub(crate) type Calls = Vec<(Caller, Ask)>;
 
 impl Controllers {
     pub(crate) fn start(state: &State, catalogue: Arc<Catalogue>) -> Self {
-        let ca_certificate = "-----BEGIN CERTIFICATE-----\n".to_owned();
+        let ca_certificate = CA_CERTIFICATE.to_owned();
         let mut manager = Manager::new(Config { kinds: Arc::new(Kinds::new(&catalogue)), ca_certificate });
         let replica = state.clone();
         manager.resync(&replica);

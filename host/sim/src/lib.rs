@@ -21,6 +21,7 @@ mod server;
 mod settings;
 mod settled;
 mod settling;
+mod undone;
 mod watchers;
 mod wire;
 mod workload;

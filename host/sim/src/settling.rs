@@ -1,10 +1,12 @@
 //! The end of a run: faults stop, and everything must come to rest.
 
 use crate::clients::Mood;
+use crate::controllers::CA_CERTIFICATE;
 use crate::faults::Fault;
 use crate::policy::Style;
 use crate::settings::{Report, Settings};
 use crate::settled::complaints;
+use crate::undone::undone;
 use crate::workload;
 use crate::world::World;
 
@@ -84,6 +86,9 @@ impl World {
         }
         if !plane.control.is_idle() {
             found.push("controllers are still at work".to_owned());
+        }
+        if found.is_empty() {
+            found = undone(state, &self.catalogue, CA_CERTIFICATE, self.now);
         }
         found
     }
