@@ -27,8 +27,13 @@ use std::sync::Arc;
 
 use berth_json::Value;
 
-use crate::resource::{Catalogue, Column, Kind, Resource, ScalePaths, Scope, Subresource, kind_of};
+use crate::resource::{
+    Catalogue, Column, Kind, Resource, ScalePaths, Scope, Selectable, Subresource, kind_of,
+};
 use crate::schema::Schema;
+
+/// The index by which a workload finds what it may make its own: the namespaces of the objects that no controller owns.
+pub const UNOWNED: &str = "berth:unowned";
 
 /// Every kind that is served from the first start on, in the order in which discovery lists them.
 pub fn catalogue() -> Catalogue {
@@ -158,4 +163,11 @@ fn age_column() -> Column {
 
 pub(crate) fn column(name: &str, kind: &'static str, priority: i32, description: &str) -> Column {
     Column { name: name.to_owned(), kind, format: "".into(), description: description.to_owned(), priority }
+}
+
+/// [`UNOWNED`] of an object.
+fn unowned(object: &Value) -> Selectable {
+    let mut owners = view::list_at(object, "metadata.ownerReferences").iter();
+    let is_owned = owners.any(|owner| view::is_true_at(owner, "controller"));
+    Selectable::internal(UNOWNED, if is_owned { "" } else { view::str_at(object, "metadata.namespace") })
 }

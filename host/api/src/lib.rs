@@ -19,6 +19,7 @@ pub mod status;
 pub mod table;
 pub mod time;
 pub mod version;
+pub mod views;
 
 pub use decode::{Decoded, Expected, FieldValidation, MediaType};
 pub use patch::{Configuration, Patch, PatchType};

@@ -43,7 +43,8 @@ pub struct Column {
     pub priority: i32,
 }
 
-/// A field that field selectors may name beyond `metadata.name` and `metadata.namespace`, and its value.
+/// A field by which objects are found: one that field selectors may name beyond `metadata.name` and `metadata.namespace`, or
+/// one for the server's own parts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Selectable {
     /// Its path: `spec.nodeName`.
@@ -52,17 +53,24 @@ pub struct Selectable {
     pub value: String,
     /// Whether the objects of a value are found without looking at all others.
     pub is_indexed: bool,
+    /// Whether clients know nothing of it.
+    pub is_internal: bool,
 }
 
 impl Selectable {
     /// A field that is looked for in all objects.
     pub fn new(name: impl Into<Cow<'static, str>>, value: impl Into<String>) -> Self {
-        Self { name: name.into(), value: value.into(), is_indexed: false }
+        Self { name: name.into(), value: value.into(), is_indexed: false, is_internal: false }
     }
 
     /// A field with an index, so that "the pods of a node" does not read all pods.
     pub fn indexed(name: &'static str, value: impl Into<String>) -> Self {
         Self { is_indexed: true, ..Self::new(name, value) }
+    }
+
+    /// An index for controllers and the like; to clients there is no such field. Objects without a value are not in it.
+    pub fn internal(name: &'static str, value: impl Into<String>) -> Self {
+        Self { is_internal: true, ..Self::indexed(name, value) }
     }
 }
 
@@ -115,14 +123,15 @@ pub trait Kind: Send + Sync + UnwindSafe + RefUnwindSafe {
         self.warnings(new)
     }
 
-    /// The selectable fields with their values; the same fields for every object, `null` included.
+    /// The fields by which objects are found, with their values; the same fields for every object, `null` included.
     fn fields(&self, _object: &Value) -> Vec<Selectable> {
         Vec::new()
     }
 
-    /// Which of the fields clients may select by: all, unless versions of a kind differ in it.
+    /// Which of the fields clients may select by: all that are not internal, unless versions of a kind differ in it.
     fn selectable(&self) -> Vec<Cow<'static, str>> {
-        self.fields(&Value::Null).into_iter().map(|field| field.name).collect()
+        let fields = self.fields(&Value::Null).into_iter();
+        fields.filter(|field| !field.is_internal).map(|field| field.name).collect()
     }
 
     /// How objects are stored with a selectable field.

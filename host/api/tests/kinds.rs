@@ -9,9 +9,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use berth_api::decode::{Expected, check, complete};
-use berth_api::kinds::catalogue;
+use berth_api::kinds::{UNOWNED, catalogue};
 use berth_api::resource::Selectable;
-use berth_api::{Catalogue, Problems, Resource, Schema, Timestamp};
+use berth_api::{Catalogue, FieldSelector, Problems, Resource, Schema, Timestamp};
 use berth_json::{Map, Value, json};
 
 /// When the rows of tables are shown; objects are created five minutes before.
@@ -92,6 +92,28 @@ fn every_kind_names_its_fields_and_schema() {
         let of_object = resource.behaviour.fields(&json!({ "metadata": { "name": "x" } }));
         let names = |fields: &[Selectable]| fields.iter().map(|field| field.name.clone()).collect::<Vec<_>>();
         assert_eq!(names(&of_nothing), names(&of_object), "selectable fields do not depend on the object");
+    }
+}
+
+#[test]
+fn what_controllers_find_objects_by_is_no_field_to_clients() {
+    let catalogue = catalogue();
+    for name in ["pods", "replicasets.apps"] {
+        let resource = catalogue.named(name).unwrap();
+        let selector = FieldSelector::parse(&format!("{UNOWNED}=default")).unwrap();
+        let refused = resource.select(selector).unwrap_err();
+        assert_eq!(refused, format!("field label not supported: {UNOWNED}"));
+        let owned_by = |controller: bool| {
+            let owners = json!([{"uid": "u", "controller": controller}]);
+            let object = json!({"metadata": {"name": "x", "namespace": "ns", "ownerReferences": owners}});
+            let fields = resource.behaviour.fields(&object);
+            fields
+                .into_iter()
+                .find(|field| field.name == UNOWNED)
+                .map(|field| (field.value, field.is_indexed))
+        };
+        assert_eq!(owned_by(true), Some((String::new(), true)), "{name}");
+        assert_eq!(owned_by(false), Some(("ns".to_owned(), true)), "{name}");
     }
 }
 

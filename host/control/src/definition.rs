@@ -2,29 +2,23 @@
 
 use std::sync::Arc;
 
-use berth_api::{Resource, Timestamp};
+use berth_api::Resource;
 use berth_custom::conditions;
 use berth_json::{Value, json};
 use berth_pipeline::kinds::{CLEANUP_FINALIZER, DEFINITIONS};
 use berth_state::{Key, State, Stored};
 use serde::Deserialize;
 
+use crate::controller::{Controller, Look, News, Wake};
 use crate::outcome::{Outcome, Step};
+use crate::registry::Config;
 use crate::requests::Writer;
 
 /// Objects that one reconciliation deletes at most; their going brings the controller back for the rest.
 const DELETIONS_MAX: usize = 500;
 
-/// The definition of a resource's kind.
-pub(crate) fn key_of(resource: &str) -> Key {
-    Key::new(DEFINITIONS, "", resource)
-}
-
 /// The definitions that may want the names of this one.
-pub(crate) fn of_the_same_group<'s>(
-    state: &'s State,
-    name: &'s str,
-) -> impl Iterator<Item = &'s Arc<Stored>> {
+fn of_the_same_group<'s>(state: &'s State, name: &'s str) -> impl Iterator<Item = &'s Arc<Stored>> {
     let group = group_of(name);
     state.list(DEFINITIONS, "").filter(move |other| group_of(&other.key.name) == group)
 }
@@ -34,27 +28,53 @@ fn group_of(name: &str) -> &str {
     name.split_once('.').map_or("", |(_, group)| group)
 }
 
-pub(crate) fn reconcile(
-    writer: &Writer,
-    built_in: impl Iterator<Item = Arc<Resource>>,
-    state: &State,
-    stored: &Arc<Stored>,
-    now: Timestamp,
-) -> Outcome {
-    if stored.meta().deletion_timestamp.is_some() {
-        return empty(writer, state, stored);
+/// Gives custom kinds their names, and lets definitions go after their objects.
+pub(crate) struct Definitions {
+    built_in: Vec<Arc<Resource>>,
+}
+
+impl Definitions {
+    pub(crate) fn new(config: &Config) -> Self {
+        Self { built_in: config.kinds.built_in().iter().cloned().collect() }
     }
-    let mut outcome = Outcome::default();
-    let group = group_of(&stored.key.name);
-    let others = of_the_same_group(state, &stored.key.name).filter_map(|other| slim(other));
-    let built_in = built_in.filter(|resource| resource.group == group).map(|resource| names_of(&resource));
-    let others: Vec<Value> = others.chain(built_in).collect();
-    if let Some(status) = conditions(&writer.value(stored), &others, now)
-        && let Some(request) = writer.set_status(stored, status)
-    {
-        outcome.push(Step::new(request).optional());
+}
+
+impl Controller for Definitions {
+    fn name(&self) -> &'static str {
+        "crd-controller"
     }
-    outcome
+
+    fn wake(&mut self, news: &News<'_>, wake: &mut Wake<'_>) {
+        let is_definition = news.resource() == DEFINITIONS;
+        if is_definition {
+            wake.up(news.key());
+        }
+        if !news.is_gone() {
+            return;
+        }
+        if is_definition {
+            wake.all(of_the_same_group(news.state, &news.key().name));
+        }
+        let definition = news.state.get(&Key::new(DEFINITIONS, "", news.resource()));
+        wake.all(definition.filter(|found| found.meta().deletion_timestamp.is_some()));
+    }
+
+    fn reconcile(&mut self, look: &Look<'_>, stored: &Arc<Stored>) -> Outcome {
+        if stored.meta().deletion_timestamp.is_some() {
+            return empty(look.writer, look.state, stored);
+        }
+        let mut outcome = Outcome::default();
+        let group = group_of(&stored.key.name);
+        let others = of_the_same_group(look.state, &stored.key.name).filter_map(|other| slim(other));
+        let built_in = self.built_in.iter().filter(|resource| resource.group == group);
+        let others: Vec<Value> = others.chain(built_in.map(|resource| names_of(resource))).collect();
+        if let Some(status) = conditions(&look.writer.value(stored), &others, look.now)
+            && let Some(request) = look.writer.set_status(stored, status)
+        {
+            outcome.push(Step::new(request).optional());
+        }
+        outcome
+    }
 }
 
 /// Its objects go first.

@@ -8,13 +8,15 @@ use std::sync::Arc;
 
 use berth_api::Timestamp;
 use berth_api::select::Selector;
+use berth_api::views::Workload;
 use berth_json::{Value, json};
 use berth_state::{State, Stored};
 
+use crate::controller::{Controller, Hears, Look, News, Wake};
 use crate::events::{EventKind, EventNote};
 use crate::outcome::{Outcome, Step};
-use crate::requests::{Writer, controller_reference};
-use crate::view::{self, Workload};
+use crate::ownership;
+use crate::requests::Writer;
 
 const REVISION: &str = "deployment.kubernetes.io/revision";
 const DESIRED_REPLICAS: &str = "deployment.kubernetes.io/desired-replicas";
@@ -23,7 +25,7 @@ const MAX_REPLICAS: &str = "deployment.kubernetes.io/max-replicas";
 /// A ReplicaSet of the deployment.
 struct Set<'a> {
     stored: &'a Arc<Stored>,
-    view: Workload,
+    view: &'a Workload,
 }
 
 impl Set<'_> {
@@ -53,7 +55,7 @@ impl Set<'_> {
 struct Rollout<'a> {
     writer: &'a Writer,
     stored: &'a Arc<Stored>,
-    view: Workload,
+    view: &'a Workload,
     sets: Vec<Set<'a>>,
     newest: Option<usize>,
 }
@@ -73,7 +75,7 @@ impl<'a> Rollout<'a> {
     }
 
     fn rolling(&self) -> bool {
-        self.view.spec.strategy.kind != "Recreate"
+        &*self.view.spec.strategy.kind != "Recreate"
     }
 
     /// `maxSurge` in pods, percentages rounded up.
@@ -133,17 +135,52 @@ fn resolve(value: &Value, replicas: i64, round_up: bool) -> i64 {
     if round_up { hundredfold.saturating_add(99) / 100 } else { hundredfold / 100 }
 }
 
-pub(crate) fn reconcile(writer: &Writer, state: &State, stored: &Arc<Stored>, now: Timestamp) -> Outcome {
+/// Rolls out pod templates through ReplicaSets.
+pub(crate) struct Deployments;
+
+impl Controller for Deployments {
+    fn name(&self) -> &'static str {
+        "deployment-controller"
+    }
+
+    fn hears_of(&self) -> Hears {
+        Hears::Of(&["deployments.apps", "replicasets.apps", "pods"])
+    }
+
+    fn wake(&mut self, news: &News<'_>, wake: &mut Wake<'_>) {
+        let is_deployment = |stored: &&Arc<Stored>| &*stored.key.resource == "deployments.apps";
+        match news.resource() {
+            "deployments.apps" => wake.up(news.key()),
+            "replicasets.apps" => {
+                wake.all(news.owners().filter(is_deployment));
+                if news.is_unowned() {
+                    wake.all(ownership::may_adopt(news, "deployments.apps"));
+                }
+            }
+            // One that recreates waits for the last pod of its old sets; the sets stopped counting it earlier.
+            _ if news.is_gone() => {
+                let owners = news.owners().flat_map(|set| &set.meta().owner_references);
+                wake.all(owners.filter_map(|owner| news.state.by_uid(&owner.uid)).filter(is_deployment));
+            }
+            _ => {}
+        }
+    }
+
+    fn reconcile(&mut self, look: &Look<'_>, stored: &Arc<Stored>) -> Outcome {
+        reconcile(look.writer, look.state, stored, look.now)
+    }
+}
+
+fn reconcile(writer: &Writer, state: &State, stored: &Arc<Stored>, now: Timestamp) -> Outcome {
     let mut outcome = Outcome::default();
-    let Some(view) = view::read::<Workload>(stored) else { return outcome };
-    let Ok(Some(selector)) = Selector::from_object(&view.spec.selector) else { return outcome };
+    let Some(view) = stored.view::<Workload>() else { return outcome };
+    let Some(selector) = &view.spec.selector else { return outcome };
     let deleting = stored.meta().deletion_timestamp.is_some();
     if !deleting {
-        adopt_and_release(writer, state, stored, &selector, &mut outcome);
+        ownership::adopt_and_release(writer, state, stored, selector, "replicasets.apps", &mut outcome);
     }
-    let sets = owned_sets(state, stored, &selector);
-    let newest =
-        sets.iter().position(|set| revision::same_template(&set.view.spec.template, &view.spec.template));
+    let sets = owned_sets(state, stored, selector);
+    let newest = revision::newest(stored, view, &sets);
     let rollout = Rollout { writer, stored, view, sets, newest };
     if deleting {
         status::write(&rollout, None, now, &mut outcome);
@@ -187,39 +224,14 @@ fn is_scaling(rollout: &Rollout<'_>) -> bool {
     active.any(|set| set.number(DESIRED_REPLICAS).is_some_and(|desired| desired != rollout.replicas()))
 }
 
-fn owned_sets<'a>(state: &'a State, deployment: &Stored, selector: &Selector) -> Vec<Set<'a>> {
-    let uid = &deployment.meta().uid;
-    let mine = state.dependents(uid).filter(|set| {
-        &*set.key.resource == "replicasets.apps"
-            && set.controller().is_some_and(|owner| owner.uid == *uid)
-            && selector.matches(set.meta())
-    });
+fn owned_sets<'a>(state: &'a State, deployment: &'a Stored, selector: &Selector) -> Vec<Set<'a>> {
+    let mine = ownership::owned(state, deployment, "replicasets.apps");
+    let mine = mine.filter(|set| selector.matches(set.meta()));
     let mut sets: Vec<Set<'a>> =
-        mine.filter_map(|stored| Some(Set { stored, view: view::read(stored)? })).collect();
+        mine.filter_map(|stored| Some(Set { stored, view: stored.view()? })).collect();
     sets.sort_by(|a, b| {
         let created = |set: &Set<'_>| set.stored.meta().creation_timestamp;
         created(a).cmp(&created(b)).then_with(|| a.stored.key.name.cmp(&b.stored.key.name))
     });
     sets
-}
-
-/// ReplicaSets that match and belong to nobody become this deployment's; those that no longer match are let go.
-fn adopt_and_release(
-    writer: &Writer,
-    state: &State,
-    deployment: &Arc<Stored>,
-    selector: &Selector,
-    outcome: &mut Outcome,
-) {
-    let uid = &deployment.meta().uid;
-    for set in state.list("replicasets.apps", &deployment.key.namespace) {
-        let mine = set.controller().is_some_and(|owner| owner.uid == *uid);
-        let matches = selector.matches(set.meta());
-        if !mine && matches && set.controller().is_none() && set.meta().deletion_timestamp.is_none() {
-            let reference = controller_reference(deployment, writer.resource("deployments.apps"));
-            outcome.push(Step::new(writer.add_owner(set, reference)));
-        } else if mine && !matches {
-            outcome.push(Step::new(writer.remove_owners(set, |owner| owner == &**uid)));
-        }
-    }
 }

@@ -5,20 +5,48 @@ mod memory;
 use std::sync::Arc;
 
 use berth_api::Timestamp;
-use berth_json::Value;
+use berth_api::views::{Node, Pod, Taint, Toleration};
 use berth_state::{Key, State, Stored};
 
+use crate::controller::{Controller, Hears, Look, News, Wake};
 use crate::events::{EventKind, EventNote};
 use crate::outcome::{Outcome, Step};
 use crate::requests::Writer;
-use crate::view::{self, Node, Pod, Toleration};
-pub(crate) use memory::Memory;
-use memory::end_of_second;
+use memory::{Memory, end_of_second};
 
 /// The effect of taints that send pods away.
 const NO_EXECUTE: &str = "NoExecute";
 
-pub(crate) fn reconcile(
+/// Deletes pods from nodes with `NoExecute` taints, and pods of nodes that are gone.
+#[derive(Default)]
+pub(crate) struct Eviction {
+    memory: Memory,
+}
+
+impl Controller for Eviction {
+    fn name(&self) -> &'static str {
+        "taint-eviction-controller"
+    }
+
+    fn hears_of(&self) -> Hears {
+        Hears::Of(&["pods", "nodes"])
+    }
+
+    fn wake(&mut self, news: &News<'_>, wake: &mut Wake<'_>) {
+        if news.resource() == "nodes" {
+            self.memory.node_changed(news);
+            wake.all(news.state.by_field("pods", "spec.nodeName", &news.key().name));
+        } else if news.latest().field("spec.nodeName").is_some_and(|node| !node.is_empty()) {
+            wake.up(news.key());
+        }
+    }
+
+    fn reconcile(&mut self, look: &Look<'_>, stored: &Arc<Stored>) -> Outcome {
+        reconcile(look.writer, look.state, stored, &mut self.memory, look.now)
+    }
+}
+
+fn reconcile(
     writer: &Writer,
     state: &State,
     stored: &Arc<Stored>,
@@ -26,11 +54,8 @@ pub(crate) fn reconcile(
     now: Timestamp,
 ) -> Outcome {
     let mut outcome = Outcome::default();
-    let Some(pod) = view::read::<Pod>(stored) else { return outcome };
-    let name = pod.spec.node_name.as_str();
-    if name.is_empty() {
-        return outcome;
-    }
+    let Some(pod) = stored.view::<Pod>() else { return outcome };
+    let Some(name) = stored.field("spec.nodeName").filter(|name| !name.is_empty()) else { return outcome };
     let Some(node) = state.get(&Key::new("nodes", "", name)) else {
         let at = memory.missing.pods_may_go(name, now);
         if at <= now {
@@ -42,13 +67,13 @@ pub(crate) fn reconcile(
         return outcome;
     };
     memory.missing.is_back(name);
-    if pod.finished() || stored.meta().deletion_timestamp.is_some() {
+    if pod.is_finished() || stored.meta().deletion_timestamp.is_some() {
         return outcome;
     }
-    let Some(node) = view::read::<Node>(node) else { return outcome };
-    memory.taints.look(name, &node.spec.taints, now);
-    let since = |taint: &Value| memory.taints.since(name, taint, now).max(bound_since(stored, &pod));
-    match eviction_time(&node.spec.taints, &pod.spec.tolerations, since, now) {
+    let Some(node) = node.view::<Node>() else { return outcome };
+    memory.taints.look(name, &node.taints, now);
+    let since = |taint: &Taint| memory.taints.since(name, taint, now).max(bound_since(stored, pod));
+    match eviction_time(&node.taints, &pod.tolerations, since, now) {
         Some(at) if at <= now => {
             let text = format!("Marking for deletion Pod {}/{}", stored.key.namespace, stored.key.name);
             let note = EventNote::new(stored, EventKind::Normal, "TaintManagerEviction", text);
@@ -62,29 +87,27 @@ pub(crate) fn reconcile(
 
 /// Since when the pod is on its node: a taint that was there before it counts from then.
 fn bound_since(stored: &Stored, pod: &Pod) -> Timestamp {
-    let scheduled = pod.status.conditions.iter().find(|c| c.kind == "PodScheduled" && c.status == "True");
-    let bound = scheduled.and_then(|condition| Timestamp::parse(&condition.last_transition_time));
-    bound.or(stored.meta().creation_timestamp).map(end_of_second).unwrap_or_default()
+    pod.scheduled_at.or(stored.meta().creation_timestamp).map(end_of_second).unwrap_or_default()
 }
 
 /// When the pod must go; `None` while it tolerates every `NoExecute` taint for good.
 fn eviction_time(
-    taints: &[Value],
+    taints: &[Taint],
     tolerations: &[Toleration],
-    since: impl Fn(&Value) -> Timestamp,
+    since: impl Fn(&Taint) -> Timestamp,
     now: Timestamp,
 ) -> Option<Timestamp> {
-    let no_execute = taints.iter().filter(|taint| taint["effect"] == NO_EXECUTE);
+    let no_execute = taints.iter().filter(|taint| &*taint.effect == NO_EXECUTE);
     no_execute.filter_map(|taint| tolerated_until(taint, tolerations, &since, now)).min()
 }
 
 fn tolerated_until(
-    taint: &Value,
+    taint: &Taint,
     tolerations: &[Toleration],
-    since: impl Fn(&Value) -> Timestamp,
+    since: impl Fn(&Taint) -> Timestamp,
     now: Timestamp,
 ) -> Option<Timestamp> {
-    let matching: Vec<_> = tolerations.iter().filter(|toleration| tolerates(toleration, taint)).collect();
+    let matching: Vec<_> = tolerations.iter().filter(|toleration| toleration.tolerates(taint)).collect();
     if matching.is_empty() {
         return Some(now);
     }
@@ -95,16 +118,6 @@ fn tolerated_until(
     Some(since(taint).plus_millis(seconds.saturating_mul(1000)))
 }
 
-fn tolerates(toleration: &Toleration, taint: &Value) -> bool {
-    let effect = toleration.effect.is_empty() || taint["effect"] == toleration.effect;
-    let key = toleration.key.is_empty() || taint["key"] == toleration.key;
-    let value = match toleration.operator.as_str() {
-        "Exists" => true,
-        _ => !toleration.key.is_empty() && taint["value"].as_str().unwrap_or("") == toleration.value,
-    };
-    effect && key && value
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -113,12 +126,13 @@ mod tests {
     #[test]
     fn until_when_a_pod_may_stay() {
         let now = Timestamp::from_seconds(1_000_000);
-        let since = |taint: &Value| if taint["key"] == "old" { now.plus_millis(-100_000) } else { now };
+        let since = |taint: &Taint| if &*taint.key == "old" { now.plus_millis(-100_000) } else { now };
         let taints = [
             json!({"key": "k", "value": "v", "effect": "NoExecute"}),
             json!({"key": "old", "effect": "NoExecute"}),
             json!({"key": "harmless", "effect": "NoSchedule"}),
         ];
+        let taints = taints.map(|taint| berth_json::from_value::<Taint>(&taint).unwrap());
         let in_seconds = |s: i64| Some(now.plus_millis(s * 1000));
         let old = json!({"key": "old", "operator": "Exists", "tolerationSeconds": 300});
         for (tolerations, one, both) in [
@@ -142,7 +156,7 @@ mod tests {
             (json!([{"operator": "Exists", "tolerationSeconds": -7}]), in_seconds(0), in_seconds(0)),
         ] {
             let parsed: Vec<Toleration> = berth_json::from_value(&tolerations).unwrap();
-            let until = |taints: &[Value]| eviction_time(taints, &parsed, since, now);
+            let until = |taints: &[Taint]| eviction_time(taints, &parsed, since, now);
             assert_eq!(until(&taints[..1]), one, "{tolerations}");
             assert_eq!(until(&taints), both, "{tolerations}");
         }

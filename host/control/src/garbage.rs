@@ -5,13 +5,39 @@ use std::sync::Arc;
 
 use berth_state::{Owner, State, Stored};
 
+use crate::controller::{Controller, Look, News, Wake};
 use crate::outcome::{Outcome, Step};
 use crate::requests::Writer;
 
 const FOREGROUND: &str = "foregroundDeletion";
 const ORPHAN: &str = "orphan";
 
-pub(crate) fn reconcile(writer: &Writer, state: &State, stored: &Arc<Stored>) -> Outcome {
+/// Deletes what has lost its owners; carries out foreground and orphan deletion.
+pub(crate) struct Garbage;
+
+impl Controller for Garbage {
+    fn name(&self) -> &'static str {
+        "garbage-collector-controller"
+    }
+
+    fn wake(&mut self, news: &News<'_>, wake: &mut Wake<'_>) {
+        let meta = news.latest().meta();
+        if !meta.owner_references.is_empty() || meta.deletion_timestamp.is_some() {
+            wake.up(news.key());
+        }
+        // An owner may wait for it to go.
+        wake.all(news.owners().filter(|owner| owner.meta().deletion_timestamp.is_some()));
+        if news.is_gone() {
+            wake.all(news.state.dependents(&meta.uid));
+        }
+    }
+
+    fn reconcile(&mut self, look: &Look<'_>, stored: &Arc<Stored>) -> Outcome {
+        reconcile(look.writer, look.state, stored)
+    }
+}
+
+fn reconcile(writer: &Writer, state: &State, stored: &Arc<Stored>) -> Outcome {
     if stored.meta().deletion_timestamp.is_none() {
         return owned(writer, state, stored);
     }

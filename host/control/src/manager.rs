@@ -1,129 +1,94 @@
-//! Which work a change makes, and the one place where work is handed to its controller.
+//! The one place where changes become work, and work is handed to its controller.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use berth_api::{Catalogue, Timestamp};
 use berth_pipeline::Kinds;
-use berth_pipeline::kinds::DEFINITIONS;
-use berth_state::{Change, Key, State, Stored};
+use berth_state::{Change, Key, State};
 
+use crate::controller::{Controller, Hears, Look, News, Wake};
 use crate::outcome::Outcome;
 use crate::queue::Queue;
+use crate::registry::{self, Config};
 use crate::requests::Writer;
-use crate::{definition, deployment, events, eviction, garbage, namespace, node, replicaset};
-
-/// The controllers of this issue. Each reconciles one object from the state alone; changes only wake it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Controller {
-    /// Rolls out pod templates through ReplicaSets.
-    Deployment,
-    /// Keeps the number of pods.
-    ReplicaSet,
-    /// Furnishes new namespaces and empties those that are deleted.
-    Namespace,
-    /// Marks nodes whose lease ran out.
-    NodeLifecycle,
-    /// Deletes pods from nodes with `NoExecute` taints, and pods of nodes that are gone.
-    Eviction,
-    /// Deletes what has lost its owners; carries out foreground and orphan deletion.
-    Garbage,
-    /// Deletes old events.
-    EventExpiry,
-    /// Gives custom kinds their names, and lets definitions go after their objects.
-    Definition,
-}
-
-impl Controller {
-    const ALL: [Self; 8] = [
-        Self::Deployment,
-        Self::ReplicaSet,
-        Self::Namespace,
-        Self::NodeLifecycle,
-        Self::Eviction,
-        Self::Garbage,
-        Self::EventExpiry,
-        Self::Definition,
-    ];
-
-    /// The name under which the controller writes and tells events, kube-controller-manager's own.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Deployment => "deployment-controller",
-            Self::ReplicaSet => "replicaset-controller",
-            Self::Namespace => "namespace-controller",
-            Self::NodeLifecycle => "node-controller",
-            Self::Eviction => "taint-eviction-controller",
-            Self::Garbage => "garbage-collector-controller",
-            Self::EventExpiry => "event-expiry-controller",
-            Self::Definition => "crd-controller",
-        }
-    }
-}
 
 /// One object for one controller to look at.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Work {
-    /// Who looks.
-    pub controller: Controller,
+    /// Who looks, by name.
+    pub controller: &'static str,
     /// At which object.
     pub key: Key,
 }
 
-/// What controllers must know of their cluster.
-#[derive(Clone)]
-pub struct Config {
-    /// Which kinds are served.
-    pub kinds: Arc<Kinds>,
-    /// The cluster's CA certificate in PEM, for the ConfigMap `kube-root-ca.crt` of every namespace.
-    pub ca_certificate: String,
-}
-
 /// The queue of work and the controllers.
 pub struct Manager {
-    config: Config,
+    kinds: Kinds,
     /// The kinds of the state that was looked at last, as the writers have them.
     catalogue: Arc<Catalogue>,
-    writers: Vec<Writer>,
+    controllers: Vec<Registered>,
+    hearers: Hearers,
     queue: Queue<Work>,
     failures: HashMap<Work, String>,
-    eviction: eviction::Memory,
+}
+
+struct Registered {
+    controller: Box<dyn Controller>,
+    writer: Writer,
+}
+
+/// Which controllers hear of which resources, by their places.
+struct Hearers {
+    of: HashMap<&'static str, Vec<usize>>,
+    of_others: Vec<usize>,
 }
 
 impl Manager {
-    /// A manager with nothing to do; call [`Manager::resync`] when the state is there.
+    /// A manager of this build's controllers with nothing to do; call [`Manager::resync`] when the state is there.
     pub fn new(config: Config) -> Self {
-        let config = Config { kinds: Arc::new(config.kinds.follower()), ..config };
+        Self::with(registry::controllers(&config), config)
+    }
+
+    /// A manager of these controllers.
+    ///
+    /// # Panics
+    /// When two of them have the same name: a bug of the registry.
+    pub fn with(controllers: Vec<Box<dyn Controller>>, config: Config) -> Self {
         let catalogue = Arc::new(config.kinds.built_in().clone());
-        let writers = Controller::ALL.iter().map(|c| Writer::new(c.name(), catalogue.clone())).collect();
+        let mut registered: Vec<Registered> = Vec::with_capacity(controllers.len());
+        for controller in controllers {
+            let name = controller.name();
+            assert!(registered.iter().all(|other| other.controller.name() != name), "{name} is there twice");
+            registered.push(Registered { writer: Writer::new(name, catalogue.clone()), controller });
+        }
         Self {
-            config,
+            kinds: config.kinds.follower(),
             catalogue,
-            writers,
+            hearers: Hearers::among(&registered),
+            controllers: registered,
             queue: Queue::new(),
             failures: HashMap::new(),
-            eviction: eviction::Memory::default(),
         }
     }
 
     /// Looks at everything once: after a start, or when the change feed was lost.
     pub fn resync(&mut self, state: &State) {
         for stored in state.iter() {
-            self.concerns(state, stored);
+            self.tell(&News::found(state, stored));
         }
     }
 
     /// Queues the work that a change makes. `state` holds the change already.
     pub fn on_change(&mut self, state: &State, change: &Change) {
-        if &*change.latest().key.resource == "nodes" {
-            self.eviction.node_changed(change);
-        }
-        self.concerns(state, change.latest());
-        if let (Some(old), Some(_)) = (&change.old, &change.new) {
-            self.wake_owners(state, old); // a pod that was let go concerns the owner it had
-        }
-        if change.new.is_none() {
-            self.gone(state, change.latest());
+        self.tell(&News::of(state, change));
+    }
+
+    fn tell(&mut self, news: &News<'_>) {
+        for at in self.hearers.of(news.resource()) {
+            let controller = &mut self.controllers[*at].controller;
+            let mut wake = Wake { controller: controller.name(), queue: &mut self.queue };
+            controller.wake(news, &mut wake);
         }
     }
 
@@ -141,29 +106,19 @@ impl Manager {
     pub fn reconcile(&mut self, work: &Work, state: &State, now: Timestamp) -> Outcome {
         let Some(stored) = state.get(&work.key) else { return Outcome::default() };
         self.know_kinds(state);
-        let writer = &self.writers[work.controller as usize];
-        match work.controller {
-            Controller::Deployment => deployment::reconcile(writer, state, stored, now),
-            Controller::ReplicaSet => {
-                let failure = self.failures.get(work).map(String::as_str);
-                replicaset::reconcile(writer, state, stored, failure, now)
-            }
-            Controller::Namespace => namespace::reconcile(writer, state, stored, &self.config, now),
-            Controller::NodeLifecycle => node::reconcile(writer, state, stored, now),
-            Controller::Eviction => eviction::reconcile(writer, state, stored, &mut self.eviction, now),
-            Controller::Garbage => garbage::reconcile(writer, state, stored),
-            Controller::EventExpiry => events::expire(writer, stored, now),
-            Controller::Definition => {
-                let built_in = self.config.kinds.built_in().iter().cloned();
-                definition::reconcile(writer, built_in, state, stored, now)
-            }
-        }
+        let mut all = self.controllers.iter_mut();
+        let Some(Registered { controller, writer }) = all.find(|r| r.controller.name() == work.controller)
+        else {
+            return Outcome::default();
+        };
+        let failure = self.failures.get(work).map(String::as_str);
+        controller.reconcile(&Look { state, now, writer, failure }, stored)
     }
 
     fn know_kinds(&mut self, state: &State) {
-        let catalogue = self.config.kinds.at(state);
+        let catalogue = self.kinds.at(state);
         if !Arc::ptr_eq(&catalogue, &self.catalogue) {
-            self.writers.iter_mut().for_each(|writer| writer.know(catalogue.clone()));
+            self.controllers.iter_mut().for_each(|known| known.writer.know(catalogue.clone()));
             self.catalogue = catalogue;
         }
     }
@@ -180,9 +135,9 @@ impl Manager {
     ) {
         self.queue.done(work, result.is_ok(), now);
         match result {
-            Ok(()) => {
-                self.failures.remove(work);
-            }
+            // What a controller said of the failure it takes back when it looks once more.
+            Ok(()) if self.failures.remove(work).is_some() => self.queue.add(work.clone()),
+            Ok(()) => {}
             Err(why) => {
                 self.failures.insert(work.clone(), why);
             }
@@ -191,97 +146,26 @@ impl Manager {
             self.queue.add_at(work.clone(), at);
         }
     }
+}
 
-    fn add(&mut self, controller: Controller, key: &Key) {
-        self.queue.add(Work { controller, key: key.clone() });
-    }
-
-    fn concerns(&mut self, state: &State, stored: &Stored) {
-        let key = &stored.key;
-        match &*key.resource {
-            "deployments.apps" => self.add(Controller::Deployment, key),
-            "replicasets.apps" => self.add(Controller::ReplicaSet, key),
-            "namespaces" => self.add(Controller::Namespace, key),
-            "events" => self.add(Controller::EventExpiry, key),
-            DEFINITIONS => self.add(Controller::Definition, key),
-            "pods" if stored.field("spec.nodeName").is_some_and(|node| !node.is_empty()) => {
-                self.add(Controller::Eviction, key);
-            }
-            "nodes" => self.node_concerns(state, key),
-            "configmaps" if *key.name == *namespace::AUTHORITY => {
-                self.add(Controller::Namespace, &Key::new("namespaces", "", key.namespace.clone()));
-            }
-            "leases.coordination.k8s.io" if *key.namespace == *node::LEASE_NAMESPACE => {
-                self.add(Controller::NodeLifecycle, &Key::new("nodes", "", key.name.clone()));
-            }
-            _ => {}
-        }
-        self.wake_owners(state, stored);
-        let meta = stored.meta();
-        if !meta.owner_references.is_empty() || meta.deletion_timestamp.is_some() {
-            self.add(Controller::Garbage, key);
-        }
-        if meta.owner_references.is_empty() && matches!(&*key.resource, "pods" | "replicasets.apps") {
-            self.wake_adopters(state, key);
-        }
-    }
-
-    fn node_concerns(&mut self, state: &State, key: &Key) {
-        self.add(Controller::NodeLifecycle, key);
-        for pod in state.by_field("pods", "spec.nodeName", &key.name) {
-            self.queue.add(Work { controller: Controller::Eviction, key: pod.key.clone() });
-        }
-    }
-
-    /// The controllers of an object's owners, and the garbage collector where an owner waits for it to go.
-    fn wake_owners(&mut self, state: &State, stored: &Stored) {
-        for owner in &stored.meta().owner_references {
-            let Some(owner) = state.by_uid(&owner.uid) else { continue };
-            match &*owner.key.resource {
-                "deployments.apps" => self.add(Controller::Deployment, &owner.key),
-                "replicasets.apps" => self.add(Controller::ReplicaSet, &owner.key),
-                _ => {}
-            }
-            if owner.meta().deletion_timestamp.is_some() {
-                self.add(Controller::Garbage, &owner.key);
-            }
-        }
-    }
-
-    /// An object without an owner may be what a workload of its namespace selects.
-    fn wake_adopters(&mut self, state: &State, key: &Key) {
-        let (resource, controller) = match &*key.resource {
-            "pods" => ("replicasets.apps", Controller::ReplicaSet),
-            _ => ("deployments.apps", Controller::Deployment),
+impl Hearers {
+    fn among(controllers: &[Registered]) -> Self {
+        let hears: Vec<Hears> = controllers.iter().map(|known| known.controller.hears_of()).collect();
+        let of = |resource: Option<&str>| {
+            let hears_it = |hears: &Hears| match hears {
+                Hears::All => true,
+                Hears::Of(resources) => resource.is_some_and(|name| resources.contains(&name)),
+            };
+            (0..hears.len()).filter(|at| hears_it(&hears[*at])).collect::<Vec<_>>()
         };
-        for workload in state.list(resource, &key.namespace) {
-            self.queue.add(Work { controller, key: workload.key.clone() });
-        }
+        let named = hears.iter().flat_map(|hears| match hears {
+            Hears::All => &[][..],
+            Hears::Of(resources) => resources,
+        });
+        Self { of: named.map(|name| (*name, of(Some(name)))).collect(), of_others: of(None) }
     }
 
-    fn gone(&mut self, state: &State, stored: &Stored) {
-        if &*stored.key.resource == DEFINITIONS {
-            for other in definition::of_the_same_group(state, &stored.key.name) {
-                self.queue.add(Work { controller: Controller::Definition, key: other.key.clone() });
-            }
-        }
-        let definition = definition::key_of(&stored.key.resource);
-        if state.get(&definition).is_some_and(|found| found.meta().deletion_timestamp.is_some()) {
-            self.add(Controller::Definition, &definition);
-        }
-        for dependent in state.dependents(&stored.meta().uid) {
-            self.queue.add(Work { controller: Controller::Garbage, key: dependent.key.clone() });
-        }
-        if !stored.key.namespace.is_empty() {
-            self.add(Controller::Namespace, &Key::new("namespaces", "", stored.key.namespace.clone()));
-        }
-        if &*stored.key.resource == "nodes" {
-            self.node_concerns(state, &stored.key);
-        }
-        if &*stored.key.resource == "pods" {
-            // A deployment that recreates waits for the last pod of its old sets; the sets stopped counting it earlier.
-            let owners = stored.meta().owner_references.iter();
-            owners.filter_map(|owner| state.by_uid(&owner.uid)).for_each(|set| self.wake_owners(state, set));
-        }
+    fn of(&self, resource: &str) -> &[usize] {
+        self.of.get(resource).unwrap_or(&self.of_others)
     }
 }

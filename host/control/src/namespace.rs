@@ -8,8 +8,9 @@ use berth_api::{Resource, Scope, Timestamp};
 use berth_json::{Value, json};
 use berth_state::{Key, State, Stored};
 
-use crate::manager::Config;
+use crate::controller::{Controller, Look, News, Wake};
 use crate::outcome::{Outcome, Step};
+use crate::registry::Config;
 use crate::requests::{Writer, with_removals};
 use remaining::Remaining;
 
@@ -22,22 +23,43 @@ const PATIENCE_MS: i64 = 1_000;
 const REFRESH_MS: i64 = 10_000;
 
 /// The ConfigMap with the cluster's CA certificate that every namespace has.
-pub(crate) const AUTHORITY: &str = "kube-root-ca.crt";
+const AUTHORITY: &str = "kube-root-ca.crt";
 const AUTHORITY_DESCRIPTION: &str = "Contains a CA bundle that can be used to verify the kube-apiserver when using \
                                      internal endpoints such as the internal service IP or kubernetes.default.svc. \
                                      No other usage is guaranteed across distributions of Kubernetes clusters.";
 
-pub(crate) fn reconcile(
-    writer: &Writer,
-    state: &State,
-    stored: &Arc<Stored>,
-    config: &Config,
-    now: Timestamp,
-) -> Outcome {
-    if stored.meta().deletion_timestamp.is_some() {
-        empty(writer, state, stored, now)
-    } else {
-        furnish(writer, state, &stored.key.name, config)
+/// Furnishes new namespaces and empties those that are deleted.
+pub(crate) struct Namespaces {
+    ca_certificate: String,
+}
+
+impl Namespaces {
+    pub(crate) fn new(config: &Config) -> Self {
+        Self { ca_certificate: config.ca_certificate.clone() }
+    }
+}
+
+impl Controller for Namespaces {
+    fn name(&self) -> &'static str {
+        "namespace-controller"
+    }
+
+    fn wake(&mut self, news: &News<'_>, wake: &mut Wake<'_>) {
+        let key = news.key();
+        let is_authority = news.resource() == "configmaps" && *key.name == *AUTHORITY;
+        if news.resource() == "namespaces" {
+            wake.up(key);
+        } else if !key.namespace.is_empty() && (is_authority || news.is_gone()) {
+            wake.up(&Key::new("namespaces", "", key.namespace.clone()));
+        }
+    }
+
+    fn reconcile(&mut self, look: &Look<'_>, stored: &Arc<Stored>) -> Outcome {
+        if stored.meta().deletion_timestamp.is_some() {
+            empty(look.writer, look.state, stored, look.now)
+        } else {
+            furnish(look.writer, look.state, &stored.key.name, &self.ca_certificate)
+        }
     }
 }
 
@@ -48,22 +70,22 @@ pub(crate) fn is_going(state: &State, name: &str) -> bool {
 }
 
 /// Every namespace has a ServiceAccount `default` and the cluster's CA certificate.
-fn furnish(writer: &Writer, state: &State, namespace: &str, config: &Config) -> Outcome {
+fn furnish(writer: &Writer, state: &State, namespace: &str, ca_certificate: &str) -> Outcome {
     let mut outcome = Outcome::default();
     if state.get(&Key::new("serviceaccounts", namespace, "default")).is_none() {
         let account = json!({"metadata": {"name": "default", "namespace": namespace}});
         outcome.push(Step::new(writer.create("serviceaccounts", namespace, account)));
     }
-    if let Some(step) = publish_authority(writer, state, namespace, config) {
+    if let Some(step) = publish_authority(writer, state, namespace, ca_certificate) {
         outcome.push(step);
     }
     outcome
 }
 
 /// Makes the ConfigMap with the CA certificate, or puts right what somebody changed of it.
-fn publish_authority(writer: &Writer, state: &State, namespace: &str, config: &Config) -> Option<Step> {
+fn publish_authority(writer: &Writer, state: &State, namespace: &str, ca_certificate: &str) -> Option<Step> {
     let (key, annotation) = (Key::new("configmaps", namespace, AUTHORITY), "kubernetes.io/description");
-    let data = json!({"ca.crt": config.ca_certificate});
+    let data = json!({"ca.crt": ca_certificate});
     let annotations = json!({annotation: AUTHORITY_DESCRIPTION});
     let Some(stored) = state.get(&key) else {
         let metadata = json!({"name": AUTHORITY, "namespace": namespace, "annotations": annotations});

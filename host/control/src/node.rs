@@ -3,16 +3,18 @@
 use std::sync::Arc;
 
 use berth_api::Timestamp;
+use berth_api::views::{Condition, Node, Taint};
 use berth_json::{Value, json};
 use berth_state::{Key, State, Stored};
 
+use crate::controller::{Controller, Hears, Look, News, Wake};
 use crate::events::{EventKind, EventNote};
 use crate::outcome::{Outcome, Step};
 use crate::requests::Writer;
-use crate::view::{self, Condition, Node};
 
 /// The namespace of the nodes' leases.
 pub const LEASE_NAMESPACE: &str = "kube-node-lease";
+const LEASES: &str = "leases.coordination.k8s.io";
 
 /// How long after its last renewal a node counts as alive: kube-controller-manager's node-monitor-grace-period.
 const GRACE_MS: i64 = 40_000;
@@ -22,26 +24,51 @@ const UNREACHABLE: &str = "node.kubernetes.io/unreachable";
 const UNSCHEDULABLE: &str = "node.kubernetes.io/unschedulable";
 const REPORTED: [&str; 4] = ["Ready", "MemoryPressure", "DiskPressure", "PIDPressure"];
 
-pub(crate) fn reconcile(writer: &Writer, state: &State, stored: &Arc<Stored>, now: Timestamp) -> Outcome {
+/// Marks nodes whose lease ran out.
+pub(crate) struct NodeLifecycle;
+
+impl Controller for NodeLifecycle {
+    fn name(&self) -> &'static str {
+        "node-controller"
+    }
+
+    fn hears_of(&self) -> Hears {
+        Hears::Of(&["nodes", LEASES])
+    }
+
+    fn wake(&mut self, news: &News<'_>, wake: &mut Wake<'_>) {
+        let key = news.key();
+        if news.resource() == "nodes" {
+            wake.up(key);
+        } else if *key.namespace == *LEASE_NAMESPACE {
+            wake.up(&Key::new("nodes", "", key.name.clone()));
+        }
+    }
+
+    fn reconcile(&mut self, look: &Look<'_>, stored: &Arc<Stored>) -> Outcome {
+        reconcile(look.writer, look.state, stored, look.now)
+    }
+}
+
+fn reconcile(writer: &Writer, state: &State, stored: &Arc<Stored>, now: Timestamp) -> Outcome {
     let mut outcome = Outcome::default();
-    let Some(node) = view::read::<Node>(stored) else { return outcome };
+    let Some(node) = stored.view::<Node>() else { return outcome };
     let expires = last_sign_of_life(writer, state, stored).plus_millis(GRACE_MS);
-    let mut ready =
-        node.status.conditions.iter().find(|c| c.kind == "Ready").map_or("Unknown", |c| &c.status);
+    let mut ready = node.conditions.iter().find(|c| &*c.kind == "Ready").map_or("Unknown", |c| &c.status);
     if expires > now {
         outcome.look_again(expires);
     } else {
-        mark_unknown(writer, stored, &node, now, &mut outcome);
+        mark_unknown(writer, stored, node, now, &mut outcome);
         ready = "Unknown";
     }
-    write_taints(writer, stored, &node, ready, now, &mut outcome);
+    write_taints(writer, stored, node, ready, now, &mut outcome);
     outcome
 }
 
 /// The lease's renewal, or the node's creation before its first one.
 fn last_sign_of_life(writer: &Writer, state: &State, node: &Stored) -> Timestamp {
     let created = node.meta().creation_timestamp.unwrap_or_default();
-    let lease = state.get(&Key::new("leases.coordination.k8s.io", LEASE_NAMESPACE, node.key.name.clone()));
+    let lease = state.get(&Key::new(LEASES, LEASE_NAMESPACE, node.key.name.clone()));
     let renewed = lease.and_then(|lease| {
         writer.value(lease).pointer("/spec/renewTime").and_then(Value::as_str).and_then(Timestamp::parse)
     });
@@ -49,20 +76,20 @@ fn last_sign_of_life(writer: &Writer, state: &State, node: &Stored) -> Timestamp
 }
 
 fn mark_unknown(writer: &Writer, stored: &Stored, node: &Node, now: Timestamp, outcome: &mut Outcome) {
-    let unknown = |kind: &str| node.status.conditions.iter().any(|c| c.kind == kind && c.status == "Unknown");
+    let unknown = |kind: &str| node.conditions.iter().any(|c| &*c.kind == kind && &*c.status == "Unknown");
     if REPORTED.iter().all(|kind| unknown(kind)) {
         return;
     }
-    let mut conditions: Vec<Condition> = node.status.conditions.clone();
-    conditions.retain(|c| !REPORTED.contains(&c.kind.as_str()) || c.status == "Unknown");
+    let mut conditions: Vec<Condition> = node.conditions.clone();
+    conditions.retain(|c| !REPORTED.contains(&&*c.kind) || &*c.status == "Unknown");
     for kind in REPORTED.into_iter().filter(|kind| !unknown(kind)) {
         conditions.push(Condition {
-            kind: kind.to_owned(),
-            status: "Unknown".to_owned(),
-            reason: "NodeStatusUnknown".to_owned(),
-            message: "Kubelet stopped posting node status.".to_owned(),
-            last_transition_time: now.rfc3339(),
-            last_update_time: String::new(),
+            kind: kind.into(),
+            status: "Unknown".into(),
+            reason: "NodeStatusUnknown".into(),
+            message: "Kubelet stopped posting node status.".into(),
+            last_transition_time: Some(now.rfc3339().into()),
+            last_update_time: None,
         });
     }
     let mut object = writer.value(stored);
@@ -76,7 +103,7 @@ fn mark_unknown(writer: &Writer, stored: &Stored, node: &Node, now: Timestamp, o
 fn with_heartbeat(node: &Value, condition: &Condition, now: Timestamp) -> Value {
     let before = node["status"]["conditions"].as_array().into_iter().flatten();
     let heartbeat = before
-        .filter(|c| c["type"] == condition.kind)
+        .filter(|c| c["type"] == *condition.kind)
         .find_map(|c| c["lastHeartbeatTime"].as_str().map(str::to_owned));
     let mut value = condition.to_value();
     value["lastHeartbeatTime"] = heartbeat.unwrap_or_else(|| now.rfc3339()).into();
@@ -96,20 +123,22 @@ fn write_taints(
         "False" => vec![(NOT_READY, "NoSchedule"), (NOT_READY, "NoExecute")],
         _ => vec![(UNREACHABLE, "NoSchedule"), (UNREACHABLE, "NoExecute")],
     };
-    if node.spec.unschedulable {
+    if node.unschedulable {
         wanted.push((UNSCHEDULABLE, "NoSchedule"));
     }
-    let is = |taint: &Value, key: &str, effect: &str| taint["key"] == key && taint["effect"] == effect;
-    let ours = |taint: &Value| [NOT_READY, UNREACHABLE, UNSCHEDULABLE].iter().any(|key| taint["key"] == *key);
-    let mut taints = node.spec.taints.clone();
+    let is = |taint: &Taint, key: &str, effect: &str| &*taint.key == key && &*taint.effect == effect;
+    let ours = |taint: &Taint| [NOT_READY, UNREACHABLE, UNSCHEDULABLE].contains(&&*taint.key);
+    let mut taints = node.taints.clone();
     taints.retain(|taint| !ours(taint) || wanted.iter().any(|(key, effect)| is(taint, key, effect)));
     for (key, effect) in wanted {
         if !taints.iter().any(|taint| is(taint, key, effect)) {
-            taints.push(json!({"key": key, "effect": effect, "timeAdded": now.rfc3339()}));
+            let time_added = Some(now.rfc3339().into());
+            taints.push(Taint { key: key.into(), effect: effect.into(), time_added, ..Taint::default() });
         }
     }
-    if taints != node.spec.taints {
+    if taints != node.taints {
         let revision = stored.revision.to_string();
+        let taints: Vec<Value> = taints.iter().map(Taint::to_value).collect();
         let patch = json!({"metadata": {"resourceVersion": revision}, "spec": {"taints": taints}});
         outcome.push(Step::new(writer.merge(&stored.key, "", &patch)));
     }

@@ -7,6 +7,8 @@ use berth_json::{Value, json};
 use berth_pipeline::{Body, Identity, Options, PatchKind, Request, Verb};
 use berth_state::{Key, Stored};
 
+use crate::parts;
+
 /// Makes requests in the name of one controller.
 #[derive(Clone)]
 pub struct Writer {
@@ -69,7 +71,8 @@ impl Writer {
 
     /// Makes `status` the object's status; `None` when it is that already.
     pub(crate) fn set_status(&self, stored: &Stored, status: Value) -> Option<Request> {
-        let before = self.value(stored)["status"].take();
+        let converts = self.resource(&stored.key.resource).behaviour.converts();
+        let before = if converts { self.value(stored)["status"].take() } else { parts::status(stored) };
         if before == status {
             return None;
         }

@@ -45,7 +45,7 @@ pub async fn run_controllers(leader: Leader, config: Config) {
                 continue;
             }
             running += 1;
-            let hands = Hands { leader: leader.clone(), sink: sinks.of(work.controller.name()) };
+            let hands = Hands { leader: leader.clone(), sink: sinks.of(work.controller) };
             leader.executor().spawn("work", carry_out(hands, work, outcome, report.clone()));
         }
         let due = if running < RUNNING_MAX { manager.next_due(leader.now()) } else { None };
@@ -95,7 +95,7 @@ async fn carry_out(hands: Hands, work: Work, outcome: Outcome, report: mpsc::Sen
     let again_at = outcome.again_at;
     let result = hands.steps(outcome.steps).await;
     if let Err(why) = &result {
-        tracing::debug!(controller = work.controller.name(), object = %work.key, "a step failed: {why}");
+        tracing::debug!(controller = work.controller, object = %work.key, "a step failed: {why}");
     }
     // The receiver is gone only when the controllers have stopped; nobody asks for the result then.
     let _ = report.send(Finished { work, result, again_at }).await;

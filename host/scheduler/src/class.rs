@@ -3,7 +3,10 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use crate::parse::{ContainerView, PodView, Term, Toleration};
+use berth_api::select::Labels;
+use berth_api::views::{HostPort, Pairs, Pod, Term, Toleration};
+use berth_state::Meta;
+
 use crate::quantities::{Dimensions, PODS};
 
 /// Everything about a pod that can change where it may go or how nodes are rated for it, and nothing else.
@@ -11,7 +14,7 @@ use crate::quantities::{Dimensions, PODS};
 pub(crate) struct Class {
     /// (dimension, amount), sorted, no zeros; one of [`PODS`] is always there.
     pub(crate) requests: Vec<(u16, i64)>,
-    pub(crate) selector: Vec<(Box<str>, Box<str>)>,
+    pub(crate) selector: Pairs,
     /// Any of these must match; `None`: no required affinity.
     pub(crate) affinity: Option<Vec<Term>>,
     pub(crate) preferred: Vec<(i32, Term)>,
@@ -19,24 +22,6 @@ pub(crate) struct Class {
     pub(crate) ports: Vec<HostPort>,
     /// The values of the pod labels, then annotations, that policies subscribe to; empty where the pod has none.
     pub(crate) attributes: Vec<Box<str>>,
-}
-
-/// A port a pod wants on its node.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct HostPort {
-    pub(crate) port: u16,
-    pub(crate) protocol: Box<str>,
-    /// Empty and `0.0.0.0` are all addresses.
-    pub(crate) ip: Box<str>,
-}
-
-impl HostPort {
-    pub(crate) fn conflicts(&self, other: &Self) -> bool {
-        let any = |ip: &str| matches!(ip, "" | "0.0.0.0" | "::");
-        self.port == other.port
-            && self.protocol == other.protocol
-            && (any(&self.ip) || any(&other.ip) || self.ip == other.ip)
-    }
 }
 
 /// The pod label and annotation keys that make classes: the union of what all installed policies subscribe to.
@@ -47,22 +32,25 @@ pub(crate) struct Keys {
 }
 
 impl Class {
-    pub(crate) fn of(pod: &PodView, keys: &Keys, dimensions: &mut Dimensions) -> Self {
-        let spec = &pod.spec;
-        let mut tolerations = spec.tolerations.clone();
+    /// The class of a pod, given as its labels and its view.
+    pub(crate) fn of(labels: &Meta, pod: &Pod, keys: &Keys, dimensions: &mut Dimensions) -> Self {
+        let rare = pod.rare();
+        // For how long a taint is tolerated matters to eviction only.
+        let for_ever =
+            |toleration: &Toleration| Toleration { toleration_seconds: None, ..toleration.clone() };
+        let mut tolerations: Vec<Toleration> = pod.tolerations.iter().map(for_ever).collect();
         tolerations.sort_unstable();
         tolerations.dedup();
-        let affinity = &spec.affinity.node_affinity;
-        let labels = keys.labels.iter().map(|key| pod.metadata.labels.get(key.as_str()));
-        let annotations = keys.annotations.iter().map(|key| pod.metadata.annotations.get(key.as_str()));
+        let labels = keys.labels.iter().map(|key| labels.label(key));
+        let annotations = keys.annotations.iter().map(|key| pod.annotations.get(key));
         Self {
             requests: requests(pod, dimensions),
-            selector: spec.node_selector.iter().map(|(k, v)| (k.clone(), v.clone())).collect(),
-            affinity: affinity.required.as_ref().map(|required| required.node_selector_terms.clone()),
-            preferred: affinity.preferred.iter().map(|p| (p.weight, p.preference.clone())).collect(),
+            selector: rare.node_selector.clone(),
+            affinity: rare.required.as_ref().map(|terms| terms.to_vec()),
+            preferred: rare.preferred.iter().map(|p| (p.weight, p.preference.clone())).collect(),
             tolerations,
             ports: host_ports(pod),
-            attributes: labels.chain(annotations).map(|value| value.cloned().unwrap_or_default()).collect(),
+            attributes: labels.chain(annotations).map(|value| value.unwrap_or_default().into()).collect(),
         }
     }
 
@@ -73,23 +61,22 @@ impl Class {
 
 /// What the pod needs while it needs most: its containers together, or an init container beside the sidecars that
 /// were started before it, plus the overhead. (KEP-753's formula.)
-fn requests(pod: &PodView, dimensions: &mut Dimensions) -> Vec<(u16, i64)> {
+fn requests(pod: &Pod, dimensions: &mut Dimensions) -> Vec<(u16, i64)> {
     let mut running: BTreeMap<u16, i64> = BTreeMap::new();
     let mut peak: BTreeMap<u16, i64> = BTreeMap::new();
-    for init in &pod.spec.init_containers {
-        let own = amounts(init, dimensions);
-        let sidecar = init.restart_policy == "Always";
+    for init in &pod.rare().init_containers {
+        let own = dimensions.amounts(&init.requests);
         for (dimension, amount) in own {
             let before = running.entry(dimension).or_default();
             let top = peak.entry(dimension).or_default();
             *top = (*top).max(before.saturating_add(amount));
-            if sidecar {
+            if init.is_sidecar {
                 *before = before.saturating_add(amount);
             }
         }
     }
-    for container in &pod.spec.containers {
-        for (dimension, amount) in amounts(container, dimensions) {
+    for container in &pod.containers {
+        for (dimension, amount) in dimensions.amounts(&container.requests) {
             let sum = running.entry(dimension).or_default();
             *sum = sum.saturating_add(amount);
         }
@@ -98,7 +85,7 @@ fn requests(pod: &PodView, dimensions: &mut Dimensions) -> Vec<(u16, i64)> {
         let sum = running.entry(dimension).or_default();
         *sum = (*sum).max(amount);
     }
-    for (dimension, amount) in dimensions.amounts(&pod.spec.overhead) {
+    for (dimension, amount) in dimensions.amounts(&pod.rare().overhead) {
         let sum = running.entry(dimension).or_default();
         *sum = sum.saturating_add(amount);
     }
@@ -106,20 +93,9 @@ fn requests(pod: &PodView, dimensions: &mut Dimensions) -> Vec<(u16, i64)> {
     running.into_iter().filter(|(_, amount)| *amount > 0).collect()
 }
 
-fn amounts(container: &ContainerView, dimensions: &mut Dimensions) -> Vec<(u16, i64)> {
-    dimensions.amounts(&container.resources.requests)
-}
-
-fn host_ports(pod: &PodView) -> Vec<HostPort> {
-    let containers = pod.spec.containers.iter().chain(&pod.spec.init_containers);
-    let all = containers.flat_map(|container| &container.ports).filter(|port| port.host_port > 0);
-    let mut ports: Vec<HostPort> = all
-        .map(|port| HostPort {
-            port: port.host_port,
-            protocol: port.protocol.as_str().into(),
-            ip: port.host_ip.as_str().into(),
-        })
-        .collect();
+fn host_ports(pod: &Pod) -> Vec<HostPort> {
+    let containers = pod.containers.iter().chain(&pod.rare().init_containers);
+    let mut ports: Vec<HostPort> = containers.flat_map(|container| &container.host_ports).cloned().collect();
     ports.sort_unstable();
     ports.dedup();
     ports

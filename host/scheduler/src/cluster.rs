@@ -1,9 +1,11 @@
 //! The nodes as slots, what each has left, and a log of which changed.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 
-use crate::class::{Class, HostPort};
-use crate::parse::{NodeView, Taint};
+use berth_api::views::{self, HostPort, Pairs, Taint};
+use berth_state::Meta;
+
+use crate::class::Class;
 use crate::quantities::Dimensions;
 
 /// Changes that the log remembers; whoever is further behind looks at every node again.
@@ -13,8 +15,8 @@ const LOG_MAX: usize = 1 << 16;
 #[derive(Debug)]
 pub(crate) struct Node {
     pub(crate) name: Box<str>,
-    pub(crate) labels: BTreeMap<Box<str>, Box<str>>,
-    pub(crate) annotations: BTreeMap<Box<str>, Box<str>>,
+    pub(crate) labels: Pairs,
+    pub(crate) annotations: Pairs,
     pub(crate) taints: Vec<Taint>,
     pub(crate) unschedulable: bool,
     allocatable: Vec<i64>,
@@ -35,13 +37,17 @@ impl Node {
         &self.ports
     }
 
-    fn is(&self, view: &NodeView, allocatable: &[i64]) -> bool {
-        self.labels == view.metadata.labels
-            && self.annotations == view.metadata.annotations
-            && self.taints == view.spec.taints
-            && self.unschedulable == view.spec.unschedulable
+    fn is(&self, meta: &Meta, view: &views::Node, allocatable: &[i64]) -> bool {
+        self.labels.iter().eq(labels(meta))
+            && self.annotations == view.annotations
+            && self.taints == view.taints
+            && self.unschedulable == view.unschedulable
             && self.allocatable == allocatable
     }
+}
+
+fn labels(meta: &Meta) -> impl Iterator<Item = (&str, &str)> {
+    meta.labels.iter().map(|(key, value)| (&**key, &**value))
 }
 
 /// What about a slot changed.
@@ -77,9 +83,9 @@ impl Cluster {
     }
 
     /// Takes in a node that is new or changed; returns whether anything changed that matters here.
-    pub(crate) fn upsert(&mut self, name: &str, view: NodeView) -> bool {
+    pub(crate) fn upsert(&mut self, name: &str, meta: &Meta, view: &views::Node) -> bool {
         let mut allocatable = vec![0; self.dimensions.names().len()];
-        for (dimension, amount) in self.dimensions.amounts(&view.status.allocatable) {
+        for (dimension, amount) in self.dimensions.amounts(&view.allocatable) {
             let dimension = usize::from(dimension);
             if dimension >= allocatable.len() {
                 allocatable.resize(dimension + 1, 0);
@@ -88,16 +94,16 @@ impl Cluster {
         }
         let slot = self.slot_of(name);
         let place = &mut self.slots[slot as usize];
-        if place.as_ref().is_some_and(|node| node.is(&view, &allocatable)) {
+        if place.as_ref().is_some_and(|node| node.is(meta, view, &allocatable)) {
             return false;
         }
         let (requested, ports) = place.take().map(|node| (node.requested, node.ports)).unwrap_or_default();
         *place = Some(Node {
             name: name.into(),
-            labels: view.metadata.labels,
-            annotations: view.metadata.annotations,
-            taints: view.spec.taints,
-            unschedulable: view.spec.unschedulable,
+            labels: labels(meta).collect(),
+            annotations: view.annotations.clone(),
+            taints: view.taints.clone(),
+            unschedulable: view.unschedulable,
             allocatable,
             requested,
             ports,

@@ -4,9 +4,10 @@
 use std::fmt::Write;
 use std::sync::LazyLock;
 
+use berth_api::views::{Expression, Taint, Term};
+
 use crate::class::Class;
 use crate::cluster::{Cluster, Node};
-use crate::parse::{Expression, Taint, Term};
 use crate::quantities::PODS;
 
 /// Why a node does not do for a class, in kube-scheduler's words.
@@ -43,6 +44,7 @@ static CORDONED: LazyLock<Taint> = LazyLock::new(|| Taint {
     key: "node.kubernetes.io/unschedulable".into(),
     value: "".into(),
     effect: "NoSchedule".into(),
+    time_added: None,
 });
 
 fn untolerated_taint<'a>(class: &Class, node: &'a Node) -> Option<&'a Taint> {
@@ -74,7 +76,7 @@ fn term_matches(term: &Term, node: &Node) -> bool {
     if term.match_expressions.is_empty() && term.match_fields.is_empty() {
         return false;
     }
-    let labels = term.match_expressions.iter().all(|e| holds(e, node.labels.get(&e.key).map(AsRef::as_ref)));
+    let labels = term.match_expressions.iter().all(|e| holds(e, node.labels.get(&e.key)));
     let name = |e: &Expression| (&*e.key == "metadata.name").then_some(&*node.name);
     labels && term.match_fields.iter().all(|e| holds(e, name(e)))
 }

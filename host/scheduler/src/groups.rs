@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 
-use crate::parse::MetaView;
+use berth_api::views::Pod;
+use berth_state::Stored;
+
 use crate::policy::Group;
 
 /// The pod label that names a pod's group, within its namespace.
@@ -20,12 +22,12 @@ pub(crate) struct Groups {
 }
 
 impl Groups {
-    /// The group that a pod's metadata names, with one more member; `None` when it names none.
-    pub(crate) fn join(&mut self, namespace: &str, metadata: &MetaView) -> Option<u32> {
-        let name = metadata.labels.get(GROUP_LABEL)?;
-        let least = metadata.annotations.get(GROUP_MIN_MEMBERS_ANNOTATION);
+    /// The group that a pod names, with one more member; `None` when it names none.
+    pub(crate) fn join(&mut self, stored: &Stored, pod: &Pod) -> Option<u32> {
+        let name = stored.label(GROUP_LABEL)?;
+        let least = pod.annotations.get(GROUP_MIN_MEMBERS_ANNOTATION);
         let min_members = least.and_then(|text| text.parse().ok()).unwrap_or(1).max(1);
-        let id = *self.by_name.entry((namespace.into(), name.clone())).or_insert_with(|| {
+        let id = *self.by_name.entry(((&*stored.key.namespace).into(), name.into())).or_insert_with(|| {
             self.last += 1;
             self.last
         });

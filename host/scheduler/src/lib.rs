@@ -10,7 +10,6 @@ mod decide;
 mod fits;
 mod groups;
 mod mirror;
-mod parse;
 mod planning;
 mod pods;
 pub mod policy;

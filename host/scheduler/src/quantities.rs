@@ -1,8 +1,7 @@
 //! Resources by number: what nodes offer and pods request, as rows of integers.
 
-use std::collections::BTreeMap;
-
 use berth_api::quantity::Quantity;
+use berth_api::views::Pairs;
 
 /// The dimensions every cluster has, in this order: [`CPU`], [`MEMORY`], [`EPHEMERAL_STORAGE`], [`PODS`].
 const COMMON: [&str; 4] = ["cpu", "memory", "ephemeral-storage", "pods"];
@@ -47,7 +46,7 @@ impl Dimensions {
 
     /// A list of quantities by name as (dimension, amount), sorted; CPU in thousandths, everything else in its own unit.
     /// Text that is no quantity counts as nothing: validation has refused it long before.
-    pub(crate) fn amounts(&mut self, list: &BTreeMap<String, String>) -> Vec<(u16, i64)> {
+    pub(crate) fn amounts(&mut self, list: &Pairs) -> Vec<(u16, i64)> {
         let known = list.iter().filter_map(|(name, text)| {
             let dimension = self.intern(name)?;
             let quantity = Quantity::parse(text).ok()?;
@@ -107,8 +106,10 @@ mod tests {
     fn amounts_by_number() {
         let mut dimensions = Dimensions::new();
         let list = [("memory", "128Mi"), ("cpu", "100m"), ("example.com/gpu", "2"), ("pods", "110")];
-        let list = list.map(|(k, v)| (k.to_owned(), v.to_owned())).into();
-        assert_eq!(dimensions.amounts(&list), [(0, 100), (1, 128 << 20), (3, 110), (4, 2)]);
+        assert_eq!(
+            dimensions.amounts(&list.into_iter().collect()),
+            [(0, 100), (1, 128 << 20), (3, 110), (4, 2)]
+        );
         assert_eq!(dimensions.find("example.com/gpu"), Some(4));
     }
 

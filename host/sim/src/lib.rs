@@ -22,6 +22,7 @@ mod servers;
 mod settings;
 mod settled;
 mod settling;
+mod undone;
 mod watchers;
 mod wire;
 mod workload;

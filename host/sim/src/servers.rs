@@ -18,6 +18,9 @@ use crate::process::Process;
 /// How soon a server that could not start is started again, as systemd does it.
 const START_AGAIN: Duration = Duration::from_secs(1);
 
+/// What stands for the cluster's CA certificate.
+pub(crate) const CA_CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----\n";
+
 /// One server; it may be down, and have been up before.
 pub(crate) struct Server {
     pub(crate) number: usize,
@@ -88,7 +91,7 @@ impl Server {
                     Err(_) => executor.sleep(START_AGAIN).await,
                 }
             };
-            let ca_certificate = "-----BEGIN CERTIFICATE-----\n".to_owned();
+            let ca_certificate = CA_CERTIFICATE.to_owned();
             let control = ControlConfig { kinds: started.kinds().clone(), ca_certificate };
             lead_when_possible(&started, Leading { holder, control, loader });
             *lock(&cluster) = Some(started);

@@ -3,8 +3,10 @@
 use crate::clients::Mood;
 use crate::faults::Fault;
 use crate::policy::Style;
+use crate::servers::CA_CERTIFICATE;
 use crate::settings::{Report, Settings};
 use crate::settled::complaints;
+use crate::undone::undone;
 use crate::workload;
 use crate::world::World;
 
@@ -78,6 +80,7 @@ impl World {
                 self.log.tail().last().unwrap_or_default()
             )];
         }
-        complaints(state)
+        let found = complaints(state);
+        if found.is_empty() { undone(state, &self.catalogue, CA_CERTIFICATE, self.now) } else { found }
     }
 }

@@ -27,6 +27,11 @@ const FOUND: &[(u64, &str)] = &[
         "a policy was brought up while the scheduler began anew: its place in the feed was the old one's (scheduling.rs)",
     ),
     (117, "the same"),
+    (
+        7,
+        "a replica set said for ever that its pods could not be made, once there were none to be made (control/tests)",
+    ),
+    (22, "the same"),
 ];
 
 #[test]

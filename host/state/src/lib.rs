@@ -14,6 +14,7 @@ mod state;
 mod store;
 mod stored;
 mod table;
+mod viewed;
 
 pub use change::{Change, Revision};
 pub use key::Key;

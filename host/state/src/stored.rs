@@ -8,9 +8,11 @@ use std::cell::RefCell;
 use berth_api::Resource;
 use berth_api::resource::Selectable;
 use berth_api::select::Labels;
+use berth_api::views::View;
 use berth_json::{Map, Value};
 use bytes::Bytes;
 
+use crate::viewed::Viewed;
 use crate::{Key, Meta, Owner, Revision};
 
 /// What every encoding begins with: metadata stands first, so that the resourceVersion can be put in without parsing.
@@ -24,7 +26,7 @@ thread_local! {
     static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-/// A selectable field of an object: what field selectors and indexes use.
+/// A field by which the object is found: what field selectors and indexes use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredField {
     /// Its path.
@@ -53,6 +55,7 @@ pub struct Stored {
     /// The revision that wrote this version: its `metadata.resourceVersion`.
     pub revision: Revision,
     draft: Draft,
+    view: Viewed,
 }
 
 /// An object that cannot be encoded.
@@ -133,7 +136,7 @@ impl Draft {
 impl Stored {
     /// `draft`, written at `revision`.
     pub fn new(key: Key, revision: Revision, draft: Draft) -> Self {
-        Self { key, revision, draft }
+        Self { key, revision, draft, view: Viewed::default() }
     }
 
     /// The encoded object, without kind, apiVersion and resourceVersion.
@@ -145,17 +148,30 @@ impl Stored {
         &self.draft
     }
 
+    /// What the server's own parts decide by, read when it is first asked for and kept as long as this version: whoever holds it
+    /// shares it. `None` when the view is that of another resource, or the object does not have the form that validation
+    /// would have seen to.
+    ///
+    /// # Panics
+    /// When the resource has another view too: a bug in `berth_api::views`.
+    pub fn view<V: View>(&self) -> Option<&V> {
+        if !V::RESOURCES.contains(&&*self.key.resource) {
+            return None;
+        }
+        self.view.of(&self.draft.bytes)
+    }
+
     /// The parsed metadata.
     pub fn meta(&self) -> &Meta {
         &self.draft.meta
     }
 
-    /// The value of a selectable field; `None` when the kind does not have it.
+    /// The value of a field by which it is found; `None` when the kind does not have it.
     pub fn field(&self, name: &str) -> Option<&str> {
         self.draft.fields.iter().find(|field| field.name == name).map(|field| field.value.as_ref())
     }
 
-    /// All selectable fields.
+    /// All fields by which it is found.
     pub fn fields(&self) -> &[StoredField] {
         &self.draft.fields
     }
@@ -215,7 +231,11 @@ fn fields_of(resource: &Resource, object: &Value) -> Vec<StoredField> {
         .behaviour
         .fields(object)
         .into_iter()
-        .map(|Selectable { name, value, is_indexed }| StoredField { name, value: value.into(), is_indexed })
+        .map(|Selectable { name, value, is_indexed, .. }| StoredField {
+            name,
+            value: value.into(),
+            is_indexed,
+        })
         .collect()
 }
 

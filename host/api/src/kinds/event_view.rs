@@ -110,12 +110,12 @@ impl Kind for EventView {
     }
 
     fn selectable(&self) -> Vec<Cow<'static, str>> {
-        let own = |field: Selectable| match field.name.strip_prefix("involvedObject.") {
+        let own = |name: Cow<'static, str>| match name.strip_prefix("involvedObject.") {
             Some(rest) => format!("regarding.{rest}").into(),
-            None if field.name == "reportingComponent" => "reportingController".into(),
-            None => field.name,
+            None if name == "reportingComponent" => "reportingController".into(),
+            None => name,
         };
-        Event.fields(&Value::Null).into_iter().map(own).collect()
+        Event.selectable().into_iter().map(own).collect()
     }
 
     fn stored_field<'f>(&self, name: &'f str) -> Cow<'f, str> {

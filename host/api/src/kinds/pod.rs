@@ -23,7 +23,7 @@ pub(super) use warnings::warnings as template_warnings;
 use super::cursor::Cursor;
 use super::meta::validate_meta_update;
 use super::view::{copy_field, is_true_at, list_at, str_at};
-use super::{Names, keep_status, status_of};
+use super::{Names, keep_status, status_of, unowned};
 use crate::resource::{Column, Kind, Resource, Scope, Selectable, Subresource, kind_of};
 use crate::status::Problems;
 use crate::time::Timestamp;
@@ -119,6 +119,7 @@ impl Kind for Pod {
             field("status.phase"),
             Selectable::new("status.podIP", ip),
             field("status.nominatedNodeName"),
+            unowned(object),
         ]
     }
 

@@ -9,7 +9,7 @@ use super::view::{age, int_at, name};
 use super::workload::{validate_counters, validate_workload, warnings, wide_cells};
 use super::{
     Names, SCALE, age_column, column, drop_status, fill, keep_status, name_column, names, scale_paths,
-    status_of,
+    status_of, unowned,
 };
 use crate::resource::{Column, Kind, Resource, Scope, Selectable};
 use crate::status::Problems;
@@ -67,10 +67,8 @@ impl Kind for ReplicaSet {
     }
 
     fn fields(&self, object: &Value) -> Vec<Selectable> {
-        vec![Selectable::new(
-            "status.replicas",
-            int_at(object, "status.replicas").unwrap_or_default().to_string(),
-        )]
+        let replicas = int_at(object, "status.replicas").unwrap_or_default();
+        vec![Selectable::new("status.replicas", replicas.to_string()), unowned(object)]
     }
 
     fn columns(&self) -> Vec<Column> {

@@ -1,27 +1,37 @@
 //! Revisions: one ReplicaSet a template, numbered, named by the template's hash, and cleaned up when old.
 
 use berth_api::Timestamp;
+use berth_api::views::{TEMPLATE_HASH, Workload};
 use berth_json::{Value, json};
-use berth_state::{Key, State};
+use berth_state::{Key, State, Stored};
 
 use super::{DESIRED_REPLICAS, MAX_REPLICAS, REVISION, Rollout, Set, scale};
 use crate::outcome::{Outcome, Step};
+use crate::parts;
 use crate::requests::controller_reference;
 
-const TEMPLATE_HASH: &str = "pod-template-hash";
 const REVISION_HISTORY: &str = "deployment.kubernetes.io/revision-history";
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 /// The alphabet of generated names: no vowels and nothing that looks like another character.
 const SAFE_ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
 
+/// Which of the sets has the deployment's template: the oldest, should there be several.
+pub(super) fn newest(stored: &Stored, view: &Workload, sets: &[Set<'_>]) -> Option<usize> {
+    // Nearly always at most one is left to be read.
+    let like = |set: &Set<'_>| set.view.spec.template.hash == view.spec.template.hash;
+    let mut like = sets.iter().enumerate().filter(|(_, set)| like(set)).peekable();
+    like.peek()?;
+    let wanted = parts::spec(stored).template;
+    like.find(|(_, set)| same_template(parts::spec(set.stored).template, &wanted)).map(|(at, _)| at)
+}
+
 /// Whether two pod templates are equal but for the hash label.
-pub(super) fn same_template(of_set: &Value, of_deployment: &Value) -> bool {
-    let mut bare = of_set.clone();
-    if let Some(labels) = bare.pointer_mut("/metadata/labels").and_then(Value::as_object_mut) {
+fn same_template(mut of_set: Value, of_deployment: &Value) -> bool {
+    if let Some(labels) = of_set.pointer_mut("/metadata/labels").and_then(Value::as_object_mut) {
         labels.remove(TEMPLATE_HASH);
     }
-    bare == *of_deployment
+    of_set == *of_deployment
 }
 
 /// Numbers the newest set one above all others, and copies the deployment's annotations and revision.
@@ -30,9 +40,7 @@ pub(super) fn sync(rollout: &Rollout<'_>, outcome: &mut Outcome) {
     let highest_old = rollout.old_sets().map(Set::revision).max().unwrap_or(0);
     let revision = if newest.revision() > highest_old { newest.revision() } else { highest_old + 1 };
     let mut annotations = inherited(rollout);
-    annotations.retain(|key, value| {
-        newest.view.metadata.annotations.get(key.as_str()).map(String::as_str) != value.as_str()
-    });
+    annotations.retain(|key, value| newest.view.metadata.annotations.get(key.as_str()) != value.as_str());
     if revision != newest.revision() {
         if newest.revision() > 0 {
             let history = newest.view.metadata.annotations.get(REVISION_HISTORY);
@@ -51,7 +59,7 @@ pub(super) fn sync(rollout: &Rollout<'_>, outcome: &mut Outcome) {
 
 fn note_revision(rollout: &Rollout<'_>, revision: i64, outcome: &mut Outcome) {
     let revision = revision.to_string();
-    if rollout.view.metadata.annotations.get(REVISION) != Some(&revision) {
+    if rollout.view.metadata.annotations.get(REVISION) != Some(revision.as_str()) {
         let patch = json!({"metadata": {"annotations": {REVISION: revision}}});
         outcome.push(Step::new(rollout.writer.merge(&rollout.stored.key, "", &patch)));
     }
@@ -61,18 +69,16 @@ fn note_revision(rollout: &Rollout<'_>, revision: i64, outcome: &mut Outcome) {
 fn inherited(rollout: &Rollout<'_>) -> berth_json::Map {
     let own = [LAST_APPLIED, REVISION, REVISION_HISTORY, DESIRED_REPLICAS, MAX_REPLICAS];
     let all = rollout.view.metadata.annotations.iter();
-    all.filter(|(key, _)| !own.contains(&key.as_str()))
-        .map(|(key, value)| (key.clone(), value.as_str()))
-        .collect()
+    all.filter(|(key, _)| !own.contains(key)).map(|(key, value)| (key.to_owned(), value)).collect()
 }
 
 /// Creates the set of the present template and returns its name.
 pub(super) fn create_set(rollout: &Rollout<'_>, state: &State, outcome: &mut Outcome) -> String {
     let namespace = &rollout.stored.key.namespace;
-    let template = &rollout.view.spec.template;
+    let spec = parts::spec(rollout.stored);
     let mut collisions = rollout.view.status.collision_count.unwrap_or(0);
     let (hash, name) = loop {
-        let hash = template_hash(template, collisions);
+        let hash = template_hash(&spec.template, collisions);
         let name = format!("{}-{hash}", rollout.stored.key.name);
         if state.get(&Key::new("replicasets.apps", namespace.clone(), name.as_str())).is_none() {
             break (hash, name);
@@ -81,17 +87,23 @@ pub(super) fn create_set(rollout: &Rollout<'_>, state: &State, outcome: &mut Out
     };
     let revision = rollout.sets.iter().map(Set::revision).max().unwrap_or(0) + 1;
     let replicas = scale::first_size(rollout);
-    let object = new_set(rollout, &name, &hash, revision, replicas);
+    let object = new_set(rollout, spec, &name, &hash, revision, replicas);
     let request = rollout.writer.create("replicasets.apps", namespace, object);
     outcome.push(Step::new(request).telling(rollout.scaled(&name, 0, replicas)));
     note_revision(rollout, revision, outcome);
     name
 }
 
-fn new_set(rollout: &Rollout<'_>, name: &str, hash: &str, revision: i64, replicas: i64) -> Value {
-    let mut template = rollout.view.spec.template.clone();
+fn new_set(
+    rollout: &Rollout<'_>,
+    spec: parts::Spec,
+    name: &str,
+    hash: &str,
+    revision: i64,
+    replicas: i64,
+) -> Value {
+    let parts::Spec { mut template, mut selector } = spec;
     template["metadata"]["labels"][TEMPLATE_HASH] = hash.into();
-    let mut selector = rollout.view.spec.selector.clone();
     selector["matchLabels"][TEMPLATE_HASH] = hash.into();
     let mut annotations = inherited(rollout);
     let max = rollout.replicas() + rollout.max_surge();
@@ -149,9 +161,9 @@ mod tests {
         let hash = template_hash(&template, 0);
         let mut of_set = template.clone();
         of_set["metadata"]["labels"][TEMPLATE_HASH] = hash.as_str().into();
-        assert!(same_template(&of_set, &template));
+        assert!(same_template(of_set.clone(), &template));
         of_set["spec"]["containers"] = json!([{"name": "c"}]);
-        assert!(!same_template(&of_set, &template));
+        assert!(!same_template(of_set, &template));
         assert_ne!(template_hash(&template, 1), hash);
         assert!(hash.bytes().all(|b| SAFE_ALPHABET.contains(&b)), "{hash}");
     }

@@ -1,10 +1,10 @@
 //! How many pods each ReplicaSet of a deployment has next.
 
+use berth_api::views::Pod;
 use berth_state::State;
 
 use super::{DESIRED_REPLICAS, MAX_REPLICAS, Rollout, Set};
 use crate::outcome::Outcome;
-use crate::view::{self, Pod};
 
 /// The size with which the set of a new template begins.
 pub(super) fn first_size(rollout: &Rollout<'_>) -> i64 {
@@ -69,8 +69,8 @@ pub(super) fn recreate_is_clear(rollout: &Rollout<'_>, state: &State, outcome: &
             rollout.resize(set, 0, outcome);
             clear = false;
         }
-        let pods = state.dependents(&set.stored.meta().uid);
-        clear &= !pods.filter_map(|pod| view::read::<Pod>(pod)).any(|pod| !pod.finished());
+        let mut pods = state.dependents(&set.stored.meta().uid).filter_map(|object| object.view::<Pod>());
+        clear &= pods.all(Pod::is_finished);
     }
     clear
 }

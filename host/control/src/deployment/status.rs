@@ -1,11 +1,11 @@
 //! A deployment's status: counts and conditions, worded as `kubectl rollout status` and `describe` expect.
 
 use berth_api::Timestamp;
+use berth_api::views::{Condition, WorkloadStatus};
 use berth_json::json;
 
 use super::Rollout;
 use crate::outcome::{Outcome, Step};
-use crate::view::Condition;
 
 const PROGRESSING: &str = "Progressing";
 const TIMED_OUT: &str = "ProgressDeadlineExceeded";
@@ -20,9 +20,8 @@ struct Counts {
 
 impl Counts {
     fn of(rollout: &Rollout<'_>) -> Self {
-        let sum = |count: fn(&crate::view::WorkloadStatus) -> i64| {
-            rollout.sets.iter().map(|set| count(&set.view.status)).sum()
-        };
+        let sum =
+            |count: fn(&WorkloadStatus) -> i64| rollout.sets.iter().map(|set| count(&set.view.status)).sum();
         Self {
             replicas: sum(|s| s.replicas),
             updated: rollout.newest().map_or(0, |set| set.view.status.replicas),
@@ -72,25 +71,25 @@ pub(super) fn write(rollout: &Rollout<'_>, created: Option<&str>, now: Timestamp
 
 fn condition(kind: &str, status: &str, reason: &str, message: String) -> Condition {
     Condition {
-        kind: kind.to_owned(),
-        status: status.to_owned(),
-        reason: reason.to_owned(),
-        message,
+        kind: kind.into(),
+        status: status.into(),
+        reason: reason.into(),
+        message: message.into(),
         ..Condition::default()
     }
 }
 
 /// Puts a condition in, keeping its times where nothing changed.
 fn set(conditions: &mut Vec<Condition>, mut new: Condition, now: Timestamp) {
-    new.last_update_time = now.rfc3339();
-    new.last_transition_time = now.rfc3339();
+    new.last_update_time = Some(now.rfc3339().into());
+    new.last_transition_time = Some(now.rfc3339().into());
     let Some(old) = conditions.iter_mut().find(|c| c.kind == new.kind) else {
         conditions.push(new);
         return;
     };
     if old.status == new.status {
         new.last_transition_time.clone_from(&old.last_transition_time);
-        if old.reason == new.reason && new.reason != "ReplicaSetUpdated" {
+        if old.reason == new.reason && &*new.reason != "ReplicaSetUpdated" {
             return;
         }
     }
@@ -115,8 +114,8 @@ fn progressing(
     now: Timestamp,
 ) -> Option<Condition> {
     rollout.view.spec.progress_deadline_seconds?;
-    let before = rollout.view.status.conditions.iter().find(|c| c.kind == PROGRESSING);
-    let reason = before.map_or("", |c| c.reason.as_str());
+    let before = rollout.view.status.conditions.iter().find(|c| &*c.kind == PROGRESSING);
+    let reason = before.map_or("", |c| &*c.reason);
     let with = |status: &str, reason: &str, text: String| Some(condition(PROGRESSING, status, reason, text));
     if rollout.view.spec.paused {
         let text = "Deployment is paused".to_owned();
@@ -150,25 +149,23 @@ fn progressing(
 
 /// Whether the counts came nearer to what is wanted since the status was last written.
 fn moved(rollout: &Rollout<'_>, counts: &Counts) -> bool {
-    let field = |name: &str| -> i64 {
-        let value = rollout.writer.value(rollout.stored);
-        value["status"][name].as_i64().unwrap_or(0)
-    };
-    let (updated, replicas) = (field("updatedReplicas"), field("replicas"));
-    counts.updated > updated
-        || counts.replicas - counts.updated < replicas - updated
-        || counts.ready > rollout.view.status.ready_replicas
-        || counts.available > rollout.view.status.available_replicas
+    let before = &rollout.view.status;
+    counts.updated > before.updated_replicas
+        || counts.replicas - counts.updated < before.replicas - before.updated_replicas
+        || counts.ready > before.ready_replicas
+        || counts.available > before.available_replicas
 }
 
 fn deadline(rollout: &Rollout<'_>, progressing: Option<&Condition>) -> Option<Timestamp> {
-    let progressing = progressing.filter(|c| c.status == "True" && c.reason != FINISHED)?;
+    let progressing = progressing.filter(|c| &*c.status == "True" && &*c.reason != FINISHED)?;
     let seconds = rollout.view.spec.progress_deadline_seconds?;
-    Some(Timestamp::parse(&progressing.last_update_time)?.plus_millis(seconds.saturating_mul(1000)))
+    Some(
+        Timestamp::parse(progressing.last_update_time.as_deref()?)?.plus_millis(seconds.saturating_mul(1000)),
+    )
 }
 
 fn look_at_deadline(rollout: &Rollout<'_>, conditions: &[Condition], now: Timestamp, outcome: &mut Outcome) {
-    let progressing = conditions.iter().find(|c| c.kind == PROGRESSING);
+    let progressing = conditions.iter().find(|c| &*c.kind == PROGRESSING);
     if let Some(at) = deadline(rollout, progressing).filter(|at| *at > now) {
         outcome.look_again(at);
     }
@@ -178,11 +175,11 @@ fn look_at_deadline(rollout: &Rollout<'_>, conditions: &[Condition], now: Timest
 fn replica_failure(rollout: &Rollout<'_>, conditions: &mut Vec<Condition>, now: Timestamp) {
     let of_set = |set: &super::Set<'_>| {
         let mut found = set.view.status.conditions.iter();
-        found.find(|c| c.kind == "ReplicaFailure" && c.status == "True").cloned()
+        found.find(|c| &*c.kind == "ReplicaFailure" && &*c.status == "True").cloned()
     };
     let failing = rollout.newest().and_then(of_set).or_else(|| rollout.old_sets().find_map(of_set));
     match failing {
         Some(failing) => set(conditions, failing, now),
-        None => conditions.retain(|c| c.kind != "ReplicaFailure"),
+        None => conditions.retain(|c| &*c.kind != "ReplicaFailure"),
     }
 }

@@ -3,11 +3,10 @@
 use std::collections::HashMap;
 
 use berth_api::Timestamp;
-use berth_json::Value;
-use berth_state::{Change, Stored};
+use berth_api::views::{Node, Taint};
 
 use super::NO_EXECUTE;
-use crate::view::{self, Node};
+use crate::controller::News;
 
 /// How long the pods of a node that is gone are left alone: a node that was deleted by mistake, or anew for its labels, comes
 /// back by itself, and its containers have never stopped. kube-controller-manager's pod collector waits as long.
@@ -16,20 +15,20 @@ const QUARANTINE_MS: i64 = 40_000;
 /// All that it remembers. A controller that starts anew counts anew, as kube-controller-manager does: a pod may stay longer
 /// then, and is never sent away early.
 #[derive(Default)]
-pub(crate) struct Memory {
+pub(super) struct Memory {
     pub(super) missing: MissingNodes,
     pub(super) taints: SeenTaints,
 }
 
 impl Memory {
     /// Takes note of a change of a node: a taint that is removed and set again between two looks is a new one.
-    pub(crate) fn node_changed(&mut self, change: &Change) {
-        let name = &*change.latest().key.name;
+    pub(super) fn node_changed(&mut self, news: &News<'_>) {
+        let name = &*news.key().name;
         if self.taints.0.contains_key(name) {
-            let is_same =
-                |new: &Stored| change.old.as_ref().is_none_or(|old| old.meta().uid == new.meta().uid);
-            let node = change.new.as_deref().filter(|new| is_same(new)).and_then(view::read::<Node>);
-            self.taints.keep(name, &node.unwrap_or_default().spec.taints);
+            let new = news.latest();
+            let is_same = news.old().is_none_or(|old| old.meta().uid == new.meta().uid);
+            let node = new.view::<Node>().filter(|_| is_same && !news.is_gone());
+            self.taints.keep(name, node.map_or(&[], |node| &node.taints));
         }
     }
 }
@@ -58,7 +57,7 @@ pub(super) struct SeenTaints(HashMap<Box<str>, HashMap<Box<str>, Timestamp>>);
 
 impl SeenTaints {
     /// Notes the taints that a node has now.
-    pub(super) fn look(&mut self, node: &str, taints: &[Value], now: Timestamp) {
+    pub(super) fn look(&mut self, node: &str, taints: &[Taint], now: Timestamp) {
         self.keep(node, taints);
         for key in taints.iter().filter_map(key_of) {
             self.0.entry(node.into()).or_default().entry(key.into()).or_insert(now);
@@ -66,7 +65,7 @@ impl SeenTaints {
     }
 
     /// Forgets the taints of a node that are none of `taints`.
-    fn keep(&mut self, node: &str, taints: &[Value]) {
+    fn keep(&mut self, node: &str, taints: &[Taint]) {
         let Some(seen) = self.0.get_mut(node) else { return };
         seen.retain(|key, _| taints.iter().filter_map(key_of).any(|present| present == &**key));
         if seen.is_empty() {
@@ -75,15 +74,15 @@ impl SeenTaints {
     }
 
     /// Since when the node has the taint: since it was seen first, or since before that if it says so.
-    pub(super) fn since(&self, node: &str, taint: &Value, now: Timestamp) -> Timestamp {
+    pub(super) fn since(&self, node: &str, taint: &Taint, now: Timestamp) -> Timestamp {
         let seen = key_of(taint).and_then(|key| self.0.get(node)?.get(key)).copied().unwrap_or(now);
-        let added = taint["timeAdded"].as_str().and_then(Timestamp::parse);
+        let added = taint.time_added.as_deref().and_then(Timestamp::parse);
         added.map_or(seen, |added| seen.min(end_of_second(added)))
     }
 }
 
-fn key_of(taint: &Value) -> Option<&str> {
-    taint["key"].as_str().filter(|_| taint["effect"] == NO_EXECUTE)
+fn key_of(taint: &Taint) -> Option<&str> {
+    (&*taint.effect == NO_EXECUTE).then_some(&*taint.key)
 }
 
 /// What happened at a time of whole seconds may have happened up to a second later.
@@ -115,16 +114,17 @@ mod tests {
 
     #[test]
     fn a_taint_counts_from_when_it_was_seen_first_or_from_earlier_if_it_says_so() {
-        let taint = |key: &str, value: &str| json!({"key": key, "value": value, "effect": NO_EXECUTE});
+        let of = |value| berth_json::from_value::<Taint>(&value).unwrap();
+        let taint = |key: &str, value: &str| of(json!({"key": key, "value": value, "effect": NO_EXECUTE}));
         let mut seen = SeenTaints::default();
-        seen.look("n", &[taint("k", "v"), json!({"key": "other", "effect": "NoSchedule"})], at(0));
+        seen.look("n", &[taint("k", "v"), of(json!({"key": "other", "effect": "NoSchedule"}))], at(0));
         seen.look("n", &[taint("k", "w"), taint("l", "")], at(5));
-        let since = |seen: &SeenTaints, taint: &Value| seen.since("n", taint, at(9));
+        let since = |seen: &SeenTaints, taint: &Taint| seen.since("n", taint, at(9));
         assert_eq!(since(&seen, &taint("k", "w")), at(0), "another value makes no other taint");
         assert_eq!(since(&seen, &taint("l", "")), at(5));
         let saying = |when: Timestamp| {
             let mut taint = taint("k", "w");
-            taint["timeAdded"] = when.rfc3339().into();
+            taint.time_added = Some(when.rfc3339().into());
             taint
         };
         assert_eq!(since(&seen, &saying(at(-60))), at(-59), "up to a second later than it says");

@@ -1,11 +1,11 @@
 //! Taking in changes of nodes and pods.
 
 use berth_api::Timestamp;
+use berth_api::views;
 use berth_state::{Key, Stored};
 
 use super::{Scheduler, SharedStored};
 use crate::class::Class;
-use crate::parse::{NodeView, PodView};
 use crate::pods::{Place, Pod};
 use crate::policy::Manifest;
 
@@ -25,9 +25,10 @@ impl Scheduler {
 
     fn node_changed(&mut self, stored: &Stored, now: Timestamp) {
         // What cannot be read was not validated by this version; a node without fields offers nothing.
-        let view: NodeView = serde_json::from_slice(stored.bytes()).unwrap_or_default();
+        let nothing = views::Node::default();
+        let view = stored.view::<views::Node>().unwrap_or(&nothing);
         let new = self.cluster.find(&stored.key.name).is_none();
-        if !self.cluster.upsert(&stored.key.name, view) {
+        if !self.cluster.upsert(&stored.key.name, stored.meta(), view) {
             return;
         }
         if let Some(slot) = self.cluster.find(&stored.key.name).filter(|_| new) {
@@ -89,16 +90,17 @@ impl Scheduler {
     }
 
     fn pod_added(&mut self, stored: &SharedStored, node: &str, now: Timestamp) {
-        let Some(view) = view_of(stored) else { return };
-        let class = self.classes.join(Class::of(&view, &self.keys, &mut self.cluster.dimensions));
+        let Some(view) = stored.view::<views::Pod>() else { return };
+        let class =
+            self.classes.join(Class::of(stored.meta(), view, &self.keys, &mut self.cluster.dimensions));
         let id = self.pods.next_id();
         let since = stored.meta().creation_timestamp.unwrap_or(now);
         let pod = Pod {
             id,
             stored: stored.clone(),
             class,
-            group: self.groups.join(&stored.key.namespace, &view.metadata),
-            priority: view.spec.priority,
+            group: self.groups.join(stored, view),
+            priority: view.priority,
             since,
             place: Place::Waiting,
             profile: self.profile_of(stored),
@@ -108,7 +110,7 @@ impl Scheduler {
         self.pods.insert(pod);
         group.into_iter().for_each(|group| self.group_changed(group));
         if node.is_empty() {
-            self.queue_if_ready(id, &view);
+            self.queue_if_ready(id, view);
         } else {
             self.settle(id, node);
         }
@@ -131,16 +133,16 @@ impl Scheduler {
             if let Some(pod) = self.pods.get_mut(id) {
                 pod.profile = profile;
             }
-            if let Some(view) = view_of(&stored).filter(|_| waits) {
-                self.queue_if_ready(id, &view);
+            if let Some(view) = stored.view().filter(|_| waits) {
+                self.queue_if_ready(id, view);
             }
         }
     }
 
-    fn queue_if_ready(&mut self, id: u64, view: &PodView) {
+    fn queue_if_ready(&mut self, id: u64, view: &views::Pod) {
         let Some(pod) = self.pods.get(id) else { return };
         let leaving = pod.stored.meta().deletion_timestamp.is_some();
-        if pod.profile.is_some() && !leaving && view.spec.scheduling_gates.is_empty() {
+        if pod.profile.is_some() && !leaving && !view.is_gated {
             self.queue.add(id, pod.priority, pod.since);
         }
     }
@@ -177,8 +179,9 @@ impl Scheduler {
     }
 
     fn waiting_pod_changed(&mut self, id: u64, stored: &SharedStored, now: Timestamp) {
-        let Some(view) = view_of(stored) else { return };
-        let class = self.classes.join(Class::of(&view, &self.keys, &mut self.cluster.dimensions));
+        let Some(view) = stored.view::<views::Pod>() else { return };
+        let class =
+            self.classes.join(Class::of(stored.meta(), view, &self.keys, &mut self.cluster.dimensions));
         let profile = self.profile_of(stored);
         let Some(pod) = self.pods.get_mut(id) else { return };
         let (before, was) = (pod.class, pod.profile);
@@ -187,9 +190,9 @@ impl Scheduler {
             self.leave_class(class); // the binding is on its way; the class stays what it was decided by
             return;
         }
-        let leaving = stored.meta().deletion_timestamp.is_some() || !view.spec.scheduling_gates.is_empty();
-        let changed = class != before || profile != was || pod.priority != view.spec.priority;
-        pod.priority = view.spec.priority;
+        let leaving = stored.meta().deletion_timestamp.is_some() || view.is_gated;
+        let changed = class != before || profile != was || pod.priority != view.priority;
+        pod.priority = view.priority;
         pod.profile = profile;
         if changed || leaving {
             self.give_up_nomination(id);
@@ -202,7 +205,7 @@ impl Scheduler {
         if leaving {
             self.queue.something_changed(now);
         } else if changed || !self.queue.contains(id) {
-            self.queue_if_ready(id, &view);
+            self.queue_if_ready(id, view);
         }
     }
 
@@ -266,8 +269,10 @@ impl Scheduler {
             return;
         }
         for id in self.pods.ids() {
-            let Some(view) = self.pods.get(id).and_then(|pod| view_of(&pod.stored)) else { continue };
-            let class = self.classes.join(Class::of(&view, &self.keys, &mut self.cluster.dimensions));
+            let Some(stored) = self.pods.get(id).map(|pod| pod.stored.clone()) else { continue };
+            let Some(view) = stored.view::<views::Pod>() else { continue };
+            let class =
+                self.classes.join(Class::of(stored.meta(), view, &self.keys, &mut self.cluster.dimensions));
             let Some(pod) = self.pods.get_mut(id) else { continue };
             let old = std::mem::replace(&mut pod.class, class);
             let seen = Some(pod.for_policy()).filter(|pod| pod.slot != crate::policy::NO_SLOT);
@@ -289,8 +294,4 @@ fn add_keys(keys: &mut Vec<String>, wanted: &[String]) {
 
 fn raters(profiles: &mut [super::Profile]) -> impl Iterator<Item = &mut crate::rating::Rater> {
     profiles.iter_mut().flat_map(|profile| profile.rater.iter_mut().chain(Some(&mut profile.spare)))
-}
-
-fn view_of(stored: &Stored) -> Option<PodView> {
-    serde_json::from_slice(stored.bytes()).ok()
 }
