@@ -156,8 +156,6 @@ pub struct Cluster {
     kinds: Arc<Kinds>,
     queue: mpsc::Sender<Job>,
     writer: Mutex<Option<JoinHandle<()>>>,
-    /// Held from planning to publishing by writes of Services: two of them must not choose the same address.
-    allocating: Mutex<()>,
 }
 
 /// What the writer publishes to.
@@ -174,11 +172,6 @@ impl Shared {
     }
 }
 
-/// Whether a write chooses addresses or ports from what the state shows as free.
-fn allocates(request: &Request) -> bool {
-    &*request.resource.id == "services"
-}
-
 impl Cluster {
     /// Loads the state from the store, starts the writer, and makes the objects every cluster has.
     ///
@@ -192,9 +185,7 @@ impl Cluster {
         let shared = Arc::new(Shared { state: RwLock::new(Arc::new(state)), feed });
         let (queue, jobs) = mpsc::channel(QUEUE_JOBS_MAX);
         let writer = tokio::spawn(writer::run(store, shared.clone(), jobs));
-        let allocating = Mutex::new(());
-        let cluster =
-            Arc::new(Self { shared, config, kinds, queue, writer: Mutex::new(Some(writer)), allocating });
+        let cluster = Arc::new(Self { shared, config, kinds, queue, writer: Mutex::new(Some(writer)) });
         cluster.ensure_system_objects().await?;
         Ok(cluster)
     }
@@ -215,10 +206,6 @@ impl Cluster {
     /// # Errors
     /// As [`Cluster::apply`]; 409 when the lease is lost.
     pub async fn apply_fenced(&self, request: Request, fence: Option<&Fence>) -> Result<Answer, Status> {
-        let _guard = match allocates(&request) {
-            true => Some(self.allocating.lock().await),
-            false => None,
-        };
         for _ in 0..PLANS_MAX {
             let mut plan = self.plan(&request).await?;
             let Some(mut commit) = plan.commit.take() else { return Ok(plan.into_answer(&[])) };

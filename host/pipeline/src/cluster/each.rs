@@ -3,7 +3,7 @@
 use berth_api::Status;
 use berth_state::CommitError;
 
-use super::{Cluster, allocates, errors};
+use super::{Cluster, errors};
 use crate::request::{Answer, Request};
 
 impl Cluster {
@@ -14,10 +14,6 @@ impl Cluster {
         let mut results = Vec::with_capacity(requests.len());
         let (mut waiting, mut commits) = (Vec::new(), Vec::new());
         for (at, request) in requests.iter().enumerate() {
-            if allocates(request) {
-                results.push(None);
-                continue;
-            }
             let planned = self.plan(request).await.map(|mut plan| (plan.commit.take(), plan));
             results.push(match planned {
                 Ok((Some(commit), plan)) => {
