@@ -71,7 +71,7 @@ mod tests {
 
     use berth_api::kinds;
     use berth_control::EventKind;
-    use berth_pipeline::{Clock, Config, NoTokens, NodePorts, RoleAuthorizer, ServiceCidr};
+    use berth_pipeline::{Clock, Config, Interest, NoTokens, NodePorts, RoleAuthorizer, ServiceCidr};
     use berth_state::{Key, MemoryStore};
 
     use super::*;
@@ -100,7 +100,7 @@ mod tests {
         };
         let cluster = Cluster::start(MemoryStore::new(), config).await.unwrap();
         let sink = EventSink::start(cluster.clone(), "default-scheduler");
-        let mut woken = cluster.subscribe_to("events");
+        let mut woken = cluster.subscribe("events", Interest::All);
         sink.tell(EventNote {
             about: Key::new("pods", "default", "p"),
             uid: "u".to_owned(),
@@ -109,7 +109,7 @@ mod tests {
             message: String::new(),
         });
         clock.0.store(2_000, Ordering::Relaxed);
-        tokio::time::timeout(Duration::from_secs(60), woken.changed()).await.unwrap().unwrap();
+        tokio::time::timeout(Duration::from_secs(60), woken.changed()).await.unwrap();
         let event = cluster.read(|state| state.list("events", "default").next().cloned()).unwrap();
         let text = String::from_utf8_lossy(event.bytes()).into_owned();
         let told = Timestamp::from_seconds(1_000).rfc3339();

@@ -16,8 +16,8 @@ use berth_lifecycle::{
     About, Binding, ComponentKey, Effect, Event, LoadFailure, Loaded, Plugin, PluginManager, StartFailure,
     Tone, with_removals,
 };
-use berth_pipeline::Request;
 use berth_pipeline::cluster::Cluster;
+use berth_pipeline::{Interest, Request};
 use berth_policy::Component;
 use berth_scheduler::Failover;
 use berth_state::{Key, State, Stored};
@@ -102,16 +102,16 @@ pub async fn run_plugins(cluster: Arc<Cluster>, config: PluginConfig) {
         ends,
         writes: Writes::default(),
     };
-    let mut plugins = shell.cluster.subscribe_to(PLUGINS);
-    let mut bindings = shell.cluster.subscribe_to(BINDINGS);
+    let mut plugins = shell.cluster.subscribe(PLUGINS, Interest::All);
+    let mut bindings = shell.cluster.subscribe(BINDINGS, Interest::All);
     let mut event = shell.objects();
     loop {
         shell.handle(event).await;
         let now = shell.cluster.now();
         let due = shell.manager.next_due(now).into_iter().chain(shell.writes.again_at).min();
         event = tokio::select! {
-            result = plugins.changed() => if result.is_ok() { shell.objects() } else { return },
-            result = bindings.changed() => if result.is_ok() { shell.objects() } else { return },
+            () = plugins.changed() => shell.objects(),
+            () = bindings.changed() => shell.objects(),
             (installation, failure) = failures.next() => Event::Failed(installation, failure),
             Some(end) = ended.recv() => shell.ended(end),
             () = until(due, now) => Event::Due,

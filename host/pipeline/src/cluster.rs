@@ -9,7 +9,7 @@ mod system;
 mod writer;
 
 use std::net::Ipv4Addr;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use berth_api::{Catalogue, Reason, Schema, Status, Timestamp};
@@ -29,6 +29,7 @@ use crate::ranges::{NodePorts, ServiceCidr};
 use crate::request::{Answer, Request};
 use crate::token::TokenIssuer;
 use feed::Feed;
+pub use feed::{Interest, Subscription};
 use writer::{BlobJob, Job};
 
 /// Jobs that may wait for the writer: about two seconds of work, and what a burst of a few thousand clients makes.
@@ -151,25 +152,11 @@ pub enum Atomicity {
 
 /// A running cluster's state and the one way to change it.
 pub struct Cluster {
-    shared: Arc<Shared>,
+    feed: Arc<Feed>,
     config: Config,
     kinds: Arc<Kinds>,
     queue: mpsc::Sender<Job>,
     writer: Mutex<Option<JoinHandle<()>>>,
-}
-
-/// What the writer publishes to.
-#[derive(Debug)]
-struct Shared {
-    /// Exchanged as a whole by the writer; locked only for as long as a pointer is copied.
-    state: RwLock<Arc<State>>,
-    feed: Feed,
-}
-
-impl Shared {
-    fn snapshot(&self) -> Arc<State> {
-        self.state.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
 }
 
 impl Cluster {
@@ -181,11 +168,10 @@ impl Cluster {
         let kinds = Arc::new(Kinds::new(&config.catalogue));
         let state = load::load(&mut store, &kinds).await?;
         system::check_services(&state, config.services)?;
-        let feed = Feed::starting_at(state.revision());
-        let shared = Arc::new(Shared { state: RwLock::new(Arc::new(state)), feed });
+        let feed = Feed::new(state);
         let (queue, jobs) = mpsc::channel(QUEUE_JOBS_MAX);
-        let writer = tokio::spawn(writer::run(store, shared.clone(), jobs));
-        let cluster = Arc::new(Self { shared, config, kinds, queue, writer: Mutex::new(Some(writer)) });
+        let writer = tokio::spawn(writer::run(store, feed.clone(), jobs));
+        let cluster = Arc::new(Self { feed, config, kinds, queue, writer: Mutex::new(Some(writer)) });
         cluster.ensure_system_objects().await?;
         Ok(cluster)
     }
@@ -262,7 +248,7 @@ impl Cluster {
 
     /// The cluster as it is now, to be looked at for as long as it takes: nobody waits for it, and it does not change.
     pub fn snapshot(&self) -> Arc<State> {
-        self.shared.snapshot()
+        self.feed.snapshot()
     }
 
     /// [`Cluster::snapshot`] for a single look.
@@ -286,28 +272,14 @@ impl Cluster {
         authorizer::check_path(self.config.authorizer.as_ref(), identity, verb, path)
     }
 
-    /// The changes of a resource after `after` that `wanted` picks, oldest first, at most `limit` of them.
-    ///
-    /// # Errors
-    /// [`Expired`] when some of them are forgotten.
-    pub fn changes_of(
-        &self,
-        resource: &str,
-        after: Revision,
-        limit: usize,
-        wanted: impl Fn(&Change) -> bool,
-    ) -> Result<Changes, Expired> {
-        feed::changes_of(&self.snapshot(), resource, after, limit, wanted)
-    }
-
     /// Follows the revision of the whole cluster: wakes on every write.
-    pub fn subscribe(&self) -> watch::Receiver<Revision> {
-        self.shared.feed.subscribe()
+    pub fn revisions(&self) -> watch::Receiver<Revision> {
+        self.feed.revisions()
     }
 
-    /// Follows one resource: wakes only when an object of it was written.
-    pub fn subscribe_to(&self, resource: &str) -> watch::Receiver<Revision> {
-        self.shared.feed.subscribe_to(resource)
+    /// Follows a resource from now on: wakes only for writes that touch the interest, and costs others nothing.
+    pub fn subscribe(&self, resource: &str, interest: Interest) -> Subscription {
+        self.feed.subscribe(resource, interest)
     }
 
     /// The kinds that are served now.

@@ -19,7 +19,9 @@ pub mod token;
 pub use admission::{Admission, Review};
 pub use authorizer::RoleAuthorizer;
 pub use binding::{Binding, plan_bindings};
-pub use cluster::{Atomicity, Changes, Clock, Cluster, Config, Expired, StartError, SystemClock};
+pub use cluster::{
+    Atomicity, Changes, Clock, Cluster, Config, Expired, Interest, StartError, Subscription, SystemClock,
+};
 pub use identity::{Attributes, Authorizer, Decision, Identity, PathRule, ResourceRule, Rules, Verb};
 pub use ids::{Ids, RandomIds, SeededIds};
 pub use kinds::Kinds;

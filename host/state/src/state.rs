@@ -159,6 +159,11 @@ impl State {
         Some(table.and_then(|table| table.history.after(revision)).into_iter().flatten())
     }
 
+    /// The change that brought a resource to `revision`, unless it is forgotten.
+    pub fn change_of(&self, resource: &str, revision: Revision) -> Option<&Arc<Change>> {
+        self.tables.get(resource)?.history.at(revision)
+    }
+
     /// The changes of all resources after `revision`, oldest first; `None` when some of them are forgotten.
     pub fn changes_after(&self, revision: Revision) -> Option<Vec<&Arc<Change>>> {
         if revision < self.began {

@@ -1,12 +1,13 @@
 //! The one writer: takes what is queued, makes it durable in one transaction, publishes it, answers.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use berth_state::{Change, Commit, CommitError, Ledger, State, Store, StoreError};
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Shared, errors};
+use super::errors;
+use super::feed::Feed;
 
 /// Jobs taken into one transaction. While one is being made durable the next ones gather; more than this at once
 /// would only make the first of them wait longer.
@@ -39,7 +40,7 @@ struct Batch {
 }
 
 /// Works until it is told to stop, or nobody can send jobs any more; then closes the store.
-pub(super) async fn run<S: Store>(mut store: S, shared: Arc<Shared>, mut queue: mpsc::Receiver<Job>) {
+pub(super) async fn run<S: Store>(mut store: S, feed: Arc<Feed>, mut queue: mpsc::Receiver<Job>) {
     let mut ledger = Ledger::default();
     let mut jobs = Vec::with_capacity(BATCH_JOBS_MAX);
     while queue.recv_many(&mut jobs, BATCH_JOBS_MAX).await > 0 {
@@ -47,13 +48,13 @@ pub(super) async fn run<S: Store>(mut store: S, shared: Arc<Shared>, mut queue: 
         let mut blobs = vec![];
         for job in jobs.drain(..) {
             match job {
-                Job::Commits(commits, answer) => shared.stage(&mut ledger, &mut batch, commits, answer),
+                Job::Commits(commits, answer) => batch.stage(&feed.snapshot(), &mut ledger, commits, answer),
                 Job::Blob(blob) => blobs.push(blob),
                 Job::Stop => queue.close(),
             }
         }
         let written = if batch.changes.is_empty() { Ok(()) } else { store.commit(&batch.changes).await };
-        shared.finish(&mut ledger, batch, written);
+        batch.finish(&feed, &mut ledger, written);
         for blob in blobs {
             serve_blob(&mut store, blob).await;
         }
@@ -63,33 +64,31 @@ pub(super) async fn run<S: Store>(mut store: S, shared: Arc<Shared>, mut queue: 
     }
 }
 
-impl Shared {
+impl Batch {
     fn stage(
-        &self,
+        &mut self,
+        state: &State,
         ledger: &mut Ledger,
-        batch: &mut Batch,
         commits: Vec<Commit>,
         answer: oneshot::Sender<Vec<Outcome>>,
     ) {
-        let state = self.snapshot();
-        let outcomes: Vec<Outcome> = commits.into_iter().map(|commit| ledger.stage(&state, commit)).collect();
-        batch.changes.extend(outcomes.iter().flatten().flatten().cloned());
-        batch.waiting.push((outcomes, answer));
+        let outcomes: Vec<Outcome> = commits.into_iter().map(|commit| ledger.stage(state, commit)).collect();
+        self.changes.extend(outcomes.iter().flatten().flatten().cloned());
+        self.waiting.push((outcomes, answer));
     }
 
     /// Publishes what is durable, or forgets what is not, and answers those who wait.
-    fn finish(&self, ledger: &mut Ledger, batch: Batch, written: Result<(), StoreError>) {
-        let Batch { changes, waiting } = batch;
+    fn finish(self, feed: &Feed, ledger: &mut Ledger, written: Result<(), StoreError>) {
+        let Self { changes, waiting } = self;
         let failed = written.err().map(|error| errors::sentence(&error));
         // Nobody else writes, so what is built on the present state is its successor.
-        let mut state = State::clone(&self.snapshot());
+        let mut state = State::clone(&feed.snapshot());
         if failed.is_none() {
             changes.iter().for_each(|change| state.publish(change.clone()));
         }
         ledger.clear(&state);
-        *self.state.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(state);
         match &failed {
-            None => self.feed.wake(&changes),
+            None => feed.publish(state, &changes),
             Some(why) => tracing::error!(%why, commits = waiting.len(), "the store did not take a batch"),
         }
         for (mut outcomes, answer) in waiting {
