@@ -9,7 +9,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/../setup/lib.sh"
 : "${BERTH:?}" "${IMAGES:?}"
 OPENB=${OPENB:-$REPO/../shared/data/openb}
 # All figures together; what takes longer is broken, not slow.
-deadline_s=360
+deadline_s=540
 
 # Containers, networks and mounts are root's to make: ask once and be root throughout.
 [ "$(id -u)" -eq 0 ] ||

@@ -19,6 +19,10 @@ use crate::time::Timestamp;
 /// The name under which a resource is stored and looked up: `pods`, `deployments.apps`, `plugins.berth.dev`.
 pub type ResourceName = Arc<str>;
 
+/// Something that only one object of a cluster can have at a time, as a text: `service-ip/10.96.0.7`, `node-port/TCP/30080`.
+/// The first part says what it is, so that kinds do not come into each other's way.
+pub type Claim = Arc<str>;
+
 /// Whether objects live in a namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
@@ -125,6 +129,11 @@ pub trait Kind: Send + Sync + UnwindSafe + RefUnwindSafe {
 
     /// The fields by which objects are found, with their values; the same fields for every object, `null` included.
     fn fields(&self, _object: &Value) -> Vec<Selectable> {
+        Vec::new()
+    }
+
+    /// What the object has that no other one may have while it is there: two writes that want the same do not both succeed.
+    fn claims(&self, _object: &Value) -> Vec<Claim> {
         Vec::new()
     }
 

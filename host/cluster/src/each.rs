@@ -4,7 +4,7 @@ use berth_api::Status;
 use berth_pipeline::{Answer, Request};
 use berth_state::{CommitError, Fence};
 
-use crate::{Cluster, allocates, errors};
+use crate::{Cluster, errors};
 
 impl Cluster {
     /// Does writes of different objects, planned on one state and made durable together: one job for the writer instead of
@@ -22,10 +22,6 @@ impl Cluster {
         let mut results = Vec::with_capacity(requests.len());
         let (mut waiting, mut commits) = (Vec::new(), Vec::new());
         for (at, request) in requests.iter().enumerate() {
-            if allocates(request) {
-                results.push(None);
-                continue;
-            }
             let planned = self.plan(request).await.map(|mut plan| (plan.commit.take(), plan));
             results.push(match planned {
                 Ok((Some(mut commit), plan)) => {

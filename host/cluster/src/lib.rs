@@ -16,7 +16,7 @@ mod load;
 mod system;
 mod writer;
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 use berth_api::{Catalogue, Reason, Schema, Status, Timestamp};
 use berth_pipeline::{Answer, Attributes, Env, Identity, Kinds, Plan, Request, authorizer, plan};
@@ -27,6 +27,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
 
 pub use config::{Config, StartError};
+pub use feed::{Interest, Subscription};
 pub use ids::{IdSource, SharedIds, SystemIds};
 pub use leader::Leader;
 
@@ -74,7 +75,7 @@ pub enum Atomicity {
 
 /// A running cluster's state and the one way to change it.
 pub struct Cluster {
-    shared: Arc<Shared>,
+    feed: Arc<Feed>,
     config: Config,
     kinds: Arc<Kinds>,
     queue: mpsc::Sender<Job>,
@@ -82,31 +83,6 @@ pub struct Cluster {
     is_sole: bool,
     /// Told when the writer has closed the store.
     closed: Mutex<Option<oneshot::Receiver<()>>>,
-    /// Held from planning to publishing by writes of Services: two of them must not choose the same address.
-    allocating: Mutex<()>,
-}
-
-/// What the writer publishes to.
-#[derive(Debug)]
-struct Shared {
-    /// Exchanged as a whole by the writer; locked only for as long as a pointer is copied.
-    state: RwLock<Arc<State>>,
-    feed: Feed,
-}
-
-impl Shared {
-    fn snapshot(&self) -> Arc<State> {
-        self.state.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn exchange(&self, state: State) {
-        *self.state.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(state);
-    }
-}
-
-/// Whether a write chooses addresses or ports from what the state shows as free.
-fn allocates(request: &Request) -> bool {
-    &*request.resource.id == "services"
 }
 
 impl Cluster {
@@ -118,27 +94,18 @@ impl Cluster {
         let kinds = Arc::new(Kinds::new(&config.catalogue));
         let state = load::load(&mut store, &kinds).await?;
         system::check_services(&state, config.services)?;
-        let feed = Feed::starting_at(state.revision());
-        let shared = Arc::new(Shared { state: RwLock::new(Arc::new(state)), feed });
+        let feed = Feed::new(state);
         let (queue, jobs) = mpsc::channel(QUEUE_JOBS_MAX);
         let (blobs, is_sole) = (store.blobs(), !store.is_shared());
         let (close, closed) = oneshot::channel();
-        let writer = Writer::new(store, shared.clone(), kinds.clone(), config.executor.clone());
+        let writer = Writer::new(store, feed.clone(), kinds.clone(), config.executor.clone());
         config.executor.spawn("writer", async move {
             writer.run(jobs).await;
             // Nobody waits for it but a shutdown.
             let _ = close.send(());
         });
-        let cluster = Arc::new(Self {
-            shared,
-            config,
-            kinds,
-            queue,
-            blobs,
-            is_sole,
-            closed: Mutex::new(Some(closed)),
-            allocating: Mutex::new(()),
-        });
+        let cluster =
+            Arc::new(Self { feed, config, kinds, queue, blobs, is_sole, closed: Mutex::new(Some(closed)) });
         cluster.ensure_system_objects().await?;
         Ok(cluster)
     }
@@ -155,10 +122,6 @@ impl Cluster {
     }
 
     async fn apply_fenced(&self, request: Request, fence: Option<&Fence>) -> Result<Answer, Status> {
-        let _guard = match allocates(&request) {
-            true => Some(self.allocating.lock().await),
-            false => None,
-        };
         let mut looked = false;
         for _ in 0..PLANS_MAX {
             let mut plan = match self.plan(&request).await {
@@ -235,7 +198,7 @@ impl Cluster {
 
     /// The cluster as it is now, to be looked at for as long as it takes: nobody waits for it, and it does not change.
     pub fn snapshot(&self) -> Arc<State> {
-        self.shared.snapshot()
+        self.feed.snapshot()
     }
 
     /// [`Cluster::snapshot`] for a single look.
@@ -259,28 +222,14 @@ impl Cluster {
         authorizer::check_path(self.config.authorizer.as_ref(), identity, verb, path)
     }
 
-    /// The changes of a resource after `after` that `wanted` picks, oldest first, at most `limit` of them.
-    ///
-    /// # Errors
-    /// [`Expired`] when some of them are forgotten.
-    pub fn changes_of(
-        &self,
-        resource: &str,
-        after: Revision,
-        limit: usize,
-        wanted: impl Fn(&Change) -> bool,
-    ) -> Result<Changes, Expired> {
-        feed::changes_of(&self.snapshot(), resource, after, limit, wanted)
-    }
-
     /// Follows the revision of the whole cluster: wakes on every write.
-    pub fn subscribe(&self) -> watch::Receiver<Revision> {
-        self.shared.feed.subscribe()
+    pub fn revisions(&self) -> watch::Receiver<Revision> {
+        self.feed.revisions()
     }
 
-    /// Follows one resource: wakes only when an object of it was written.
-    pub fn subscribe_to(&self, resource: &str) -> watch::Receiver<Revision> {
-        self.shared.feed.subscribe_to(resource)
+    /// Follows a resource from now on: wakes only for writes that touch the interest, and costs others nothing.
+    pub fn subscribe(&self, resource: &str, interest: Interest) -> Subscription {
+        self.feed.subscribe(resource, interest)
     }
 
     /// The kinds that are served now.

@@ -36,7 +36,11 @@ pub(crate) async fn load<S: Store>(store: &mut S, kinds: &Kinds) -> Result<State
         objects.push(Arc::new(restore(record, &catalogue)?));
     }
     objects.extend(definitions);
-    Ok(State::restored(revision, objects))
+    let state = State::restored(revision, objects);
+    for (claim, one, other) in state.contested() {
+        tracing::warn!(%claim, %one, %other, "two objects have what only one can: change one of them");
+    }
+    Ok(state)
 }
 
 fn restore(record: Record, catalogue: &Catalogue) -> Result<Stored, StartError> {

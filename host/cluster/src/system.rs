@@ -7,14 +7,11 @@ use berth_api::Reason;
 use berth_pipeline::{Request, ServiceCidr, bootstrap};
 use berth_state::{Key, State};
 
-use crate::{Cluster, StartError};
+use crate::{Cluster, Interest, StartError};
 
 /// How long after a failed attempt the next one is made: the period at which the API server of Kubernetes looks after its
 /// Service.
 const RETRY: Duration = Duration::from_secs(10);
-
-/// The resources that [`bootstrap::system_objects`] are of.
-const RESOURCES: [&str; 2] = ["namespaces", "services"];
 
 impl Cluster {
     /// Makes what is missing of the objects that every cluster has, and corrects the port at which its Service finds this
@@ -30,10 +27,11 @@ impl Cluster {
         Ok(())
     }
 
-    /// Brings back what is deleted of them, until the cluster shuts down: `kubectl delete service --all` takes the Service
+    /// Brings back what is deleted of them, for as long as it is let: `kubectl delete service --all` takes the Service
     /// `kubernetes` along, and every pod that starts afterwards looks for the API in its environment.
     pub async fn keep_system_objects(self: Arc<Self>) {
-        let [mut namespaces, mut services] = RESOURCES.map(|resource| self.subscribe_to(resource));
+        let mut namespaces = self.subscribe("namespaces", Interest::All);
+        let mut service = self.subscribe("services", Interest::Object("default".into(), "kubernetes".into()));
         loop {
             let kept = self.ensure_system_objects().await;
             if let Err(error) = &kept {
@@ -41,8 +39,8 @@ impl Cluster {
             }
             tokio::select! {
                 biased;
-                changed = namespaces.changed() => if changed.is_err() { return },
-                changed = services.changed() => if changed.is_err() { return },
+                () = namespaces.changed() => {}
+                () = service.changed() => {}
                 () = self.executor().sleep(RETRY), if kept.is_err() => {}
             }
         }

@@ -9,7 +9,8 @@ use berth_tasks::Executor;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::catch_up::{self, News};
-use crate::{Shared, errors};
+use crate::errors;
+use crate::feed::Feed;
 
 /// Jobs taken into one transaction. While one is being made durable the next ones gather; more than this at once
 /// would only make the first of them wait longer.
@@ -51,15 +52,15 @@ struct Staged {
 
 pub(crate) struct Writer<S> {
     store: S,
-    shared: Arc<Shared>,
+    feed: Arc<Feed>,
     kinds: Arc<Kinds>,
     executor: Executor,
     ledger: Ledger,
 }
 
 impl<S: Store> Writer<S> {
-    pub(crate) fn new(store: S, shared: Arc<Shared>, kinds: Arc<Kinds>, executor: Executor) -> Self {
-        Self { store, shared, kinds, executor, ledger: Ledger::default() }
+    pub(crate) fn new(store: S, feed: Arc<Feed>, kinds: Arc<Kinds>, executor: Executor) -> Self {
+        Self { store, feed, kinds, executor, ledger: Ledger::default() }
     }
 
     /// Works until it is told to stop, or nobody can send jobs any more; then closes the store.
@@ -115,7 +116,7 @@ impl<S: Store> Writer<S> {
         if writes.is_empty() {
             return;
         }
-        let mut state = self.shared.snapshot();
+        let mut state = self.feed.snapshot();
         let mut batch = Batch::default();
         for (commits, answer) in writes {
             let staged = commits.into_iter().map(|commit| self.stage(&state, commit)).collect();
@@ -137,7 +138,7 @@ impl<S: Store> Writer<S> {
             if let Err(why) = self.catch_up().await {
                 return self.finish(batch, Err(CommitError::Store(why)));
             }
-            state = self.shared.snapshot();
+            state = self.feed.snapshot();
             for staged in batch.waiting.iter_mut().flat_map(|(all, _)| all) {
                 staged.again(&mut self.ledger, &state);
             }
@@ -149,15 +150,14 @@ impl<S: Store> Writer<S> {
     fn finish(&mut self, batch: Batch, written: Result<(), CommitError>) {
         let Batch { changes, waiting } = batch;
         // Nobody else publishes, so what is built on the present state is its successor.
-        let mut state = State::clone(&self.shared.snapshot());
+        let mut state = State::clone(&self.feed.snapshot());
         match &written {
             Ok(()) => changes.iter().for_each(|change| state.publish(change.clone())),
             Err(why) => tracing::error!(%why, commits = waiting.len(), "the store did not take a batch"),
         }
         self.ledger.clear(&state);
         if written.is_ok() {
-            self.shared.exchange(state);
-            self.shared.feed.wake(&changes);
+            self.feed.publish(state, &changes);
         }
         for (staged, answer) in waiting {
             let outcomes = staged.into_iter().map(|staged| match &written {
@@ -178,19 +178,17 @@ impl<S: Store> Writer<S> {
     }
 
     async fn catch_up(&mut self) -> Result<(), String> {
-        let known = self.shared.snapshot();
+        let known = self.feed.snapshot();
         match catch_up::news(&mut self.store, &known, &self.kinds).await? {
             News::Changes(state, changes) => {
                 self.ledger.clear(&state);
-                self.shared.exchange(state);
-                self.shared.feed.wake(&changes);
+                self.feed.publish(state, &changes);
             }
             News::Anew(state) => {
                 let revision = state.revision();
                 tracing::warn!(from = %known.revision(), to = %revision, "what other servers wrote is too much; everything was loaded");
                 self.ledger.clear(&state);
-                self.shared.exchange(state);
-                self.shared.feed.wake_all(revision);
+                self.feed.publish_anew(state);
             }
         }
         Ok(())

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use berth_api::{Reason, Timestamp, kinds};
-use berth_cluster::{Atomicity, Cluster, Config, Leader};
+use berth_cluster::{Atomicity, Cluster, Config, Interest, Leader};
 use berth_json::{Value, json};
 use berth_pipeline::admission::Verdict;
 use berth_pipeline::kinds::DEFINITIONS;
@@ -206,10 +206,10 @@ async fn what_is_deleted_of_the_system_objects_comes_back() {
     let uid = |state: &State| state.get(&key).map(|stored| stored.meta().uid.to_string());
     let before = cluster.read(uid);
     cluster.apply(request(&cluster, Verb::Delete, "services", "kubernetes", Body::None)).await.unwrap();
-    let mut woken = cluster.subscribe_to("services");
+    let mut woken = cluster.subscribe("services", Interest::All);
     let returned = async {
         while cluster.read(uid).is_none() {
-            woken.changed().await.unwrap();
+            woken.changed().await;
         }
     };
     tokio::time::timeout(DEADLINE, returned).await.unwrap();
@@ -231,35 +231,35 @@ async fn the_kubernetes_service_is_put_right_when_it_was_changed() {
         json!({"ports": [{"name": "other", "port": 443, "protocol": "TCP", "targetPort": 6443}]}),
         json!({"selector": {"app": "mine"}}),
     ] {
-        let mut woken = cluster.subscribe_to("services");
+        let mut woken = cluster.subscribe("services", Interest::All);
         let body = Body::Patch(PatchKind::Merge, json!({"spec": patch}).to_string().into());
         cluster.apply(request(&cluster, Verb::Patch, "services", "kubernetes", body)).await.unwrap();
         let put_right = async {
             while spec() != original {
-                woken.changed().await.unwrap();
+                woken.changed().await;
             }
         };
         tokio::time::timeout(DEADLINE, put_right).await.unwrap();
     }
 }
 
-/// Follows a resource until `until` says so, and returns the changes in the order in which they were seen.
+/// Follows an interest of a resource until `until` says so, and returns the changes in the order in which they were seen.
 async fn follow(
     cluster: Arc<Cluster>,
     resource: &'static str,
+    interest: Interest,
     until: impl Fn(&[Arc<Change>]) -> bool,
 ) -> Vec<Arc<Change>> {
-    let mut woken = cluster.subscribe_to(resource);
+    let mut followed = cluster.subscribe(resource, interest);
+    followed.seek(Revision(0));
     let mut seen: Vec<Arc<Change>> = vec![];
-    let mut at = Revision(0);
     while !until(&seen) {
         // Small bites, so that catching up in several steps is tested too.
-        let more = cluster.changes_of(resource, at, 7, |_| true).unwrap();
+        let more = followed.take(7).unwrap();
         let is_caught_up = more.changes.is_empty();
-        at = more.upto;
         seen.extend(more.changes);
         if is_caught_up {
-            woken.changed().await.unwrap();
+            followed.changed().await;
         }
     }
     seen
@@ -272,9 +272,21 @@ async fn every_acknowledged_write_is_there_once_and_seen_once_in_order() {
     let disk = MemoryStore::new();
     let cluster = start(&disk).await;
     let total = (WRITERS * ROUNDS * 2) as usize;
-    let watchers: Vec<_> = (0..3)
-        .map(|_| tokio::spawn(follow(cluster.clone(), "configmaps", move |seen| seen.len() > total)))
+    let everywhere = [Interest::All, Interest::Namespace("default".into()), Interest::All];
+    let watchers: Vec<_> = everywhere
+        .into_iter()
+        .map(|interest| {
+            tokio::spawn(follow(cluster.clone(), "configmaps", interest, move |seen| seen.len() > total))
+        })
         .collect();
+    let shared = Interest::Object("default".into(), "shared".into());
+    let of_one = tokio::spawn(follow(cluster.clone(), "configmaps", shared, move |seen| {
+        let rounds = (ROUNDS - 1).to_string();
+        seen.last().is_some_and(|last| {
+            let object: Value = serde_json::from_slice(last.latest().bytes()).unwrap();
+            (0..WRITERS).all(|w| object["data"][format!("w{w}")] == *rounds)
+        })
+    }));
     cluster.apply(config_map(&cluster, "shared")).await.unwrap();
 
     let writers: Vec<_> = (0..WRITERS)
@@ -300,9 +312,9 @@ async fn every_acknowledged_write_is_there_once_and_seen_once_in_order() {
         for watcher in watchers {
             seen.push(watcher.await.unwrap());
         }
-        seen
+        (seen, of_one.await.unwrap())
     };
-    let seen = tokio::time::timeout(DEADLINE, everything).await.expect("writers and watchers end");
+    let (seen, of_one) = tokio::time::timeout(DEADLINE, everything).await.expect("writers and watchers end");
 
     for changes in &seen {
         assert_eq!(changes.len(), total + 1);
@@ -316,8 +328,10 @@ async fn every_acknowledged_write_is_there_once_and_seen_once_in_order() {
             cluster.read(|state| state.list("configmaps", "").map(|s| (s.key.clone(), s.revision)).collect());
         assert_eq!(replayed, present);
     }
-    let shared =
-        cluster.read(|state| state.get(&Key::new("configmaps", "default", "shared")).unwrap().clone());
+    let shared = Key::new("configmaps", "default", "shared");
+    let its_own: Vec<_> = seen[0].iter().filter(|change| change.key == shared).map(|c| c.revision).collect();
+    assert_eq!(of_one.iter().map(|change| change.revision).collect::<Vec<_>>(), its_own);
+    let shared = cluster.read(|state| state.get(&shared).unwrap().clone());
     let shared: Value = serde_json::from_slice(shared.bytes()).unwrap();
     let last = (ROUNDS - 1).to_string();
     assert!((0..WRITERS).all(|w| shared["data"][format!("w{w}")] == *last), "{shared}");
@@ -361,7 +375,7 @@ async fn a_failing_store_fails_writes_and_nothing_else() {
     let cluster = start(&disk).await;
     cluster.apply(config_map(&cluster, "before")).await.unwrap();
     let before = cluster.read(values);
-    let woken = cluster.subscribe();
+    let woken = cluster.revisions();
     disk.set_failing(true);
     let status = cluster.apply(config_map(&cluster, "lost")).await.unwrap_err();
     assert_eq!(
@@ -385,13 +399,56 @@ async fn a_failing_store_fails_writes_and_nothing_else() {
 #[tokio::test]
 async fn followers_of_one_resource_sleep_through_writes_to_others() {
     let cluster = start(&MemoryStore::new()).await;
-    let (secrets, config_maps) = (cluster.subscribe_to("secrets"), cluster.subscribe_to("configmaps"));
+    let all = |resource: &str| cluster.subscribe(resource, Interest::All);
+    let (mut secrets, config_maps) = (all("secrets"), all("configmaps"));
     cluster.apply(config_map(&cluster, "m")).await.unwrap();
-    assert!(config_maps.has_changed().unwrap());
-    assert!(!secrets.has_changed().unwrap());
+    assert!(config_maps.has_changed());
+    assert!(!secrets.has_changed());
     let revision = cluster.read(State::revision);
-    let none = cluster.changes_of("secrets", Revision(0), 10, |_| true).unwrap();
+    let none = secrets.take(10).unwrap();
     assert_eq!((none.changes.len(), none.upto), (0, revision), "a bookmark may say how far it was looked");
+}
+
+/// Pods of many nodes change; how often does somebody wake who looks at one of them?
+#[tokio::test]
+async fn followers_of_a_nodes_pods_sleep_through_writes_to_those_of_others() {
+    const ROUNDS: usize = 10;
+    let cluster = start(&MemoryStore::new()).await;
+    cluster
+        .apply(create(&cluster, "serviceaccounts", json!({"metadata": {"name": "default"}})))
+        .await
+        .unwrap();
+    let on = |node: &str| Interest::Field("spec.nodeName".into(), node.into());
+    let mut followers = [on("a"), on("b"), on(""), on("nowhere")].map(|of| cluster.subscribe("pods", of));
+    let mut wakes = [0; 4];
+    let mut write = async |request| {
+        cluster.apply(request).await.unwrap();
+        for (follower, wakes) in followers.iter_mut().zip(&mut wakes) {
+            // As a watch does: sleep until it is woken, and take what is there.
+            while follower.has_changed() {
+                follower.changed().await;
+                *wakes += 1;
+                assert_eq!(follower.take(10).unwrap().changes.len(), 1);
+            }
+        }
+    };
+    let spec = json!({"containers": [{"name": "c", "image": "app:1"}]});
+    for pod in ["p", "q"] {
+        write(create(&cluster, "pods", json!({"metadata": {"name": pod}, "spec": spec}))).await;
+    }
+    let bind = |pod: &str, node: &str| {
+        let body = Body::Object(json!({"target": {"name": node}}));
+        Request { subresource: "binding", ..request(&cluster, Verb::Create, "pods", pod, body) }
+    };
+    write(bind("p", "a")).await;
+    write(bind("q", "b")).await;
+    for round in 0..ROUNDS {
+        let labels = json!({"metadata": {"labels": {"round": round.to_string()}}}).to_string();
+        let body = Body::Patch(PatchKind::Merge, labels.into());
+        write(request(&cluster, Verb::Patch, "pods", "q", body)).await;
+    }
+    // Made, then bound, which is leaving for who follows those without a node.
+    assert_eq!(wakes, [1, 1 + ROUNDS, 4, 0]);
 }
 
 #[tokio::test]

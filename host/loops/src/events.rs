@@ -70,7 +70,7 @@ mod tests {
     use std::time::Duration;
 
     use berth_api::kinds;
-    use berth_cluster::{Cluster, Config};
+    use berth_cluster::{Cluster, Config, Interest};
     use berth_control::EventKind;
     use berth_state::{Fence, Key, MemoryStore};
     use berth_tasks::{Clock, Executor, Tokio};
@@ -104,7 +104,7 @@ mod tests {
     async fn an_event_bears_the_time_at_which_it_was_told() {
         let (leader, clock) = leader().await;
         let sink = EventSink::start(leader.clone(), "default-scheduler");
-        let mut woken = leader.subscribe_to("events");
+        let mut woken = leader.subscribe("events", Interest::All);
         sink.tell(EventNote {
             about: Key::new("pods", "default", "p"),
             uid: "u".to_owned(),
@@ -113,7 +113,7 @@ mod tests {
             message: String::new(),
         });
         clock.0.store(2_000, Ordering::Relaxed);
-        tokio::time::timeout(Duration::from_secs(60), woken.changed()).await.unwrap().unwrap();
+        tokio::time::timeout(Duration::from_secs(60), woken.changed()).await.unwrap();
         let event = leader.read(|state| state.list("events", "default").next().cloned()).unwrap();
         let text = String::from_utf8_lossy(event.bytes()).into_owned();
         let told = Timestamp::from_seconds(1_000).rfc3339();

@@ -24,7 +24,7 @@ pub struct News {
 impl Follower {
     /// Follows from now on; returns the state to begin with.
     pub fn new(cluster: Arc<Cluster>) -> (Self, Arc<State>) {
-        let wake = cluster.subscribe();
+        let wake = cluster.revisions();
         let state = cluster.snapshot();
         (Self { cluster, wake, after: state.revision() }, state)
     }

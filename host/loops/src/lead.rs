@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use berth_api::{Reason, Status, Timestamp};
-use berth_cluster::{Cluster, Leader};
+use berth_cluster::{Cluster, Interest, Leader};
 use berth_control::Writer;
 use berth_json::{Value, json};
 use berth_state::{Fence, Key, Stored};
@@ -69,7 +69,8 @@ struct Candidate {
 impl Candidate {
     /// Waits until the lease can be had, and takes it.
     async fn win(&self) -> Fence {
-        let mut news = self.cluster.subscribe_to(LEASES);
+        let lease = Interest::Object(self.lease.namespace.clone(), self.lease.name.clone());
+        let mut news = self.cluster.subscribe(LEASES, lease);
         loop {
             let present = self.cluster.read(|state| state.get(&self.lease).cloned());
             let held_until = present.as_deref().and_then(|stored| self.held_until(stored));
@@ -77,7 +78,7 @@ impl Candidate {
                 tokio::select! {
                     biased;
                     // Whoever stops in order lets go of it.
-                    _ = news.changed() => {}
+                    () = news.changed() => {}
                     () = self.cluster.executor().sleep_until(Some(until)) => {}
                 }
                 continue;

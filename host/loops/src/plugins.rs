@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use berth_api::Timestamp;
-use berth_cluster::{Cluster, Leader};
+use berth_cluster::{Cluster, Interest, Leader};
 use berth_control::{EventKind, EventNote, Writer};
 use berth_lifecycle::{
     About, Binding, Component, ComponentKey, Effect, Event, LoadFailure, Loaded, Loader, Place, Plugin,
@@ -100,8 +100,8 @@ pub async fn run_plugins(leader: Leader, config: PluginConfig) {
         ends,
         writes: Writes::default(),
     };
-    let mut plugins = shell.leader.subscribe_to(PLUGINS);
-    let mut bindings = shell.leader.subscribe_to(BINDINGS);
+    let mut plugins = shell.leader.subscribe(PLUGINS, Interest::All);
+    let mut bindings = shell.leader.subscribe(BINDINGS, Interest::All);
     let mut event = Some(shell.objects());
     loop {
         match event {
@@ -114,8 +114,8 @@ pub async fn run_plugins(leader: Leader, config: PluginConfig) {
             biased;
             Some(end) = ended.recv() => shell.ended(end),
             (installation, failure) = failures.next() => Some(Event::Failed(installation, failure)),
-            result = plugins.changed() => if result.is_ok() { Some(shell.objects()) } else { return },
-            result = bindings.changed() => if result.is_ok() { Some(shell.objects()) } else { return },
+            () = plugins.changed() => Some(shell.objects()),
+            () = bindings.changed() => Some(shell.objects()),
             () = shell.leader.executor().sleep_until(due) => Some(Event::Due),
         };
     }

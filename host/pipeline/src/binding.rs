@@ -132,7 +132,7 @@ fn bound(pod: &Stored, node: &str, now: Timestamp, now_text: &str) -> Result<Dra
     bytes.push(b'}');
     let mut fields = pod.fields().to_vec();
     fields.iter_mut().filter(|field| field.name == NODE_NAME).for_each(|field| field.value = node.into());
-    Ok(Draft::from_parts(Bytes::from(bytes), pod.meta().clone(), fields))
+    Ok(Draft::from_parts(Bytes::from(bytes), pod.meta().clone(), fields, pod.claims().into()))
 }
 
 /// Writes a JSON object with one more field in front.

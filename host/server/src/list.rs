@@ -5,7 +5,8 @@ use std::sync::Arc;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use base64::{DecodeError, Engine};
 use berth_api::status::Details;
-use berth_api::{Cause, FieldSelector, Problems, Reason, Resource, Selector, Status};
+use berth_api::{Cause, FieldSelector, Problems, Reason, Resource, Scope, Selector, Status};
+use berth_cluster::Interest;
 use berth_json::{Value, json};
 use berth_pipeline::Verb;
 use berth_state::{Key, Revision, State, Stored};
@@ -110,6 +111,25 @@ pub(crate) fn select(state: &State, target: &Target, selection: &Selection) -> V
         return state.by_field(resource, "spec.nodeName", node).filter(in_place).cloned().collect();
     }
     state.list(resource, namespace).filter(in_place).cloned().collect()
+}
+
+/// The narrowest interest that everything selected is in: what a watcher is woken for.
+pub(crate) fn interest_of(resource: &Resource, namespace: &str, selection: &Selection) -> Interest {
+    let pinned = |field: &str| selection.fields.pinned(field);
+    let namespace = match namespace {
+        "" => pinned("metadata.namespace").unwrap_or_default(),
+        namespace => namespace,
+    };
+    let is_one_place = resource.scope == Scope::Cluster || !namespace.is_empty();
+    if let (true, Some(name)) = (is_one_place, pinned("metadata.name")) {
+        return Interest::Object(namespace.into(), name.into());
+    }
+    let fields = resource.behaviour.fields(&Value::Null).into_iter().filter(|field| field.is_indexed);
+    let mut values = fields.filter_map(|field| Some((pinned(&field.name)?.into(), field.name)));
+    if let Some((value, field)) = values.next() {
+        return Interest::Field(field, value);
+    }
+    if namespace.is_empty() { Interest::All } else { Interest::Namespace(namespace.into()) }
 }
 
 /// Why a list cannot be given.
@@ -324,6 +344,35 @@ fn continue_too_old() -> Status {
 mod tests {
     use super::*;
     use crate::path::ObjectPath;
+
+    #[test]
+    fn a_watch_follows_no_more_than_it_selects() {
+        let catalogue = berth_api::kinds::catalogue();
+        let object = |namespace: &str, name: &str| Interest::Object(namespace.into(), name.into());
+        let namespace = |name: &str| Interest::Namespace(name.into());
+        let node = |name: &str| Interest::Field("spec.nodeName".into(), name.into());
+        for (resource, place, selector, wanted) in [
+            ("pods", "", "", Interest::All),
+            ("pods", "a", "", namespace("a")),
+            ("pods", "a", "metadata.name=p", object("a", "p")),
+            ("pods", "a", "spec.nodeName=n,metadata.name==p", object("a", "p")),
+            ("pods", "", "metadata.namespace=a,metadata.name=p", object("a", "p")),
+            ("pods", "", "metadata.namespace=a", namespace("a")),
+            ("pods", "", "metadata.name=p", Interest::All),
+            ("pods", "", "spec.nodeName=n", node("n")),
+            ("pods", "a", "status.phase!=Failed,spec.nodeName=n", node("n")),
+            ("pods", "", "spec.nodeName=", node("")),
+            ("pods", "", "spec.nodeName!=n", Interest::All),
+            ("pods", "a", "metadata.name!=p,status.phase=Failed", namespace("a")),
+            ("nodes", "", "metadata.name=n", object("", "n")),
+            ("nodes", "", "", Interest::All),
+        ] {
+            let resource = catalogue.named(resource).unwrap();
+            let selector = format!("fieldSelector={selector}");
+            let selection = Selection::read(&Query::parse(Some(&selector)), resource).unwrap();
+            assert_eq!(interest_of(resource, place, &selection), wanted, "{resource:?} {place} {selector}");
+        }
+    }
 
     #[test]
     fn a_cut_collection_says_where_it_goes_on() {

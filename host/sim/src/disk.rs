@@ -25,6 +25,8 @@ struct Control {
     /// The next commit is the last thing that its server does, for so many milliseconds.
     crash_after_commit: Option<i64>,
     crashed: Option<(usize, i64)>,
+    /// After the next commit none succeeds any more.
+    fills_up: bool,
     /// Of a thousand servers that look for what others wrote so many find that it is not known any more.
     forgetting_permille: u32,
 }
@@ -36,6 +38,7 @@ impl Disk {
             committed: vec![],
             crash_after_commit: None,
             crashed: None,
+            fills_up: false,
             forgetting_permille: 0,
         };
         Self { store: MemoryStore::new(), control: Arc::new(Mutex::new(control)) }
@@ -57,6 +60,10 @@ impl Disk {
 
     pub(crate) fn crash_after_commit(&self, down_ms: Option<i64>) {
         self.control().crash_after_commit = down_ms;
+    }
+
+    pub(crate) fn fills_up_after_commit(&self) {
+        self.control().fills_up = true;
     }
 
     pub(crate) fn set_forgetting(&self, permille: u32) {
@@ -93,6 +100,9 @@ impl Store for OpenDisk {
         let dies = {
             let mut control = self.disk.control();
             control.committed.push((self.server, changes.to_vec()));
+            if std::mem::take(&mut control.fills_up) {
+                self.store.set_failing(true);
+            }
             let dies = control.crash_after_commit.take();
             control.crashed = dies.map(|down_ms| (self.server, down_ms));
             dies.is_some()

@@ -80,6 +80,29 @@ impl Placements {
     }
 }
 
+/// Addresses and node ports of Services: each has one holder.
+#[derive(Default)]
+pub(crate) struct Holdings(BTreeMap<String, Key>);
+
+impl Holdings {
+    pub(crate) fn took(&mut self, change: &Change) {
+        if &*change.key.resource != "services" {
+            return;
+        }
+        self.0.retain(|_, holder| *holder != change.key);
+        let Some(service) = change.new.as_ref().map(|stored| value(stored)) else { return };
+        let address = service["spec"]["clusterIP"].as_str().filter(|address| !address.is_empty());
+        let ports = service["spec"]["ports"].as_array().into_iter().flatten();
+        let ports =
+            ports.filter_map(|port| Some(format!("{} {}", port["protocol"], port["nodePort"].as_i64()?)));
+        for what in address.map(str::to_owned).into_iter().chain(ports) {
+            if let Some(holder) = self.0.insert(what.clone(), change.key.clone()) {
+                panic!("{} gets {what}, which {holder} has", change.key);
+            }
+        }
+    }
+}
+
 /// Who leads, and that nobody else does a leader's work.
 #[derive(Default)]
 pub(crate) struct Leadership {

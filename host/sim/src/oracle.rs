@@ -7,7 +7,7 @@ use berth_api::Catalogue;
 use berth_pipeline::Answer;
 use berth_state::{Change, Key, Revision, State, Stored};
 
-use crate::invariants::{Leadership, Placements};
+use crate::invariants::{Holdings, Leadership, Placements};
 use crate::servers::holder_of;
 
 /// A finalizer that only clients of the simulation set and take away.
@@ -20,6 +20,7 @@ pub(crate) struct Oracle {
     objects: BTreeMap<Key, Arc<Stored>>,
     placements: Placements,
     leadership: Leadership,
+    holdings: Holdings,
     uids: BTreeSet<Box<str>>,
     /// Objects whose hold a client has asked to be taken away.
     released: BTreeSet<Key>,
@@ -34,6 +35,7 @@ impl Oracle {
             objects,
             placements: Placements::default(),
             leadership: Leadership::default(),
+            holdings: Holdings::default(),
             uids: BTreeSet::new(),
             released,
         }
@@ -73,6 +75,7 @@ impl Oracle {
         }
         self.placements.took(change);
         self.leadership.took(change);
+        self.holdings.took(change);
         match &change.new {
             Some(new) => self.objects.insert(change.key.clone(), new.clone()),
             None => self.objects.remove(&change.key),

@@ -159,6 +159,11 @@ impl World {
         self.break_something(Fault::DiskFull { for_ms: FOREVER_MS });
     }
 
+    /// After the next commit no write reaches the disk any more.
+    pub fn disk_fills_up_after_next_commit(&mut self) {
+        self.parts.disk.fills_up_after_commit();
+    }
+
     /// Writes reach the disk again.
     pub fn disk_has_room(&mut self) {
         self.break_something(Fault::DiskWorks);

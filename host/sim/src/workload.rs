@@ -41,8 +41,9 @@ pub(crate) fn next(random: &mut Random, writer: &Writer, state: &State) -> Wish 
         12..52 => plain(change_deployment(random, writer, state, namespace)),
         52..58 => plain(delete_deployment(random, writer, state, namespace)),
         58..64 => plain(Some(create_pod(random, writer, namespace))),
-        64..69 => plain(delete_one(random, writer, state, "pods", namespace)),
-        69..76 => count(writer, state),
+        64..68 => plain(delete_one(random, writer, state, "pods", namespace)),
+        68..72 => plain(write_service(random, writer, state, namespace)),
+        72..76 => count(writer, state),
         76..82 => plain(write_map(random, writer, state, namespace)),
         82..84 => plain(own_map(random, writer, state, namespace)),
         84..88 => release(random, writer, state),
@@ -221,6 +222,25 @@ fn delete_map(random: &mut Random, writer: &Writer, state: &State, namespace: &s
     let found = pick(random, state, "configmaps", namespace)?;
     let propagation = *random.pick(&["Background", "Foreground", "Foreground", "Orphan"]);
     (!is_needed(found)).then(|| writer.delete(found, propagation))
+}
+
+/// Services of few names want few addresses and ports, so that they get into each other's way.
+fn write_service(random: &mut Random, writer: &Writer, state: &State, namespace: &str) -> Option<Request> {
+    let name = *random.pick(&DEPLOYMENTS);
+    let key = Key::new("services", namespace, name);
+    let kind = *random.pick(&["ClusterIP", "NodePort"]);
+    let mut spec = json!({"type": kind, "selector": {"app": name}, "ports": [{"port": 80}]});
+    if random.chance(300) {
+        spec["clusterIP"] = format!("10.96.0.{}", random.between(2, 5)).into();
+    }
+    if kind == "NodePort" && random.chance(300) {
+        spec["ports"][0]["nodePort"] = random.between(30_000, 30_003).into();
+    }
+    match state.get(&key) {
+        None => Some(writer.create("services", namespace, json!({"metadata": {"name": name}, "spec": spec}))),
+        Some(found) if random.chance(400) => Some(writer.delete(found, "Background")),
+        Some(_) => Some(writer.merge(&key, "", &json!({"spec": {"type": kind, "ports": spec["ports"]}}))),
+    }
 }
 
 fn count(writer: &Writer, state: &State) -> Wish {

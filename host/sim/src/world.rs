@@ -26,6 +26,9 @@ use crate::servers::{Parts, Server};
 use crate::settings::{Report, Settings};
 use crate::watchers::Watcher;
 
+/// Nodes boot after the servers: one that finds none registers itself as late as its next renewal.
+const NODES_BOOT_MS: i64 = 500;
+
 /// Who follows the changes of a server from outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Follower {
@@ -173,7 +176,7 @@ impl World {
         for server in 0..world.servers.len() {
             world.agenda.enter(begun.plus_millis(server as i64 * 300), Event::Start { server });
         }
-        world.agenda.enter(begun, Event::NodesDue);
+        world.agenda.enter(begun.plus_millis(NODES_BOOT_MS), Event::NodesDue);
         for number in 0..world.clients.len() {
             world.agenda.enter(begun.plus_millis(2_000 + number as i64 * 100), Event::Client(number));
         }
@@ -350,6 +353,9 @@ impl World {
     }
 
     fn nodes_go_on(&mut self) {
+        if self.now < self.begun.plus_millis(NODES_BOOT_MS) {
+            return;
+        }
         for request in self.nodes.step(&self.nodes_replica, self.now, usize::MAX) {
             let name = match &request.body {
                 Body::Object(object) if request.name.is_empty() => {

@@ -58,6 +58,7 @@ fn a_rollout_survives_a_crash_at_every_commit() {
         }
         world.wait_until("the new version runs", 60_000, |state| image(state, "web:v1") == 4);
         let end = world.report().revision;
+        world.run_for(6_000); // a lease is renewed, if nothing else is written
         world.settle();
         assert_eq!(world.report().starts, if after_commit.is_some() { 2 } else { 1 });
         end - begun
@@ -94,7 +95,7 @@ fn a_policy_that_keeps_failing_loses_no_decision() {
     for style in [Style::Spread, Style::Pack, Style::Plan] {
         let mut world = World::calm(4, 3);
         world.policy_becomes(style, 400);
-        world.run_for(3_000);
+        world.run_for(30_000);
         world.deploy("web", 20, &rolling(json!(1), json!(0))).unwrap();
         world.wait_until("every pod has a place all the same", 330_000, |state| {
             ready(state, "web").count() == 20
@@ -152,8 +153,14 @@ fn garbage_is_collected_though_the_disk_was_full_meanwhile() {
     let mut world = World::calm(8, 2);
     world.deploy("web", 3, &rolling(json!(1), json!(0))).unwrap();
     up(&mut world, 3);
-    world.delete(&Key::new("deployments.apps", "default", "web"), "Background").unwrap();
-    world.disk_fills_up();
+    let web = Key::new("deployments.apps", "default", "web");
+    loop {
+        world.disk_fills_up_after_next_commit();
+        if world.delete(&web, "Background").is_ok() {
+            break;
+        }
+        world.disk_has_room(); // another commit was first
+    }
     world.run_for(10_000);
     assert!(world.state().list("replicasets.apps", "").count() > 0, "nothing could be deleted");
     world.disk_has_room();
@@ -218,4 +225,45 @@ fn a_plugin_that_does_not_load_keeps_nobody_busy() {
     let before = world.report().steps;
     world.run_for(60_000);
     assert!(world.report().steps - before < 2_000, "in a minute {} steps", world.report().steps - before);
+}
+
+/// A leader that stands still is replaced, and when it goes on nothing of what it still wants to write is written: the checks
+/// of every commit see to the second half.
+#[test]
+fn a_leader_that_stands_still_is_replaced_and_can_lead_again() {
+    let mut world = World::calm_servers(60, 3, 2);
+    world.deploy("web", 6, &rolling(json!(1), json!(0))).unwrap();
+    up(&mut world, 6);
+    let (first, epoch) = world.leader("berth-scheduler").unwrap();
+    let number = |holder: &str| usize::from(holder.starts_with("server-1"));
+    let (one, other) = (number(&first), 1 - number(&first));
+    world.roll_out("web", 1).unwrap();
+    world.server_stands_still(one, 40_000);
+    world.wait_until("the other server leads and places", 60_000, |state| image(state, "web:v1") == 6);
+    let (second, next) = world.leader("berth-scheduler").unwrap();
+    assert_eq!((number(&second), next), (other, epoch + 1));
+    world.run_for(30_000);
+    world.roll_out("web", 2).unwrap();
+    world.server_stands_still(other, 40_000);
+    world.wait_until("the first one leads again", 60_000, |state| image(state, "web:v2") == 6);
+    let (third, _) = world.leader("berth-scheduler").unwrap();
+    assert_eq!(third, first, "the same process");
+    world.run_for(30_000);
+    world.settle();
+}
+
+/// A server that starts again is another process: while its lease still stands the other one does not lead, and nobody writes.
+#[test]
+fn a_leader_that_dies_is_replaced_when_its_lease_is_over() {
+    let mut world = World::calm_servers(61, 2, 2);
+    world.deploy("web", 2, &rolling(json!(1), json!(0))).unwrap();
+    up(&mut world, 2);
+    let (first, _) = world.leader("berth-controllers").unwrap();
+    world.server_stands_still(usize::from(first.starts_with("server-0")), 1);
+    if first.starts_with("server-0") {
+        world.server_dies(500);
+    }
+    world.scale("web", 4).unwrap();
+    up(&mut world, 4);
+    world.settle();
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use berth_json::{Value, json};
 use bytes::Bytes;
 
-use berth_api::resource::Selectable;
+use berth_api::resource::{Claim, Selectable};
 use berth_api::{Kind, Resource, Scope};
 
 use crate::{Blobs, Change, Draft, Entry, Key, Record, Refused, Revision, State, Store, Stored};
@@ -159,7 +159,8 @@ fn draft(name: &str, number: u64) -> Draft {
     Draft::encode(&resource(), &object, None).expect("the suite's own object")
 }
 
-/// A resource for tests of stores and states: namespaced, with `spec.number` as a selectable field.
+/// A resource for tests of stores and states: namespaced, with `spec.number` as a selectable field and `spec.claims` as what
+/// an object claims.
 pub fn resource() -> Resource {
     Resource {
         id: "things.example.com".into(),
@@ -194,6 +195,11 @@ struct Things;
 impl Kind for Things {
     fn fields(&self, object: &Value) -> Vec<Selectable> {
         vec![Selectable::new("spec.number", object["spec"]["number"].to_string())]
+    }
+
+    fn claims(&self, object: &Value) -> Vec<Claim> {
+        let claims = object["spec"]["claims"].as_array().into_iter().flatten();
+        claims.filter_map(Value::as_str).map(Claim::from).collect()
     }
 }
 

@@ -85,6 +85,11 @@ impl History {
         Some(self.changes.range(range).map(|(_, change)| change))
     }
 
+    /// The change of that revision.
+    pub(crate) fn at(&self, revision: Revision) -> Option<&Arc<Change>> {
+        self.changes.get(&revision)
+    }
+
     pub(crate) fn complete_after(&self) -> Revision {
         self.complete_after
     }

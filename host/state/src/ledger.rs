@@ -1,7 +1,9 @@
 //! Turning commits into changes: preconditions are checked and revisions given here, by one writer.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
+
+use berth_api::resource::Claim;
 
 use crate::{Change, Draft, Key, Revision, State, Stored};
 
@@ -68,7 +70,7 @@ pub struct Fence {
 /// Why a commit was not taken.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CommitError {
-    /// An object is not what the writer saw; `found` is its present revision, if it is there.
+    /// An object is not what the writer saw, or has what the commit claims; `found` is its present revision, if it is there.
     #[error("{key} is at {found:?}, not as expected")]
     Conflict {
         /// Which object.
@@ -106,6 +108,8 @@ impl Commit {
 #[derive(Debug, Default)]
 pub struct Ledger {
     staged: HashMap<Key, Option<Arc<Stored>>>,
+    /// Everything that a staged version of an object has claimed, whether or not the last one still does.
+    claims: BTreeSet<(Claim, Key)>,
     last: Revision,
 }
 
@@ -124,6 +128,7 @@ impl Ledger {
         for op in &commit.ops {
             self.check(state, op)?;
         }
+        self.check_claims(state, &commit.ops)?;
         debug_assert!(keys_differ(&commit.ops), "an object stands twice in one commit");
         self.last = self.last.max(state.revision());
         Ok(commit.ops.into_iter().map(|op| self.take(state, op)).collect())
@@ -132,6 +137,7 @@ impl Ledger {
     /// Forgets what was staged: it is published now, or its batch failed.
     pub fn clear(&mut self, state: &State) {
         self.staged.clear();
+        self.claims.clear();
         self.last = state.revision();
     }
 
@@ -149,6 +155,35 @@ impl Ledger {
             Expect::At(revision) => found == Some(revision),
         };
         if holds { Ok(()) } else { Err(CommitError::Conflict { key: op.key.clone(), found }) }
+    }
+
+    /// Whether nobody has what the commit claims, once all of it is done: two objects may exchange what they have. What an
+    /// object has already it keeps, even where older data has given it to two.
+    fn check_claims(&self, state: &State, ops: &[Op]) -> Result<(), CommitError> {
+        if ops.iter().all(|op| op.claims().is_empty()) {
+            return Ok(());
+        }
+        let by_key: HashMap<&Key, &Op> = ops.iter().map(|op| (&op.key, op)).collect();
+        let mut wanted: HashMap<&Claim, &Key> = HashMap::new();
+        for op in ops {
+            let kept = self.current(state, &op.key).map_or(&[][..], |stored| stored.claims());
+            for claim in op.claims().iter().filter(|claim| !kept.contains(claim)) {
+                let has = |key: &&Key| match by_key.get(key) {
+                    Some(op) => op.claims().contains(claim),
+                    None => self.current(state, key).is_some_and(|stored| stored.claims().contains(claim)),
+                };
+                let staged = self.claims.range((claim.clone(), Key::new("", "", ""))..);
+                let staged = staged.take_while(|(staged, _)| staged == claim).map(|(_, key)| key);
+                let others = wanted.insert(claim, &op.key).into_iter();
+                let mut others =
+                    others.chain(state.claimed_by(claim)).chain(staged).filter(|key| **key != op.key);
+                if let Some(other) = others.find(has) {
+                    let found = self.current(state, other).map(|stored| stored.revision);
+                    return Err(CommitError::Conflict { key: other.clone(), found });
+                }
+            }
+        }
+        Ok(())
     }
 
     fn check_need(&self, state: &State, need: &Need) -> Result<(), CommitError> {
@@ -174,8 +209,19 @@ impl Ledger {
             Action::Put(draft) => Some(Arc::new(Stored::new(op.key.clone(), self.last, draft))),
             Action::Delete => None,
         };
+        let claims = new.iter().flat_map(|new| new.claims());
+        self.claims.extend(claims.map(|claim| (claim.clone(), op.key.clone())));
         self.staged.insert(op.key.clone(), new.clone());
         Arc::new(Change { revision: self.last, key: op.key, old, new })
+    }
+}
+
+impl Op {
+    fn claims(&self) -> &[Claim] {
+        match &self.action {
+            Action::Put(draft) => &draft.claims,
+            Action::Delete => &[],
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use berth_api::ResourceName;
+use berth_api::resource::Claim;
 use imbl::{HashMap, OrdMap, OrdSet};
 
 use crate::history::Held;
@@ -22,6 +23,8 @@ pub struct State {
     tables: OrdMap<ResourceName, Table>,
     by_uid: HashMap<Arc<str>, Key>,
     dependents: OrdSet<(Arc<str>, Key)>,
+    /// Who has what. The ledger sees to it that there is one for each claim; data of a version that did not may have more.
+    claims: OrdSet<(Claim, Key)>,
     /// What the histories of all tables hold together.
     held: Held,
 }
@@ -89,6 +92,19 @@ impl State {
         entries.filter_map(|(_, key)| self.get(key))
     }
 
+    /// Who has a claim: as a rule one, or nobody.
+    pub fn claimed_by<'a>(&'a self, claim: &str) -> impl Iterator<Item = &'a Key> + use<'a> {
+        let claim: Claim = claim.into();
+        let first = (claim.clone(), Key::new("", "", ""));
+        self.claims.range(first..).take_while(move |(held, _)| *held == claim).map(|(_, key)| key)
+    }
+
+    /// The claims that several objects have, each with two of these: they were written by a version that did not look.
+    pub fn contested(&self) -> impl Iterator<Item = (&Claim, &Key, &Key)> {
+        let pairs = self.claims.iter().zip(self.claims.iter().skip(1));
+        pairs.filter(|(one, other)| one.0 == other.0).map(|(one, other)| (&one.0, &one.1, &other.1))
+    }
+
     /// The objects of a resource whose indexed field has that value, sorted by key.
     ///
     /// # Panics
@@ -148,6 +164,11 @@ impl State {
         Some(table.and_then(|table| table.history.after(revision)).into_iter().flatten())
     }
 
+    /// The change that brought a resource to `revision`, unless it is forgotten.
+    pub fn change_of(&self, resource: &str, revision: Revision) -> Option<&Arc<Change>> {
+        self.tables.get(resource)?.history.at(revision)
+    }
+
     /// The changes of all resources after `revision`, oldest first; `None` when some of them are forgotten.
     pub fn changes_after(&self, revision: Revision) -> Option<Vec<&Arc<Change>>> {
         if revision < self.began {
@@ -193,13 +214,14 @@ impl State {
     }
 
     fn index(&mut self, new: &Stored, old: Option<&Stored>) {
+        self.move_claims(&new.key, old.map_or(&[], Stored::claims), new.claims());
         let is_same = |old: &Stored| {
             old.meta().uid == new.meta().uid && old.meta().owner_references == new.meta().owner_references
         };
         if old.is_some_and(is_same) {
             return;
         }
-        old.into_iter().for_each(|old| self.unindex(old));
+        old.into_iter().for_each(|old| self.unindex_owners(old));
         self.by_uid.insert(Arc::from(&*new.meta().uid), new.key.clone());
         for owner in &new.meta().owner_references {
             self.dependents.insert((Arc::from(&*owner.uid), new.key.clone()));
@@ -207,6 +229,23 @@ impl State {
     }
 
     fn unindex(&mut self, old: &Stored) {
+        self.move_claims(&old.key, old.claims(), &[]);
+        self.unindex_owners(old);
+    }
+
+    fn move_claims(&mut self, key: &Key, old: &[Claim], new: &[Claim]) {
+        if old == new {
+            return;
+        }
+        for claim in old {
+            self.claims.remove(&(claim.clone(), key.clone()));
+        }
+        for claim in new {
+            self.claims.insert((claim.clone(), key.clone()));
+        }
+    }
+
+    fn unindex_owners(&mut self, old: &Stored) {
         self.by_uid.remove(&*old.meta().uid);
         for owner in &old.meta().owner_references {
             self.dependents.remove(&(Arc::from(&*owner.uid), old.key.clone()));

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use std::cell::RefCell;
 
 use berth_api::Resource;
-use berth_api::resource::Selectable;
+use berth_api::resource::{Claim, Selectable};
 use berth_api::select::Labels;
 use berth_api::views::View;
 use berth_json::{Map, Value};
@@ -45,6 +45,8 @@ pub struct Draft {
     pub meta: Meta,
     /// The values that field selectors and indexes use ([`Kind::fields`](berth_api::Kind::fields)).
     pub fields: Vec<StoredField>,
+    /// What no other object may have ([`Kind::claims`](berth_api::Kind::claims)); most have none, and nothing is kept then.
+    pub claims: Box<[Claim]>,
 }
 
 /// One version of one object.
@@ -100,7 +102,8 @@ impl Draft {
             scratch.shrink_to(SCRATCH_BYTES_MAX);
             bytes
         })?;
-        Ok(Self { bytes, meta: Meta::read(metadata)?, fields: fields_of(resource, object) })
+        let (fields, claims) = (fields_of(resource, object), claims_of(resource, object));
+        Ok(Self { bytes, meta: Meta::read(metadata)?, fields, claims })
     }
 
     /// Reads back what [`Draft::encode`] made, as a store returns it.
@@ -114,17 +117,18 @@ impl Draft {
         let object: Value = serde_json::from_slice(&bytes)?;
         let metadata = object.get("metadata").and_then(Value::as_object).ok_or(EncodeError::NoName)?;
         let meta = Meta::read(metadata)?;
-        Ok(Self { fields: fields_of(resource, &object), bytes, meta })
+        let (fields, claims) = (fields_of(resource, &object), claims_of(resource, &object));
+        Ok(Self { bytes, meta, fields, claims })
     }
 
     /// A draft whose bytes were made from those of an older version, past any `Value`: what binding thousands of pods
-    /// a second needs. `meta` and `fields` must be what the bytes say.
+    /// a second needs. `meta`, `fields` and `claims` must be what the bytes say.
     ///
     /// # Panics
     /// In debug builds, when the bytes do not begin as [`Draft::encode`] makes them.
-    pub fn from_parts(bytes: Bytes, meta: Meta, fields: Vec<StoredField>) -> Self {
+    pub fn from_parts(bytes: Bytes, meta: Meta, fields: Vec<StoredField>, claims: Box<[Claim]>) -> Self {
         debug_assert!(bytes.starts_with(HEAD), "metadata stands first");
-        Self { bytes, meta, fields }
+        Self { bytes, meta, fields, claims }
     }
 
     /// The encoded object, as it is kept.
@@ -174,6 +178,11 @@ impl Stored {
     /// All fields by which it is found.
     pub fn fields(&self) -> &[StoredField] {
         &self.draft.fields
+    }
+
+    /// What no other object may have.
+    pub fn claims(&self) -> &[Claim] {
+        &self.draft.claims
     }
 
     /// The value of a label.
@@ -237,6 +246,13 @@ fn fields_of(resource: &Resource, object: &Value) -> Vec<StoredField> {
             is_indexed,
         })
         .collect()
+}
+
+fn claims_of(resource: &Resource, object: &Value) -> Box<[Claim]> {
+    let mut claims = resource.behaviour.claims(object);
+    claims.sort_unstable();
+    claims.dedup();
+    claims.into()
 }
 
 /// The whole encoding: metadata first.

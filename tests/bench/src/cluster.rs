@@ -35,6 +35,7 @@ pub(crate) enum Agent {
 pub(crate) struct Cluster {
     program: PathBuf,
     root: TempDir,
+    command: Command,
     process: Child,
 }
 
@@ -55,7 +56,22 @@ impl Cluster {
         }
         command.env("NO_COLOR", "1").stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         let process = command.spawn().context("setpriv (util-linux) cannot be started")?;
-        Ok(Self { program: options.berth.clone(), root, process })
+        Ok(Self { program: options.berth.clone(), root, command, process })
+    }
+
+    /// Ends `berth up`; its data stays.
+    pub(crate) fn stop(&mut self) -> anyhow::Result<()> {
+        if self.process.try_wait()?.is_none() {
+            run(Command::new("kill").args(["-TERM", &self.process.id().to_string()]))?;
+            self.process.wait()?;
+        }
+        Ok(())
+    }
+
+    /// Starts what was stopped on the data that it left, without waiting for anything.
+    pub(crate) fn launch_again(&mut self) -> anyhow::Result<()> {
+        self.process = self.command.spawn()?;
+        Ok(())
     }
 
     /// Starts `berth up` and waits until it is of use.
@@ -120,12 +136,10 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        let mut stop = Command::new("kill");
-        stop.args(["-TERM", &self.process.id().to_string()]);
-        let ended = run(&mut stop).and_then(|_| Ok(self.process.wait()?));
+        let ended = self.stop();
         let mut down = Command::new(&self.program);
         down.arg("down").arg("--data-dir").arg(self.data());
-        for error in [ended.map(drop), run(&mut down).map(drop)].into_iter().filter_map(Result::err) {
+        for error in [ended, run(&mut down).map(drop)].into_iter().filter_map(Result::err) {
             eprintln!("bench: a cluster was not taken down: {error:#}");
         }
     }

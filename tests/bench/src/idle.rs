@@ -51,7 +51,7 @@ pub(crate) async fn idle(options: &Options, table: &mut Table) -> anyhow::Result
 }
 
 /// The proportional set size of a process and its children.
-fn pss_mib(pid: u32) -> anyhow::Result<f64> {
+pub(crate) fn pss_mib(pid: u32) -> anyhow::Result<f64> {
     let mut kib = 0.0;
     for pid in std::iter::once(pid).chain(children(pid)) {
         let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;

@@ -10,6 +10,7 @@ mod idle;
 mod load;
 mod pods;
 mod policies;
+mod scale;
 mod scheduling;
 mod stats;
 mod swap;
@@ -61,6 +62,9 @@ enum Part {
     Writes,
     Custom,
     Watch,
+    Lists,
+    Watchers,
+    Large,
 }
 
 impl Part {
@@ -75,6 +79,9 @@ impl Part {
             Self::Writes => writes::creates(options, table).await,
             Self::Custom => custom::creates(options, table).await,
             Self::Watch => writes::fan_out(options, table).await,
+            Self::Lists => scale::beside_lists(options, table).await,
+            Self::Watchers => scale::beside_watchers(options, table).await,
+            Self::Large => scale::large(options, table).await,
         }
     }
 }

@@ -6,9 +6,9 @@ mod validate;
 
 use berth_json::{Map, Value, json};
 
-use super::view::{at, str_at};
+use super::view::{at, int_at, list_at, str_at};
 use super::{Names, drop_status, fill, status_of};
-use crate::resource::{Column, Kind, Resource, Scope, Selectable};
+use crate::resource::{Claim, Column, Kind, Resource, Scope, Selectable};
 use crate::status::Problems;
 use crate::time::Timestamp;
 
@@ -89,9 +89,13 @@ impl Kind for Service {
 
     fn fields(&self, object: &Value) -> Vec<Selectable> {
         vec![
-            Selectable::indexed("spec.clusterIP", str_at(object, "spec.clusterIP")),
+            Selectable::new("spec.clusterIP", str_at(object, "spec.clusterIP")),
             Selectable::new("spec.type", str_at(object, "spec.type")),
         ]
+    }
+
+    fn claims(&self, object: &Value) -> Vec<Claim> {
+        claims(object)
     }
 
     fn columns(&self) -> Vec<Column> {
@@ -115,6 +119,35 @@ pub fn needs_node_ports(service: &Value) -> bool {
         "LoadBalancer" => at(service, "spec.allocateLoadBalancerNodePorts") != Some(&Value::Bool(false)),
         _ => false,
     }
+}
+
+/// What no other Service may have: its address, and its ports of the nodes.
+pub fn claims(service: &Value) -> Vec<Claim> {
+    let address = str_at(service, "spec.clusterIP");
+    let has_address = needs_cluster_ip(service) && !address.is_empty();
+    let mut claims: Vec<Claim> = has_address.then(|| address_claim(address)).into_iter().collect();
+    if has_node_ports_field(service) {
+        let ports = list_at(service, "spec.ports").iter();
+        let given = ports.filter_map(|port| Some((port, int_at(port, "nodePort").filter(|n| *n != 0)?)));
+        claims.extend(given.map(|(port, number)| port_claim(str_at(port, "protocol"), number)));
+    }
+    claims
+}
+
+/// The claim to a cluster IP.
+pub fn address_claim(address: &str) -> Claim {
+    format!("service-ip/{address}").into()
+}
+
+/// The claim to a port of the nodes: a TCP and a UDP port of one number are two.
+pub fn port_claim(protocol: &str, number: i64) -> Claim {
+    let protocol = if protocol.is_empty() { "TCP" } else { protocol };
+    format!("node-port/{protocol}/{number}").into()
+}
+
+/// Whether the service's ports can be ports of the nodes, given or chosen.
+pub fn has_node_ports_field(service: &Value) -> bool {
+    matches!(str_at(service, "spec.type"), "NodePort" | "LoadBalancer")
 }
 
 /// Settles `ipFamilies` and `ipFamilyPolicy` in this cluster of one family; part of allocation, after validation.

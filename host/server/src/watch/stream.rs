@@ -5,16 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use berth_api::{Reason, Status};
-use berth_cluster::Expired;
+use berth_cluster::{Expired, Interest, Subscription};
 use berth_pipeline::kinds::DEFINITIONS;
-use berth_state::{Change, Revision, Stored};
+use berth_state::{Key, Revision, Stored};
 use bytes::Bytes;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::Begin;
 use super::events::Encoder;
-use crate::list::{Selection, select};
+use crate::list::{Selection, interest_of, select};
 use crate::rest::Target;
 use crate::server::Inner;
 
@@ -36,9 +36,9 @@ pub(super) struct Watching {
     phase: Phase,
     /// Everything up to here has been sent.
     after: Revision,
-    woken: watch::Receiver<Revision>,
-    /// Of a custom kind: when definitions change.
-    definitions: Option<watch::Receiver<Revision>>,
+    followed: Subscription,
+    /// Of a custom kind: what defines it.
+    definition: Option<Subscription>,
     stopping: watch::Receiver<bool>,
     ends: Instant,
     bookmark_due: Instant,
@@ -64,9 +64,12 @@ impl Watching {
         timeout: Duration,
     ) -> Self {
         // Before the state is looked at, so that no write falls in between.
-        let woken = server.cluster.subscribe_to(&target.resource.id);
-        let is_custom = target.resource.is_custom;
-        let definitions = is_custom.then(|| server.cluster.subscribe_to(DEFINITIONS));
+        let interest = interest_of(&target.resource, &target.path.namespace, &selection);
+        let followed = server.cluster.subscribe(&target.resource.id, interest);
+        let definition = target.resource.is_custom.then(|| {
+            let interest = Interest::Object("".into(), target.resource.id.clone());
+            server.cluster.subscribe(DEFINITIONS, interest)
+        });
         let now = Instant::now();
         server.metrics.watch(1);
         Self {
@@ -78,8 +81,8 @@ impl Watching {
             encoder,
             begin,
             phase: Phase::Waiting,
-            woken,
-            definitions,
+            followed,
+            definition,
             ends: now + timeout,
             bookmark_due: now + BOOKMARK_INTERVAL,
         }
@@ -131,7 +134,7 @@ impl Watching {
 
     /// Whether the cluster has reached the revision before the watch's time is over.
     async fn wait_for_revision(&self) -> bool {
-        let mut revision = self.server.cluster.subscribe();
+        let mut revision = self.server.cluster.revisions();
         if self.server.cluster.read(|state| state.revision()) >= self.after {
             return true;
         }
@@ -148,6 +151,7 @@ impl Watching {
         if initial || self.begin.after.is_none() {
             self.after = current;
         }
+        self.followed.seek(self.after);
         self.phase = Phase::Initial(objects.into_iter());
     }
 
@@ -155,9 +159,8 @@ impl Watching {
     fn take_changes(&mut self, out: &mut Vec<u8>) {
         let now = self.server.cluster.now();
         while out.len() < CHUNK_BYTES {
-            let (resource, namespace) = (&self.target.resource.id, &self.target.path.namespace);
-            let wanted = |change: &Change| namespace.is_empty() || *change.key.namespace == **namespace;
-            match self.server.cluster.changes_of(resource, self.after, BATCH_CHANGES, wanted) {
+            let namespace = self.target.path.namespace.as_str();
+            match self.followed.take(BATCH_CHANGES) {
                 Err(expired) => {
                     self.encoder.error(out, &too_old(expired));
                     self.phase = Phase::Ended;
@@ -165,7 +168,8 @@ impl Watching {
                 }
                 Ok(taken) => {
                     self.after = self.after.max(taken.upto);
-                    for change in &taken.changes {
+                    let in_place = |key: &Key| namespace.is_empty() || *key.namespace == *namespace;
+                    for change in taken.changes.iter().filter(|change| in_place(&change.key)) {
                         self.encoder.change(out, change, &self.selection, now);
                     }
                     if taken.changes.len() < BATCH_CHANGES {
@@ -180,9 +184,9 @@ impl Watching {
     async fn sleep(&mut self, out: &mut Vec<u8>) -> bool {
         let until = if self.begin.bookmarks { self.ends.min(self.bookmark_due) } else { self.ends };
         let is_redefined = tokio::select! {
-            changed = self.woken.changed() => return changed.is_ok(),
+            () = self.followed.changed() => return true,
             _ = self.stopping.wait_for(|stopping| *stopping) => return false,
-            () = redefined(&self.server, &self.target, &mut self.definitions) => true,
+            () = redefined(&self.server, &self.target, &mut self.definition) => true,
             () = tokio::time::sleep_until(until) => false,
         };
         if is_redefined {
@@ -208,16 +212,16 @@ impl Drop for Watching {
 }
 
 /// Waits until the kind is served no more, or otherwise than when the watch began: clients look at it anew then.
-async fn redefined(server: &Inner, target: &Target, definitions: &mut Option<watch::Receiver<Revision>>) {
-    let Some(definitions) = definitions else { return pending().await };
+async fn redefined(server: &Inner, target: &Target, definition: &mut Option<Subscription>) {
+    let Some(definition) = definition else { return pending().await };
     loop {
         let resource = &target.resource;
         let catalogue = server.cluster.catalogue();
         let served = catalogue.at(&resource.group, &resource.version, &resource.plural);
-        if served.is_none_or(|served| !Arc::ptr_eq(served, resource)) || definitions.changed().await.is_err()
-        {
+        if served.is_none_or(|served| !Arc::ptr_eq(served, resource)) {
             return;
         }
+        definition.changed().await;
     }
 }
 

@@ -118,6 +118,59 @@ async fn a_watch_sees_what_enters_changes_and_leaves() {
 }
 
 #[tokio::test]
+async fn a_watch_of_few_sees_them_come_and_go_and_nothing_else() {
+    const PODS: ApiResource = ApiResource::PODS;
+    let harness = Harness::start().await;
+    let client = harness.client();
+    for namespace in ["default", "kube-system"] {
+        let account = json!({ "metadata": { "name": "default" } });
+        client.create(ApiResource::SERVICE_ACCOUNTS, namespace, &account).await.unwrap();
+    }
+    let list = client.list(PODS, "", &ListOptions::default()).await.unwrap();
+    let cases: [(&str, &str, &[&str]); 6] = [
+        ("", "spec.nodeName=a", &["added p", "deleted p", "added r"]),
+        ("default", "spec.nodeName=a,metadata.name!=q", &["added p", "deleted p"]),
+        ("default", "metadata.name=p", &["added p", "modified p", "deleted p"]),
+        ("", "metadata.namespace=default,metadata.name=p,spec.nodeName=a", &["added p", "deleted p"]),
+        ("kube-system", "spec.nodeName=a", &["added r"]),
+        ("default", "spec.nodeName=b", &["added q", "deleted q"]),
+    ];
+    let mut watches = vec![];
+    for (namespace, selector, _) in cases {
+        let (options, minute) = (ListOptions::fields(selector), Duration::from_secs(60));
+        let watch = client.watch(PODS, namespace, &options, &list.resource_version, minute).await.unwrap();
+        watches.push(watch);
+    }
+    let at_once = DeleteOptions { grace_period_seconds: Some(0), ..DeleteOptions::default() };
+    for (namespace, name, node) in [("default", "q", "b"), ("default", "p", "a"), ("kube-system", "r", "a")] {
+        let spec = json!({ "containers": [{ "name": "c", "image": "app:1" }] });
+        let pod = json!({ "metadata": { "name": name }, "spec": spec });
+        client.create(PODS, namespace, &pod).await.unwrap();
+        let binding = json!({ "metadata": { "name": name }, "target": { "name": node } });
+        client.create_sub(PODS, namespace, name, "binding", &binding).await.unwrap();
+        if namespace == "default" {
+            client.delete(PODS, namespace, name, &at_once).await.unwrap();
+        }
+    }
+    for (watch, (namespace, selector, wanted)) in watches.iter_mut().zip(cases) {
+        for wanted in wanted {
+            let (kind, object) = match watch.next().await.unwrap() {
+                Some(Event::Added(object)) => ("added", object),
+                Some(Event::Modified(object)) => ("modified", object),
+                Some(Event::Deleted(object)) => ("deleted", object),
+                other => panic!("{namespace} {selector}: {other:?} instead of {wanted}"),
+            };
+            let seen = format!("{kind} {}", object["metadata"]["name"].as_str().unwrap());
+            assert_eq!(seen, *wanted, "{namespace} {selector}");
+        }
+    }
+    harness.server.set_stopping();
+    for mut watch in watches {
+        assert_eq!(watch.next().await.unwrap(), None);
+    }
+}
+
+#[tokio::test]
 async fn who_follows_learns_everything() {
     let harness = Harness::start().await;
     let client = harness.in_process();
