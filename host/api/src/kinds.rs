@@ -6,6 +6,7 @@ mod deployment;
 mod event;
 mod event_view;
 mod fill;
+mod horizontal_pod_autoscaler;
 mod lease;
 pub mod meta;
 pub mod names;
@@ -44,6 +45,8 @@ pub fn catalogue() -> Catalogue {
         service::resource(),
         deployment::resource(),
         replica_set::resource(),
+        horizontal_pod_autoscaler::resource(),
+        horizontal_pod_autoscaler::resource_v1(),
         lease::resource(),
         event_view::resource(),
         plugin_binding::resource(),

@@ -17,6 +17,7 @@ use berth_json::{Value, json};
 
 pub(super) use default::default_template;
 pub(super) use probes::validate_port;
+pub(super) use resources::validate_resource_name;
 pub(super) use validate::validate_template;
 pub(super) use warnings::warnings as template_warnings;
 
