@@ -65,11 +65,15 @@ impl Agent {
         });
         let workers = Workers::default();
         let watcher = runtime_events(&node)?;
+        let in_use = {
+            let workers = workers.clone();
+            move || workers.images_in_use()
+        };
         let dispatcher = Dispatcher::new(Arc::clone(&node), workers.clone(), found);
         let tasks = vec![
             tokio::spawn(node_status::keep(Arc::clone(&node))),
             tokio::spawn(node_status::renew_lease(Arc::clone(&node))),
-            tokio::spawn(image_gc::keep(Arc::clone(&node), workers.clone())),
+            tokio::spawn(image_gc::keep(Arc::clone(&node), in_use)),
             tokio::spawn(dispatcher.run(watcher)),
         ];
         Ok(AgentHandle { node, workers, tasks })

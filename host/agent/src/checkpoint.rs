@@ -12,8 +12,9 @@ use berth_api::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::micros;
-use crate::observed::{Deletion, Observed, Phase, PodFailure, Record, Termination};
+use crate::observed::{Deletion, Observed, Phase, PodFailure, Record};
 use crate::pod::Pod;
+use crate::termination::Termination;
 
 /// The format's number; a file of another one is not read.
 const VERSION: u32 = 1;

@@ -12,34 +12,15 @@ use berth_api::time::Timestamp;
 use berth_image::{Digest, ImageError};
 
 use crate::clock;
+use crate::config::ImageGcPolicy;
 use crate::events::Severity;
 use crate::images::Surveyed;
 use crate::node::Node;
 use crate::process::blocking;
-use crate::workers::Workers;
 
 /// Content of images that were looked up not longer ago than this is kept, whatever the policy says: a container may be
 /// about to start from it.
 const STARTING_MS_MAX: i64 = 120_000;
-
-/// When images that nobody uses are removed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ImageGcPolicy {
-    /// When the images' file system is fuller than this, in percent, …
-    pub high_percent: u64,
-    /// … images are removed until it is not fuller than this.
-    pub low_percent: u64,
-    /// Images that have not been here, or unused, for longer than this stay, in milliseconds.
-    pub age_ms_min: i64,
-    /// How often the file system is looked at, in milliseconds.
-    pub period_ms: u64,
-}
-
-impl ImageGcPolicy {
-    /// The kubelet's: from 85 % down to 80 %, older than 2 minutes, every 5 minutes.
-    pub const KUBELET: ImageGcPolicy =
-        ImageGcPolicy { high_percent: 85, low_percent: 80, age_ms_min: 120_000, period_ms: 300_000 };
-}
 
 /// How full a file system is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,15 +63,12 @@ fn removable(
     images
 }
 
-/// Looks at the file system again and again.
-pub(crate) async fn keep(node: Arc<Node>, workers: Workers) {
+/// Looks at the file system again and again. `in_use` says which images are needed; nothing as long as that is not known.
+pub(crate) async fn keep(node: Arc<Node>, in_use: impl Fn() -> Option<BTreeSet<Digest>>) {
     let policy = node.config.image_gc;
     loop {
         tokio::time::sleep(Duration::from_millis(policy.period_ms)).await;
-        if !workers.are_complete() {
-            continue;
-        }
-        let in_use = in_use(&workers);
+        let Some(in_use) = in_use() else { continue };
         let collecting = Arc::clone(&node);
         match blocking(move || collect(&collecting, &in_use, policy)).await {
             Ok(Ok(())) => {}
@@ -98,21 +76,6 @@ pub(crate) async fn keep(node: Arc<Node>, workers: Workers) {
             Err(error) => tracing::warn!(%error, "unused images could not be looked for"),
         }
     }
-}
-
-/// The images of all containers that run or may run again.
-fn in_use(workers: &Workers) -> BTreeSet<Digest> {
-    let mut digests = BTreeSet::new();
-    workers.with(|workers| {
-        for view in workers.values().map(|worker| worker.view.borrow()) {
-            if view.observed.is_finished(&view.pod) && !view.observed.is_active() {
-                continue;
-            }
-            let ids = view.observed.containers.values().filter_map(|record| record.image_id.split_once('@'));
-            digests.extend(ids.filter_map(|(_, digest)| digest.parse::<Digest>().ok()));
-        }
-    });
-    digests
 }
 
 fn collect(node: &Node, in_use: &BTreeSet<Digest>, policy: ImageGcPolicy) -> Result<(), ImageError> {

@@ -10,6 +10,7 @@ use berth_image::{Digest, Image, ImageError, ImageStore, PullOptions, Reference,
 use tokio::sync::Semaphore;
 
 use crate::clock;
+use crate::image_failure::ImageFailure;
 use crate::pull_secrets::{PullSecret, logins_for};
 
 /// Pulls from one registry at the same time: more only share the line. Each registry has its own: a slow one stops nobody
@@ -51,14 +52,6 @@ pub(crate) struct Surveyed {
     pub(crate) used_at: Timestamp,
     /// It came from a registry under each of its names, and can come from there again.
     pub(crate) replaceable: bool,
-}
-
-/// Why there is none.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct ImageFailure {
-    /// The status' reason.
-    pub(crate) reason: &'static str,
-    pub(crate) message: String,
 }
 
 impl Images {

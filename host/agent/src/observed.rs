@@ -7,8 +7,9 @@ use berth_api::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::backoff::Backoff;
-use crate::clock::{Moment, micros};
+use crate::clock::Moment;
 use crate::pod::{Container, Pod, RestartPolicy};
+use crate::termination::Termination;
 
 /// A pod's present state on this node.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -227,21 +228,6 @@ pub(crate) enum StopStage {
     Overdue,
     /// It has SIGKILL.
     Killed,
-}
-
-/// How an instance of a container ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Termination {
-    pub(crate) id: String,
-    pub(crate) exit_code: i32,
-    /// 0: none.
-    pub(crate) signal: i32,
-    pub(crate) reason: String,
-    pub(crate) message: String,
-    #[serde(with = "micros")]
-    pub(crate) started_at: Timestamp,
-    #[serde(with = "micros")]
-    pub(crate) finished_at: Timestamp,
 }
 
 /// Where a container's image is.

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use berth_image::{Credentials, Login, Reference};
 use serde_json::Value;
 
-use crate::images::ImageFailure;
+use crate::image_failure::ImageFailure;
 
 /// A secret of a pod's list.
 pub(crate) struct PullSecret {

@@ -6,17 +6,32 @@ use std::path::Path;
 
 use berth_api::time::Timestamp;
 use berth_runtime::{ExitCause, ExitStatus};
+use serde::{Deserialize, Serialize};
 
-use crate::clock::stamp;
+use crate::clock::{micros, stamp};
 use crate::container_spec::ContainerPaths;
 use crate::logs::last_lines;
-use crate::observed::Termination;
 use crate::pod::Container;
 
 /// Bytes of last words that are kept: the kubelet's limits, from the file and from the log.
 const FILE_BYTES_MAX: u64 = 4096;
 const LOG_BYTES_MAX: u64 = 2048;
 const LOG_LINES_MAX: usize = 80;
+
+/// How an instance of a container ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Termination {
+    pub(crate) id: String,
+    pub(crate) exit_code: i32,
+    /// 0: none.
+    pub(crate) signal: i32,
+    pub(crate) reason: String,
+    pub(crate) message: String,
+    #[serde(with = "micros")]
+    pub(crate) started_at: Timestamp,
+    #[serde(with = "micros")]
+    pub(crate) finished_at: Timestamp,
+}
 
 /// The end of a container that ran.
 pub(crate) fn of(

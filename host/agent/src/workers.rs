@@ -1,8 +1,10 @@
 //! Who looks after which pod.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+
+use berth_image::Digest;
 
 use crate::worker::WorkerHandle;
 
@@ -26,5 +28,24 @@ impl Workers {
 
     pub(crate) fn tell_complete(&self, complete: bool) {
         self.complete.store(complete, Ordering::Release);
+    }
+
+    /// The images of all containers that run or may run again; `None` as long as not every pod has its worker.
+    pub(crate) fn images_in_use(&self) -> Option<BTreeSet<Digest>> {
+        if !self.are_complete() {
+            return None;
+        }
+        let mut digests = BTreeSet::new();
+        self.with(|workers| {
+            for view in workers.values().map(|worker| worker.view.borrow()) {
+                if view.observed.is_finished(&view.pod) && !view.observed.is_active() {
+                    continue;
+                }
+                let ids =
+                    view.observed.containers.values().filter_map(|record| record.image_id.split_once('@'));
+                digests.extend(ids.filter_map(|(_, digest)| digest.parse::<Digest>().ok()));
+            }
+        });
+        Some(digests)
     }
 }

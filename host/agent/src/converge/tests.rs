@@ -2,7 +2,8 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::clock::plus_seconds;
-use crate::observed::{Deletion, FailureReason, Refusal, Remains, Running, StopStage, Termination};
+use crate::observed::{Deletion, FailureReason, Refusal, Remains, Running, StopStage};
+use crate::termination::Termination;
 
 const T0: Timestamp = Timestamp::from_seconds(1_000_000);
 

@@ -4,8 +4,9 @@ use berth_api::time::Timestamp;
 use serde_json::{Value, json};
 
 use crate::backoff::Pauses;
-use crate::observed::{ImageState, Observed, Phase, Record, Termination};
+use crate::observed::{ImageState, Observed, Phase, Record};
 use crate::pod::{Container, Pod};
+use crate::termination::Termination;
 
 /// When a failed pull is no longer shown as such, but as a back-off: soon, and in any case before it is tried again.
 pub(crate) fn backs_off_at(failed_at: Timestamp, retry_at: Timestamp) -> Timestamp {

@@ -1,7 +1,8 @@
 use serde_json::json;
 
 use super::*;
-use crate::observed::{ImageState, Running, Termination};
+use crate::observed::{ImageState, Running};
+use crate::termination::Termination;
 
 const NOW: Timestamp = Timestamp::from_seconds(1_700_000_000);
 const FACTS: Facts =

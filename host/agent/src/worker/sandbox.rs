@@ -9,7 +9,6 @@ use std::sync::Arc;
 use berth_network::{HostPort, Protocol};
 use berth_runtime::{IpcNamespace, NetworkNamespace, PidNamespace, PodHandle, PodSandboxSpec};
 
-use crate::admission::dotted;
 use crate::config::Layout;
 use crate::etc::{self, EtcFiles, Notice};
 use crate::events::Severity;
@@ -17,6 +16,7 @@ use crate::node::Node;
 use crate::pod::{Pod, Port};
 use crate::process::blocking;
 use crate::resources;
+use crate::sysctl::dotted;
 use crate::volumes;
 
 /// The sandbox and the pod's own address, if it has one.
