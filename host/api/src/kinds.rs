@@ -28,7 +28,7 @@ use std::sync::Arc;
 
 use berth_json::Value;
 
-use crate::resource::{Catalogue, Column, Kind, Resource, ScalePaths, Scope, Subresource, kind_of};
+use crate::resource::{Catalogue, Kind, Resource, ScalePaths, Scope, Subresource, kind_of};
 use crate::schema::Schema;
 
 /// Every kind that is served from the first start on, in the order in which discovery lists them.
@@ -142,23 +142,4 @@ fn drop_status(object: &mut Value) {
 /// `prepare_update` of a kind with a `/status` subresource: the main endpoint leaves the status alone.
 fn keep_status(new: &mut Value, old: &Value) {
     view::copy_field(new, old, "status");
-}
-
-pub(crate) fn name_and_age() -> Vec<Column> {
-    vec![name_column(), age_column()]
-}
-
-fn name_column() -> Column {
-    Column {
-        format: "name".into(),
-        ..column("Name", "string", 0, "Name of the object, unique within its namespace.")
-    }
-}
-
-fn age_column() -> Column {
-    column("Age", "string", 0, "Time since the object was created.")
-}
-
-pub(crate) fn column(name: &str, kind: &'static str, priority: i32, description: &str) -> Column {
-    Column { name: name.to_owned(), kind, format: "".into(), description: description.to_owned(), priority }
 }

@@ -13,10 +13,10 @@ pub(super) use v1::resource as resource_v1;
 use super::cursor::Cursor;
 use super::meta::{not_negative, validate_meta, validate_meta_update};
 use super::{Names, drop_status, fill, keep_status, names, status_of};
+use crate::column::Column;
 use crate::decode::Finding;
-use crate::resource::{Column, Kind, Resource, Scope};
+use crate::resource::{Kind, Resource, Scope};
 use crate::status::Problems;
-use crate::time::Timestamp;
 
 const NAMES: Names = Names {
     group: "autoscaling",
@@ -113,10 +113,6 @@ impl Kind for HorizontalPodAutoscaler {
 
     fn columns(&self) -> Vec<Column> {
         table::columns()
-    }
-
-    fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
-        table::cells(object, now)
     }
 }
 

@@ -3,10 +3,8 @@
 use berth_json::Value;
 
 use super::SOURCES;
-use crate::kinds::view::{age, at, int_at, list_at, name, str_at};
-use crate::kinds::{age_column, column, name_column};
-use crate::resource::Column;
-use crate::time::Timestamp;
+use crate::column::Column;
+use crate::kinds::view::{at, int_at, list_at, str_at};
 
 /// How many metrics the column shows; how many more there are is said.
 const METRICS_SHOWN: usize = 2;
@@ -14,28 +12,21 @@ const METRICS_SHOWN: usize = 2;
 const UNKNOWN: &str = "<unknown>";
 
 pub(super) fn columns() -> Vec<Column> {
+    let targets = |object: &Value, _| targets(object).into();
     vec![
-        name_column(),
-        column("Reference", "string", 0, "What is scaled."),
-        column("Targets", "string", 0, "What the metrics are, and what they shall be."),
-        column("MinPods", "string", 0, "How many pods there are at least."),
-        column("MaxPods", "string", 0, "How many pods there are at most."),
-        column("Replicas", "string", 0, "How many pods there are."),
-        age_column(),
-    ]
-}
-
-pub(super) fn cells(object: &Value, now: Timestamp) -> Vec<Value> {
-    let target = |field: &str| str_at(object, &format!("spec.scaleTargetRef.{field}"));
-    let least = int_at(object, "spec.minReplicas");
-    vec![
-        name(object).into(),
-        format!("{}/{}", target("kind"), target("name")).into(),
-        targets(object).into(),
-        least.map_or_else(|| "<unset>".to_owned(), |least| least.to_string()).into(),
-        int_at(object, "spec.maxReplicas").unwrap_or_default().into(),
-        int_at(object, "status.currentReplicas").unwrap_or_default().into(),
-        age(object, now).into(),
+        Column::of_name(),
+        Column::new("Reference", "string", 0, "What is scaled.", |object, _| {
+            let target = |field: &str| str_at(object, &format!("spec.scaleTargetRef.{field}"));
+            format!("{}/{}", target("kind"), target("name")).into()
+        }),
+        Column::new("Targets", "string", 0, "What the metrics are, and what they shall be.", targets),
+        Column::new("MinPods", "string", 0, "How many pods there are at least.", |object, _| {
+            let least = int_at(object, "spec.minReplicas");
+            least.map_or_else(|| "<unset>".to_owned(), |least| least.to_string()).into()
+        }),
+        Column::number("MaxPods", "string", 0, "How many pods there are at most.", "spec.maxReplicas"),
+        Column::number("Replicas", "string", 0, "How many pods there are.", "status.currentReplicas"),
+        Column::of_age(),
     ]
 }
 

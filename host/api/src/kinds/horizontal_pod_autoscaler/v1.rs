@@ -1,15 +1,17 @@
 //! `autoscaling/v1`: the same objects, with a field for one metric; all else that `v2` says stands in annotations.
 
+use std::borrow::Cow;
+
 use berth_json::{Value, json};
 
 use super::legacy_metrics::{self, Side};
 use super::{HorizontalPodAutoscaler, annotations, cpu_utilization};
+use crate::column::Column;
 use crate::decode::Finding;
 use crate::kinds::view::{at, list_at, str_at};
 use crate::kinds::{Names, fill};
-use crate::resource::{Column, Kind, Resource};
+use crate::resource::{Kind, Resource};
 use crate::status::Problems;
-use crate::time::Timestamp;
 
 const NAMES: Names = Names { version: "v1", ..super::NAMES };
 
@@ -78,8 +80,8 @@ impl Kind for V1 {
         HorizontalPodAutoscaler.columns()
     }
 
-    fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
-        HorizontalPodAutoscaler.cells(&stored(object), now)
+    fn tabled<'o>(&self, object: &'o Value) -> Cow<'o, Value> {
+        Cow::Owned(stored(object))
     }
 }
 
