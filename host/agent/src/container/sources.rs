@@ -92,7 +92,7 @@ impl Sources {
     }
 
     /// Follows an object from now on, until nobody holds what is returned.
-    pub(crate) fn hold(&self, namespace: &str, name: &SourceName) -> Arc<Source> {
+    pub(crate) fn follow(&self, namespace: &str, name: &SourceName) -> Arc<Source> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (namespace.to_owned(), name.clone());
         if let Some(source) = known.get(&key).and_then(Weak::upgrade) {
@@ -158,7 +158,7 @@ impl PodSources {
         names: impl IntoIterator<Item = SourceName>,
     ) -> Result<Objects, String> {
         let mut objects = Objects::new();
-        let wanted: Vec<_> = names.into_iter().map(|name| (self.hold(sources, &name), name)).collect();
+        let wanted: Vec<_> = names.into_iter().map(|name| (self.keep(sources, &name), name)).collect();
         for (source, name) in wanted {
             let object = source.get(&name).await?;
             objects.insert(name, object);
@@ -166,12 +166,12 @@ impl PodSources {
         Ok(objects)
     }
 
-    fn hold(&self, sources: &Sources, name: &SourceName) -> Arc<Source> {
+    fn keep(&self, sources: &Sources, name: &SourceName) -> Arc<Source> {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(source) = held.get(name) {
             return Arc::clone(source);
         }
-        let source = sources.hold(&self.namespace, name);
+        let source = sources.follow(&self.namespace, name);
         held.insert(name.clone(), Arc::clone(&source));
         let (mut answers, changed) = (source.changes(), self.changed.clone());
         let first_known = answers.borrow_and_update().is_some();

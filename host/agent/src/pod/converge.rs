@@ -62,7 +62,7 @@ impl Plan {
     }
 
     /// The same by the other clock.
-    fn over(&mut self, at: Moment, now: Now) -> bool {
+    fn is_past(&mut self, at: Moment, now: Now) -> bool {
         let left_ms = at.after(now.steady).as_micros().div_ceil(1000);
         if at > now.steady {
             self.wake(now.wall.plus_millis(i64::try_from(left_ms).unwrap_or(i64::MAX)));

@@ -330,7 +330,7 @@ impl Observed {
         }
         let is_over =
             |(name, record): &(&String, &mut Record)| pod.is_init(name) && record.exited().is_some();
-        self.containers.iter_mut().filter(is_over).for_each(|(_, record)| record.again());
+        self.containers.iter_mut().filter(is_over).for_each(|(_, record)| record.next_attempt());
         self.initialized = false;
     }
 }
@@ -344,7 +344,7 @@ impl Record {
     }
 
     /// Makes room for the next instance.
-    pub(crate) fn again(&mut self) {
+    pub(crate) fn next_attempt(&mut self) {
         if let Phase::Exited(termination) = std::mem::take(&mut self.phase) {
             self.last = Some(termination);
             self.attempt += 1;

@@ -363,7 +363,7 @@ impl Worker {
         Facts { host_ip: self.node.machine.ip, crash: self.node.config.crash_pauses }
     }
 
-    fn around(&self) -> Surroundings {
+    fn surroundings(&self) -> Surroundings {
         Surroundings {
             host_ip: self.node.machine.ip,
             pod_ip: Some(self.pod_ip()),

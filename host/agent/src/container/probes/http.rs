@@ -214,13 +214,13 @@ async fn send(
         .title_case_headers(true)
         .handshake(TokioIo::new(stream))
         .await;
-    let (mut sender, connection) = handshake.map_err(|error| said(&error))?;
+    let (mut sender, connection) = handshake.map_err(|error| error_text(&error))?;
     // It ends when the answer, or whoever waits for it, is dropped.
     tokio::spawn(connection);
-    sender.send_request(request).await.map_err(|error| said(&error))
+    sender.send_request(request).await.map_err(|error| error_text(&error))
 }
 
-fn said(error: &hyper::Error) -> String {
+fn error_text(error: &hyper::Error) -> String {
     if error.is_parse() {
         return "net/http: HTTP/1.x transport connection broken: malformed HTTP response".to_owned();
     }
@@ -234,7 +234,7 @@ async fn body(response: Response<Incoming>) -> Result<String, String> {
     while kept.len() < BODY_BYTES_MAX
         && let Some(frame) = body.frame().await
     {
-        if let Ok(data) = frame.map_err(|error| said(&error))?.into_data() {
+        if let Ok(data) = frame.map_err(|error| error_text(&error))?.into_data() {
             kept.extend_from_slice(&data[..data.len().min(BODY_BYTES_MAX - kept.len())]);
         }
     }

@@ -144,7 +144,7 @@ fn kill_at(deadline: Moment, now: Moment) -> Moment {
 
 fn progress(plan: &mut Plan, container: &Container, stop: Stop, now: Now) {
     let container = container.name.clone();
-    let is_over = plan.over(stop.kill_at, now);
+    let is_over = plan.is_past(stop.kill_at, now);
     match stop.stage {
         StopStage::Due => plan.ops.push(Op::Signal { container }),
         StopStage::Hook if is_over => plan.ops.push(Op::Signal { container }),

@@ -98,7 +98,7 @@ fn take_over(node: &Node, pod: &Pod, observed: &mut Observed, found: &ContainerS
         return;
     }
     if attempt > record.attempt {
-        record.again();
+        record.next_attempt();
         record.attempt = attempt;
     }
     record.phase = match &found.phase {

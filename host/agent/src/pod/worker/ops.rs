@@ -60,7 +60,7 @@ impl Worker {
 
     fn make_volumes(&self) {
         let (node, pod, volumes) = (Arc::clone(&self.node), Arc::clone(&self.pod), Arc::clone(&self.volumes));
-        let around = self.around();
+        let around = self.surroundings();
         self.background(async move {
             let (client, sources) = (node.client(), &node.sources);
             let round = Round { pod: &pod, client, sources, around, now: clock::now() };
@@ -170,7 +170,7 @@ impl Worker {
         if record.exited().is_some() {
             record.backoff.step(now, crash);
         }
-        record.again();
+        record.next_attempt();
         record.phase = Phase::Starting;
         let attempt = record.attempt;
         // Written down first: an attempt that a crash cuts short is not made twice under one number.
@@ -184,7 +184,7 @@ impl Worker {
             image,
             directories: Arc::clone(&self.directories),
             sources: Arc::clone(&self.volumes.sources),
-            around: self.around(),
+            around: self.surroundings(),
         };
         let container = container.to_owned();
         self.background(async move { Message::Started { container, result: start::start(job).await } });
