@@ -200,7 +200,6 @@ impl Pod {
         self.is_deleted().then_some(given.max(0))
     }
 
-    /// The policy by which this container is restarted.
     pub(crate) fn restart_policy_of(&self, container: &Container) -> RestartPolicy {
         match (container.is_sidecar(), self.spec.restart_policy) {
             (true, _) => RestartPolicy::Always,

@@ -14,7 +14,6 @@ pub(crate) use http::Warning;
 use crate::clock;
 use crate::manifest::{Container, Probe};
 
-/// What a probe is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ProbeKind {
     Startup,

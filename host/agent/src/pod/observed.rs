@@ -180,7 +180,6 @@ pub(crate) enum Phase {
     Exited(Termination),
 }
 
-/// A running container.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Running {
     pub(crate) id: String,

@@ -40,7 +40,6 @@ impl<'s> Grain<'s> {
         }
     }
 
-    /// One value of a kind.
     pub(super) fn single(schema: &'s Schema, kind: ValueKind) -> Self {
         match kind {
             ValueKind::Struct(id) if !schema.get(id).atomic => Self::Struct(schema.get(id)),

@@ -41,7 +41,6 @@ const DELETE_PREFIX: &str = "$deleteFromPrimitiveList/";
 /// What the schema says about a place.
 #[derive(Clone, Copy)]
 pub(super) enum Known<'s> {
-    /// A struct of the table.
     Struct(&'s Type),
     /// A map whose values are of this kind.
     Map(ValueKind),
