@@ -13,16 +13,15 @@ use tokio::io::unix::AsyncFd;
 use tokio::task::JoinHandle;
 
 use crate::config::{self, AgentConfig, Layout};
-use crate::dispatcher::Dispatcher;
+use crate::container::sources::Sources;
 use crate::error::AgentError;
-use crate::events::Events;
-use crate::image_gc;
-use crate::images::Images;
-use crate::machine::Machine;
-use crate::node::{Node, Services};
-use crate::node_status;
-use crate::sources::Sources;
-use crate::workers::Workers;
+use crate::node::events::Events;
+use crate::node::image_gc;
+use crate::node::images::Images;
+use crate::node::machine::Machine;
+use crate::node::{self, Node, Services};
+use crate::pod::dispatcher::Dispatcher;
+use crate::pod::workers::Workers;
 
 /// Size of the file system for secrets and tokens, in bytes; it takes only what is in it. A secret has at most
 /// 1 MiB, a node 110 pods.
@@ -65,11 +64,15 @@ impl Agent {
         });
         let workers = Workers::default();
         let watcher = runtime_events(&node)?;
+        let in_use = {
+            let workers = workers.clone();
+            move || workers.images_in_use()
+        };
         let dispatcher = Dispatcher::new(Arc::clone(&node), workers.clone(), found);
         let tasks = vec![
-            tokio::spawn(node_status::keep(Arc::clone(&node))),
-            tokio::spawn(node_status::renew_lease(Arc::clone(&node))),
-            tokio::spawn(image_gc::keep(Arc::clone(&node), workers.clone())),
+            tokio::spawn(node::status::keep(Arc::clone(&node))),
+            tokio::spawn(node::status::renew_lease(Arc::clone(&node))),
+            tokio::spawn(image_gc::keep(Arc::clone(&node), in_use)),
             tokio::spawn(dispatcher.run(watcher)),
         ];
         Ok(AgentHandle { node, workers, tasks })
@@ -93,8 +96,8 @@ impl Agent {
         let runtime = config::runtime(data_dir, cluster_id, ShimExecutable::Current);
         let pods = Runtime::new(runtime).and_then(|runtime| runtime.destroy_all());
         let network = berth_network::destroy(&config::network(data_dir, cluster_id, pod_cidr, None));
-        let mounts =
-            crate::volumes::unmount(&layout.pods()).and_then(|()| crate::volumes::unmount(&layout.memory()));
+        let mounts = crate::container::volumes::unmount(&layout.pods())
+            .and_then(|()| crate::container::volumes::unmount(&layout.memory()));
         let mut result = pods.map_err(AgentError::from).and(network.map_err(AgentError::from));
         // What is still mounted may be somebody's data: nothing is removed through it.
         let removable = match &mounts {
@@ -172,8 +175,8 @@ fn open_all(config: &AgentConfig, layout: &Layout) -> Result<(Machinery, Recover
 fn give_back(config: &AgentConfig, layout: &Layout) {
     let network = config::network(&config.data_dir, &config.cluster_id, config.pod_cidr, config.api);
     let has_pods = fs::read_dir(layout.netns("")).is_ok_and(|mut entries| entries.next().is_some());
-    let unmounted =
-        crate::volumes::unmount(&layout.memory()).map_err(AgentError::io("unmount", layout.memory()));
+    let unmounted = crate::container::volumes::unmount(&layout.memory())
+        .map_err(AgentError::io("unmount", layout.memory()));
     let removed = if has_pods { Ok(()) } else { berth_network::destroy(&network).map_err(AgentError::from) };
     for error in [unmounted, removed].into_iter().filter_map(Result::err) {
         tracing::warn!(%error, "what a failed start has made was not removed; `berth down` tries again");
@@ -183,7 +186,7 @@ fn give_back(config: &AgentConfig, layout: &Layout) {
 /// Secrets are kept in memory; the file system outlives the agent, as the pods that use it do. Whether it is new.
 fn mount_memory(layout: &Layout) -> Result<bool, AgentError> {
     let directory = layout.memory();
-    if crate::volumes::is_mount_point(&directory).map_err(AgentError::io("look at", &directory))? {
+    if crate::container::volumes::is_mount_point(&directory).map_err(AgentError::io("look at", &directory))? {
         return Ok(false);
     }
     let options = format!("mode=0700,size={MEMORY_BYTES_MAX}");

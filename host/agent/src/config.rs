@@ -10,9 +10,8 @@ use berth_image::RegistryConfig;
 use berth_network::{ClusterId, Ipv4Cidr, NetworkConfig, SPARE_COUNT_DEFAULT};
 use berth_runtime::{RuntimeConfig, ShimExecutable};
 
-use crate::admission::SysctlPattern;
 use crate::backoff::Pauses;
-use crate::image_gc::ImageGcPolicy;
+use crate::sysctl::SysctlPattern;
 
 /// One node's agent.
 #[derive(Clone)]
@@ -153,4 +152,23 @@ pub(crate) fn network(
         data_dir: data_dir.to_owned(),
         spare_count: SPARE_COUNT_DEFAULT,
     }
+}
+
+/// When images that nobody uses are removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ImageGcPolicy {
+    /// When the images' file system is fuller than this, in percent, …
+    pub high_percent: u64,
+    /// … images are removed until it is not fuller than this.
+    pub low_percent: u64,
+    /// Images that have not been here, or unused, for longer than this stay, in milliseconds.
+    pub age_ms_min: i64,
+    /// How often the file system is looked at, in milliseconds.
+    pub period_ms: u64,
+}
+
+impl ImageGcPolicy {
+    /// The kubelet's: from 85 % down to 80 %, older than 2 minutes, every 5 minutes.
+    pub const KUBELET: ImageGcPolicy =
+        ImageGcPolicy { high_percent: 85, low_percent: 80, age_ms_min: 120_000, period_ms: 300_000 };
 }

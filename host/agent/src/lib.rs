@@ -1,8 +1,11 @@
 //! The node agent: makes a node's containers be what the API says its pods are, and reports what they are.
 //!
 //! [`Agent::start`] registers the node, takes over what an earlier run left, and follows the pods bound to the node.
-//! Each pod has a worker, which asks a pure function ([`converge`](converge::converge)) what to do next; the
+//! Each pod has a worker, which asks a pure function ([`converge`](pod::converge::converge)) what to do next; the
 //! [`AgentHandle`] serves logs, exec and attach. Stopping the agent, or its death, leaves all containers running.
+//!
+//! The rooms, each built on those before it: `manifest` (what the API says a pod is), `container`, `node` (what all pods
+//! share), `pod` (a worker and what it decides), `serve`.
 //!
 //! ```text
 //! <data>/pods/<uid>/    checkpoint, volumes, etc/, containers/<id>/{upper,work,volumes}
@@ -11,47 +14,21 @@
 //! <data>/images, run, netns, network: of the image, runtime and network crates
 //! ```
 
-mod admission;
 mod agent;
 mod backoff;
-mod checkpoint;
 mod clock;
 mod config;
-mod container_spec;
-mod converge;
-mod dispatcher;
-mod env;
+mod container;
 mod error;
-mod etc;
-mod events;
-mod fields;
-mod image_gc;
-mod images;
-mod keys;
-mod logs;
-mod machine;
+mod manifest;
 mod node;
-mod node_status;
-mod observed;
 mod pod;
-mod probes;
 mod process;
-mod pull_secrets;
-mod resources;
-mod running;
 mod serve;
-mod sources;
-mod status;
-mod storage;
-mod streams;
-mod termination;
-mod volumes;
-mod worker;
-mod workers;
+mod sysctl;
 
-pub use admission::SysctlPattern;
 pub use agent::{Agent, AgentHandle};
 pub use backoff::Pauses;
-pub use config::AgentConfig;
+pub use config::{AgentConfig, ImageGcPolicy};
 pub use error::AgentError;
-pub use image_gc::ImageGcPolicy;
+pub use sysctl::SysctlPattern;

@@ -1,5 +1,14 @@
 //! What all pods of a node share.
 
+pub(crate) mod events;
+pub(crate) mod image_failure;
+pub(crate) mod image_gc;
+pub(crate) mod images;
+pub(crate) mod machine;
+pub(crate) mod pull_secrets;
+pub(crate) mod status;
+pub(crate) mod storage;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -9,13 +18,13 @@ use berth_runtime::Runtime;
 use tokio::sync::watch;
 
 use crate::config::{AgentConfig, Layout};
-use crate::container_spec::ContainerPaths;
-use crate::env::ServiceAddress;
-use crate::events::Events;
-use crate::images::Images;
-use crate::machine::Machine;
-use crate::pod::Pod;
-use crate::sources::Sources;
+use crate::container::env::ServiceAddress;
+use crate::container::sources::Sources;
+use crate::container::spec::ContainerPaths;
+use crate::manifest::Pod;
+use crate::node::events::Events;
+use crate::node::images::Images;
+use crate::node::machine::Machine;
 
 /// One node's machinery.
 pub(crate) struct Node {
@@ -37,7 +46,7 @@ impl Node {
 
     /// Where an instance of a container has its files.
     pub(crate) fn paths(&self, pod: &Pod, container: &str, attempt: u32) -> ContainerPaths {
-        let id = crate::container_spec::id(pod.uid(), container, attempt);
+        let id = crate::container::spec::id(pod.uid(), container, attempt);
         let directory = self.layout.pod(pod.uid()).join("containers").join(id);
         ContainerPaths {
             directory,
@@ -47,7 +56,7 @@ impl Node {
 
     /// Where a pod has its logs, named as the kubelet names it.
     pub(crate) fn log_directory(&self, pod: &Pod) -> PathBuf {
-        let crate::pod::Metadata { name, namespace, uid, .. } = &pod.metadata;
+        let crate::manifest::Metadata { name, namespace, uid, .. } = &pod.metadata;
         self.layout.logs().join(format!("{namespace}_{name}_{uid}"))
     }
 }

@@ -1,5 +1,8 @@
 //! What the server asks of the node: logs, exec, attach.
 
+mod running;
+mod streams;
+
 use berth_client::{
     AttachRequest, ByteStream, ExecRequest, ExitStatus, LogRequest, NodeApi, NodeError, Streams,
 };
@@ -9,13 +12,12 @@ use tokio::sync::watch;
 
 use crate::agent::AgentHandle;
 use crate::clock;
-use crate::container_spec::id;
-use crate::logs::{self, Wanted};
-use crate::observed::{ImageState, Observed, Phase, Record};
-use crate::pod::Pod;
-use crate::running::Running;
-use crate::streams;
-use crate::worker::View;
+use crate::container::logs::{self, Wanted};
+use crate::container::spec::id;
+use crate::manifest::Pod;
+use crate::pod::observed::{ImageState, Observed, Phase, Record};
+use crate::pod::worker::View;
+use crate::serve::running::Running;
 
 impl NodeApi for AgentHandle {
     fn logs(&self, request: LogRequest) -> BoxFuture<'_, Result<ByteStream, NodeError>> {
@@ -30,7 +32,7 @@ impl NodeApi for AgentHandle {
             let container_id = id(seen.pod.uid(), &request.container, attempt);
             let runs = record.running().is_some_and(|running| running.id == container_id);
             if !path.exists() && !runs {
-                let id = crate::status::container_id(&container_id);
+                let id = crate::pod::status::container_id(&container_id);
                 return Err(NodeError::NotFound(format!("unable to retrieve container logs for {id}")));
             }
             let container = request.container;

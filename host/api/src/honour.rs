@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use crate::decode::path::Path;
 use crate::resource::Resource;
-use crate::schema::{Field, Kind, Schema, Type, TypeId};
+use crate::schema::{Field, Schema, Type, TypeId, ValueKind};
 
 /// What happens to a request that uses a field Berth does not honour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -158,7 +158,7 @@ fn descend(inner: TypeId, value: &Value, path: &Path<'_>, found: &mut Vec<Unhono
 
 fn inner(field: &Field) -> Option<TypeId> {
     match field.kind {
-        Kind::Struct(id) => Some(id),
+        ValueKind::Struct(id) => Some(id),
         _ => None,
     }
 }

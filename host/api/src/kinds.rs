@@ -6,6 +6,7 @@ mod deployment;
 mod event;
 mod event_view;
 mod fill;
+mod horizontal_pod_autoscaler;
 mod lease;
 pub mod meta;
 pub mod names;
@@ -27,9 +28,7 @@ use std::sync::Arc;
 
 use berth_json::Value;
 
-use crate::resource::{
-    Catalogue, Column, Kind, Resource, ScalePaths, Scope, Selectable, Subresource, kind_of,
-};
+use crate::resource::{Catalogue, Kind, Resource, ScalePaths, Scope, Selectable, Subresource, kind_of};
 use crate::schema::Schema;
 
 /// The index by which a workload finds what it may make its own: the namespaces of the objects that no controller owns.
@@ -49,6 +48,8 @@ pub fn catalogue() -> Catalogue {
         service::resource(),
         deployment::resource(),
         replica_set::resource(),
+        horizontal_pod_autoscaler::resource(),
+        horizontal_pod_autoscaler::resource_v1(),
         lease::resource(),
         event_view::resource(),
         plugin_binding::resource(),
@@ -144,25 +145,6 @@ fn drop_status(object: &mut Value) {
 /// `prepare_update` of a kind with a `/status` subresource: the main endpoint leaves the status alone.
 fn keep_status(new: &mut Value, old: &Value) {
     view::copy_field(new, old, "status");
-}
-
-pub(crate) fn name_and_age() -> Vec<Column> {
-    vec![name_column(), age_column()]
-}
-
-fn name_column() -> Column {
-    Column {
-        format: "name".into(),
-        ..column("Name", "string", 0, "Name of the object, unique within its namespace.")
-    }
-}
-
-fn age_column() -> Column {
-    column("Age", "string", 0, "Time since the object was created.")
-}
-
-pub(crate) fn column(name: &str, kind: &'static str, priority: i32, description: &str) -> Column {
-    Column { name: name.to_owned(), kind, format: "".into(), description: description.to_owned(), priority }
 }
 
 /// [`UNOWNED`] of an object.

@@ -2,6 +2,7 @@
 //!
 //! Nothing here does I/O, reads a clock or draws a random number: `now` and names are arguments.
 
+pub mod column;
 pub mod decode;
 pub mod discovery;
 pub mod encode;
@@ -21,6 +22,7 @@ pub mod time;
 pub mod version;
 pub mod views;
 
+pub use column::Column;
 pub use decode::{Decoded, Expected, FieldValidation, MediaType};
 pub use patch::{Configuration, Patch, PatchType};
 pub use quantity::Quantity;

@@ -127,7 +127,6 @@ fn changed(
     entry::encode(entries)
 }
 
-/// The entries of an object.
 fn stored(object: &Value) -> Vec<Entry> {
     object.get("metadata").and_then(|metadata| metadata.get(KEY)).and_then(entry::read).unwrap_or_default()
 }
@@ -174,7 +173,6 @@ fn take(entries: &mut Vec<Entry>, taken: FieldSet, writer: Writer<'_>) {
     }
 }
 
-/// Appends a value as JSON.
 fn push_json<T: Serialize + ?Sized>(out: &mut String, value: &T) {
     // Strings and sets of strings can always be written.
     out.push_str(&serde_json::to_string(value).unwrap_or_default());

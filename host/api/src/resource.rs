@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use berth_json::Value;
 
+use crate::column::Column;
 use crate::decode::Finding;
-use crate::kinds::name_and_age;
-use crate::kinds::view::{age, copy_field, name};
+use crate::kinds::view::copy_field;
 use crate::schema::Schema;
 use crate::select::FieldSelector;
 use crate::status::{Details, Problems};
@@ -30,21 +30,6 @@ pub enum Scope {
     Namespaced,
     /// Objects belong to the whole cluster.
     Cluster,
-}
-
-/// One column of `kubectl get` (`metav1.TableColumnDefinition`).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Column {
-    /// The heading.
-    pub name: String,
-    /// `string`, `integer`, `number`, `boolean` or `date`.
-    pub kind: &'static str,
-    /// `name` for the object's name, or what a custom resource's definition says; as a rule empty.
-    pub format: Cow<'static, str>,
-    /// What the column shows.
-    pub description: String,
-    /// 0: always shown; 1: only with `-o wide`.
-    pub priority: i32,
 }
 
 /// A field by which objects are found: one that field selectors may name beyond `metadata.name` and `metadata.namespace`, or
@@ -166,12 +151,12 @@ pub trait Kind: Send + Sync + UnwindSafe + RefUnwindSafe {
 
     /// The columns of a table.
     fn columns(&self) -> Vec<Column> {
-        name_and_age()
+        vec![Column::of_name(), Column::of_age()]
     }
 
-    /// The cells of one row, as many as there are columns.
-    fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
-        vec![name(object).into(), age(object, now).into()]
+    /// The form of an object that the columns are about, where that is not its own.
+    fn tabled<'o>(&self, object: &'o Value) -> Cow<'o, Value> {
+        Cow::Borrowed(object)
     }
 
     /// What a row says of its object beyond the cells (`metav1.TableRowCondition`): clients may hide what is completed.
@@ -298,6 +283,12 @@ impl Resource {
     /// Whether there are objects of this kind; if not, it is only ever posted and answered.
     pub fn is_stored(&self) -> bool {
         self.verbs.contains(&"get")
+    }
+
+    /// The cells of an object's row, one for each of `columns`.
+    pub fn cells(&self, columns: &[Column], object: &Value, now: Timestamp) -> Vec<Value> {
+        let object = self.behaviour.tabled(object);
+        columns.iter().map(|column| (column.cell)(&object, now)).collect()
     }
 
     /// A field selector in the words of what is stored.

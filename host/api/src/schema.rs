@@ -44,10 +44,10 @@ pub struct Type {
     pub kinds: Vec<Box<str>>,
     /// Whether server-side apply sees the whole object as one value.
     pub atomic: bool,
-    /// Whether fields that the type does not name are kept as they are, as [`Kind::Deduced`].
+    /// Whether fields that the type does not name are kept as they are, as [`ValueKind::Deduced`].
     pub open: bool,
     /// What the type is in JSON when it is no object with fields.
-    pub scalar: Option<Kind>,
+    pub scalar: Option<ValueKind>,
     /// The fields as JSON sees them: those of embedded types stand among the type's own.
     json: Vec<JsonField>,
     /// The same fields by the digest of their names: fields are looked up many times for each request.
@@ -69,7 +69,7 @@ pub struct Field {
     /// JSON name; empty for an embedded type.
     pub name: Box<str>,
     /// What one value is: of a list the element, of a map the value.
-    pub kind: Kind,
+    pub kind: ValueKind,
     /// Whether the field holds one value, a list or a map with string keys.
     pub shape: Shape,
     /// Whether absence differs from the zero value (a Go pointer).
@@ -96,7 +96,7 @@ pub struct Field {
 
 /// What a single value is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum ValueKind {
     /// A string.
     String,
     /// A 32-bit integer.
@@ -263,15 +263,15 @@ fn is_printed_unset(parent: &Type, field: &Field) -> bool {
     match (field.shape, field.kind) {
         _ if field.pointer => !field.omit_empty,
         // The one time that Go's encoder leaves out (`omitzero`).
-        (Shape::Single, Kind::Time) if &*parent.name == "meta.v1.ObjectMeta" => false,
+        (Shape::Single, ValueKind::Time) if &*parent.name == "meta.v1.ObjectMeta" => false,
         (
             Shape::Single,
-            Kind::Struct(_)
-            | Kind::Time
-            | Kind::MicroTime
-            | Kind::Quantity
-            | Kind::IntOrString
-            | Kind::Duration,
+            ValueKind::Struct(_)
+            | ValueKind::Time
+            | ValueKind::MicroTime
+            | ValueKind::Quantity
+            | ValueKind::IntOrString
+            | ValueKind::Duration,
         ) => true,
         _ => !field.omit_empty,
     }
@@ -292,7 +292,7 @@ impl Type {
 
 #[cfg(test)]
 mod tests {
-    use super::{Kind, ListType, Schema, SchemaError, Shape};
+    use super::{ListType, Schema, SchemaError, Shape, ValueKind};
 
     #[test]
     fn the_table_of_this_build() {
@@ -316,7 +316,7 @@ mod tests {
     fn embedded_fields_stand_in_the_parent() {
         let schema = Schema::builtin();
         let volume = schema.named("core.v1.Volume").unwrap();
-        assert!(matches!(schema.field(volume, "emptyDir").unwrap().kind, Kind::Struct(_)));
+        assert!(matches!(schema.field(volume, "emptyDir").unwrap().kind, ValueKind::Struct(_)));
         assert!(schema.field(volume, "").is_none());
         assert_eq!(schema.json_fields(volume).filter(|field| &*field.name == "name").count(), 1);
     }
@@ -327,11 +327,12 @@ mod tests {
         let rows = r#"{"name":"x.v1.A","kinds":["x.dev/v1/A"],"fields":[{"name":"b","type":"x.v1.B"}]}
             {"name":"x.v1.B","fields":[{"name":"when","type":"meta.v1.Time"}]}"#;
         schema.extend(rows).unwrap();
-        let Kind::Struct(inner) = schema.field(schema.of_kind("x.dev/v1", "A").unwrap(), "b").unwrap().kind
+        let ValueKind::Struct(inner) =
+            schema.field(schema.of_kind("x.dev/v1", "A").unwrap(), "b").unwrap().kind
         else {
             panic!("a struct was declared")
         };
-        assert_eq!(schema.field(schema.get(inner), "when").unwrap().kind, Kind::Time);
+        assert_eq!(schema.field(schema.get(inner), "when").unwrap().kind, ValueKind::Time);
         schema.extend(r#"{"name":"x.v1.B","fields":[{"name":"then","type":"string"}]}"#).unwrap();
         assert!(schema.field(schema.get(inner), "when").is_none());
         assert!(schema.field(schema.get(inner), "then").is_some());

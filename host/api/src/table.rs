@@ -2,8 +2,8 @@
 
 use berth_json::{Value, json};
 
-use crate::kinds::{self, view};
-use crate::resource::{Column, Resource};
+use crate::column::Column;
+use crate::resource::Resource;
 use crate::time::Timestamp;
 
 /// What a table's rows carry of their objects (`includeObject`).
@@ -49,8 +49,9 @@ pub fn table<'a>(
     version: &str,
     now: Timestamp,
 ) -> Value {
+    let columns = resource.behaviour.columns();
     let row = |object: &Value| {
-        let cells = resource.behaviour.cells(object, now);
+        let cells = resource.cells(&columns, object, now);
         let mut row = json!({ "cells": cells, "object": shown(object, include, version) });
         let conditions = resource.behaviour.row_conditions(object);
         if !conditions.is_empty() {
@@ -59,7 +60,7 @@ pub fn table<'a>(
         row
     };
     let rows = objects.into_iter().map(row).collect();
-    assemble(&resource.behaviour.columns(), rows, list_metadata, version)
+    assemble(&columns, rows, list_metadata, version)
 }
 
 /// Builds a Table of one `autoscaling/v1` Scale.
@@ -71,14 +72,12 @@ pub fn scale_table(
     now: Timestamp,
 ) -> Value {
     let columns = [
-        kinds::column("Name", "string", 0, "Name of the object that is scaled."),
-        kinds::column("Desired", "integer", 0, "How many pods are wanted."),
-        kinds::column("Available", "integer", 0, "How many pods there are."),
-        kinds::column("Age", "string", 0, "Time since the object was created."),
+        Column::text("Name", 0, "Name of the object that is scaled.", "metadata.name"),
+        Column::number("Desired", "integer", 0, "How many pods are wanted.", "spec.replicas"),
+        Column::number("Available", "integer", 0, "How many pods there are.", "status.replicas"),
+        Column::of_age(),
     ];
-    let count = |path: &str| view::int_at(scale, path).unwrap_or_default();
-    let cells =
-        json!([view::name(scale), count("spec.replicas"), count("status.replicas"), view::age(scale, now),]);
+    let cells: Vec<Value> = columns.iter().map(|column| (column.cell)(scale, now)).collect();
     let row = json!({ "cells": cells, "object": shown(scale, include, version) });
     assemble(&columns, vec![row], metadata, version)
 }

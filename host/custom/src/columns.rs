@@ -1,7 +1,6 @@
 //! The columns that `kubectl get` shows of custom resources.
 
-use berth_api::kinds::view;
-use berth_api::resource::Column;
+use berth_api::column::Column;
 use berth_api::{Timestamp, table};
 use berth_json::Value;
 
@@ -10,58 +9,19 @@ use crate::faults::go_number;
 use crate::json_path::JsonPath;
 use crate::structural::Number;
 
-/// The columns of one version.
-#[derive(Clone, Debug)]
-pub(crate) struct Columns(Vec<OneColumn>);
-
-#[derive(Clone, Debug)]
-struct OneColumn {
-    heading: Column,
-    /// None when the path is of no language that is known here: the cells are empty.
-    path: Option<JsonPath>,
+/// Reads `additionalPrinterColumns`; without any, the age is shown.
+pub(crate) fn columns(declared: &Value) -> Vec<Column> {
+    let own = declared.as_array().into_iter().flatten().filter_map(column);
+    let mut columns: Vec<Column> = std::iter::once(Column::of_name()).chain(own).collect();
+    if columns.len() == 1 {
+        columns.push(Column { kind: "date", ..Column::of_age() });
+    }
+    columns
 }
 
-impl Columns {
-    /// Reads `additionalPrinterColumns`; without any, the age is shown.
-    pub(crate) fn of(columns: &Value) -> Self {
-        let declared: Vec<OneColumn> =
-            columns.as_array().into_iter().flatten().filter_map(declared).collect();
-        if !declared.is_empty() {
-            return Self(declared);
-        }
-        let path = ".metadata.creationTimestamp";
-        let heading = Column {
-            name: "Age".to_owned(),
-            kind: "date",
-            format: "".into(),
-            description: "Time since the object was created.".to_owned(),
-            priority: 0,
-        };
-        Self(vec![OneColumn { heading, path: JsonPath::parse(path) }])
-    }
-
-    pub(crate) fn headings(&self) -> Vec<Column> {
-        let name = Column {
-            name: "Name".to_owned(),
-            kind: "string",
-            format: "name".into(),
-            description: "Name of the object, unique within its namespace.".to_owned(),
-            priority: 0,
-        };
-        std::iter::once(name).chain(self.0.iter().map(|column| column.heading.clone())).collect()
-    }
-
-    pub(crate) fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
-        let cells = self.0.iter().map(|column| {
-            let found = column.path.as_ref().and_then(|path| path.first(object));
-            found.map_or(Value::Null, |value| cell(column.heading.kind, value, now))
-        });
-        std::iter::once(view::name(object).into()).chain(cells).collect()
-    }
-}
-
-fn declared(column: &Value) -> Option<OneColumn> {
-    let text = |name: &str| column.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+/// One column; the cells are empty when its path is of no language that is known here.
+fn column(declared: &Value) -> Option<Column> {
+    let text = |name: &str| declared.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
     let kind = COLUMN_TYPES.into_iter().find(|kind| *kind == text("type"))?;
     let path = text("jsonPath");
     let description = match text("description") {
@@ -70,16 +30,15 @@ fn declared(column: &Value) -> Option<OneColumn> {
         }
         description => description,
     };
-    let priority =
-        column.get("priority").and_then(Value::as_i64).and_then(|priority| i32::try_from(priority).ok());
-    let heading = Column {
-        name: text("name"),
-        kind,
-        format: text("format").into(),
-        description,
-        priority: priority.unwrap_or_default(),
+    let priority = declared.get("priority").and_then(Value::as_i64);
+    let priority = priority.and_then(|priority| i32::try_from(priority).ok()).unwrap_or_default();
+    let path = JsonPath::parse(&path);
+    let shown = move |object: &Value, now| {
+        let found = path.as_ref().and_then(|path| path.first(object));
+        found.map_or(Value::Null, |value| cell(kind, value, now))
     };
-    Some(OneColumn { heading, path: JsonPath::parse(&path) })
+    let format = text("format").into();
+    Some(Column { format, ..Column::new(text("name"), kind, priority, description, shown) })
 }
 
 /// A value as a column of a type shows it; null when it is of another type.
@@ -110,9 +69,14 @@ fn cell(kind: &str, value: &Value, now: Timestamp) -> Value {
 #[cfg(test)]
 mod tests {
     use berth_api::Timestamp;
-    use berth_json::json;
+    use berth_api::column::Column;
+    use berth_json::{Value, json};
 
-    use super::Columns;
+    use super::columns;
+
+    fn cells(columns: &[Column], object: &Value, now: Timestamp) -> Vec<Value> {
+        columns.iter().map(|column| (column.cell)(object, now)).collect()
+    }
 
     #[test]
     fn cells_by_type() {
@@ -134,20 +98,20 @@ mod tests {
             ("date", json!(5), json!(null)),
             ("string", json!(null), json!(null)),
         ] {
-            let columns = Columns::of(&json!([column(kind)]));
+            let columns = columns(&json!([column(kind)]));
             let object = json!({"metadata": {"name": "n"}, "v": value});
-            assert_eq!(columns.cells(&object, now), [json!("n"), cell], "{kind} {value}");
+            assert_eq!(cells(&columns, &object, now), [json!("n"), cell], "{kind} {value}");
         }
     }
 
     #[test]
     fn without_columns_there_is_an_age() {
-        let columns = Columns::of(&json!(null));
-        let names: Vec<String> = columns.headings().into_iter().map(|heading| heading.name).collect();
-        assert_eq!(names, ["Name", "Age"]);
+        let aged = columns(&json!(null));
+        let headings: Vec<_> = aged.iter().map(|column| (&*column.name, column.kind)).collect();
+        assert_eq!(headings, [("Name", "string"), ("Age", "date")]);
         let object = json!({"metadata": {"name": "n", "creationTimestamp": "1970-01-01T00:00:00Z"}});
-        assert_eq!(columns.cells(&object, Timestamp::from_seconds(5)), [json!("n"), json!("5s")]);
-        let missing = Columns::of(&json!([{"name": "S", "type": "string", "jsonPath": ".a..b"}]));
-        assert_eq!(missing.cells(&object, Timestamp::from_seconds(5)), [json!("n"), json!(null)]);
+        assert_eq!(cells(&aged, &object, Timestamp::from_seconds(5)), [json!("n"), json!("5s")]);
+        let missing = columns(&json!([{"name": "S", "type": "string", "jsonPath": ".a..b"}]));
+        assert_eq!(cells(&missing, &object, Timestamp::from_seconds(5)), [json!("n"), json!(null)]);
     }
 }

@@ -12,12 +12,13 @@ mod structure;
 mod tests;
 mod view;
 
+use berth_api::column::Column;
 use berth_api::decode::Finding;
 use berth_api::kinds::meta::{validate_meta, validate_meta_update};
 use berth_api::kinds::view::{copy_field, list_at, str_at};
 use berth_api::kinds::{names as api_names, view as api_view};
-use berth_api::resource::{Column, Kind, Resource, Scope, Subresource, kind_of};
-use berth_api::{Problems, Schema, Timestamp};
+use berth_api::resource::{Kind, Resource, Scope, Subresource, kind_of};
+use berth_api::{Problems, Schema};
 use berth_json::{Map, Value, json};
 
 pub(crate) use parts::COLUMN_TYPES;
@@ -135,47 +136,41 @@ impl Kind for Definition {
     }
 
     fn columns(&self) -> Vec<Column> {
-        let column = |name: &str, kind, priority, description: &str| Column {
-            name: name.to_owned(),
-            kind,
-            format: if name == "Name" { "name" } else { "" }.into(),
-            description: description.to_owned(),
-            priority,
-        };
+        let name = "Name of the definition: plural and group of its kind.";
+        let (versions, short) =
+            ("The versions that are served, and which one is stored.", "Shorter names of the resource.");
         vec![
-            column("Name", "string", 0, "Name of the definition: plural and group of its kind."),
-            column("Scope", "string", 0, "Whether objects live in a namespace."),
-            column("Versions", "string", 0, "The versions that are served, and which one is stored."),
-            column("Created At", "date", 0, "When the definition was made."),
-            column("Group", "string", 1, "Group of the kind."),
-            column("Kind", "string", 1, "The kind."),
-            column("ShortNames", "string", 1, "Shorter names of the resource."),
-            column("Established", "boolean", 1, "Whether the kind is served."),
+            Column { description: name.to_owned(), ..Column::of_name() },
+            Column::text("Scope", 0, "Whether objects live in a namespace.", "spec.scope"),
+            Column::new("Versions", "string", 0, versions, |object, _| versions_shown(object).into()),
+            Column {
+                kind: "date",
+                ..Column::text("Created At", 0, "When the definition was made.", "metadata.creationTimestamp")
+            },
+            Column::text("Group", 1, "Group of the kind.", "spec.group"),
+            Column::text("Kind", 1, "The kind.", "spec.names.kind"),
+            Column::new("ShortNames", "string", 1, short, |object, _| {
+                let names = list_at(object, "spec.names.shortNames").iter().filter_map(Value::as_str);
+                names.collect::<Vec<_>>().join(",").into()
+            }),
+            Column::new("Established", "boolean", 1, "Whether the kind is served.", |object, _| {
+                status::is_true(object, "Established").into()
+            }),
         ]
     }
+}
 
-    fn cells(&self, object: &Value, _now: Timestamp) -> Vec<Value> {
-        let served = list_at(object, "spec.versions").iter().filter(|version| version["served"] == true);
-        let mut versions: Vec<String> = served
-            .map(|version| {
-                let stored = if version["storage"] == true { "(storage)" } else { "" };
-                format!("{}{stored}", str_at(version, "name"))
-            })
-            .collect();
-        versions.sort();
-        let short: Vec<&str> =
-            list_at(object, "spec.names.shortNames").iter().filter_map(Value::as_str).collect();
-        vec![
-            api_view::name(object).into(),
-            str_at(object, "spec.scope").into(),
-            versions.join(",").into(),
-            str_at(object, "metadata.creationTimestamp").into(),
-            str_at(object, "spec.group").into(),
-            str_at(object, "spec.names.kind").into(),
-            short.join(",").into(),
-            status::is_true(object, "Established").into(),
-        ]
-    }
+/// The versions that are served, in the order of their names.
+fn versions_shown(object: &Value) -> String {
+    let served = list_at(object, "spec.versions").iter().filter(|version| version["served"] == true);
+    let mut versions: Vec<String> = served
+        .map(|version| {
+            let stored = if version["storage"] == true { "(storage)" } else { "" };
+            format!("{}{stored}", str_at(version, "name"))
+        })
+        .collect();
+    versions.sort();
+    versions.join(",")
 }
 
 fn default_spec(spec: &mut Map) {

@@ -3,15 +3,15 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use berth_api::Problems;
+use berth_api::column::Column;
 use berth_api::decode::Finding;
 use berth_api::kinds::meta::{validate_meta, validate_meta_update};
 use berth_api::kinds::names::subdomain_1123;
 use berth_api::kinds::view::copy_field;
-use berth_api::resource::{Column, Kind, ScalePaths, Scope, Selectable};
-use berth_api::{Problems, Timestamp};
+use berth_api::resource::{Kind, ScalePaths, Scope, Selectable};
 use berth_json::{Map, Value};
 
-use crate::columns::Columns;
 use crate::json_path::JsonPath;
 use crate::passes;
 use crate::path::NOWHERE;
@@ -36,7 +36,7 @@ pub(crate) struct CustomKind {
     pub(crate) rules: Option<Rules>,
     pub(crate) has_status: bool,
     pub(crate) scale: Option<ScalePaths>,
-    pub(crate) columns: Columns,
+    pub(crate) columns: Vec<Column>,
     /// The fields of all versions: an object is found by them in whatever version it is asked for.
     pub(crate) fields: Vec<(Cow<'static, str>, JsonPath)>,
     /// Those of this one.
@@ -159,11 +159,7 @@ impl Kind for CustomKind {
     }
 
     fn columns(&self) -> Vec<Column> {
-        self.columns.headings()
-    }
-
-    fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
-        self.columns.cells(object, now)
+        self.columns.clone()
     }
 }
 

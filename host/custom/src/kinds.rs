@@ -9,7 +9,7 @@ use berth_api::kinds::view::{at, list_at, str_at};
 use berth_api::resource::{Resource, Scope, Subresource, kind_of};
 use berth_json::{Map, Value};
 
-use crate::columns::Columns;
+use crate::columns::columns;
 use crate::definition::has_webhook;
 use crate::json_path::JsonPath;
 use crate::kind::{CustomKind, VERBS};
@@ -72,7 +72,7 @@ fn resource(
         rules: Rules::of(&schema),
         has_status,
         scale: scale.clone(),
-        columns: Columns::of(version.get("additionalPrinterColumns").unwrap_or(&Value::Null)),
+        columns: columns(version.get("additionalPrinterColumns").unwrap_or(&Value::Null)),
         fields: fields(definition),
         selectable: selectable(version).map(|(name, _)| name).collect(),
         components: openapi::components(definition, &version_name).map(Vec::from).unwrap_or_default(),

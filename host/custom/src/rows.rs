@@ -69,7 +69,7 @@ struct Held {
 }
 
 impl Held {
-    fn one(word: impl Into<String>) -> Self {
+    fn single(word: impl Into<String>) -> Self {
         Self { word: word.into(), is_list: false, is_map: false }
     }
 }
@@ -109,13 +109,13 @@ impl Rows<'_> {
 
     fn held(&mut self, place: &Structural) -> Held {
         if place.int_or_string {
-            return Held::one(INT_OR_STRING);
+            return Held::single(INT_OR_STRING);
         }
         match place.json_type {
-            Some(JsonType::String) => Held::one("string"),
-            Some(JsonType::Integer) => Held::one("int64"),
-            Some(JsonType::Number) => Held::one("float64"),
-            Some(JsonType::Boolean) => Held::one("bool"),
+            Some(JsonType::String) => Held::single("string"),
+            Some(JsonType::Integer) => Held::single("int64"),
+            Some(JsonType::Number) => Held::single("float64"),
+            Some(JsonType::Boolean) => Held::single("bool"),
             Some(JsonType::Array) => {
                 let word =
                     place.items.as_ref().map_or_else(|| ANY.to_owned(), |items| self.element(items, ANY));
@@ -125,9 +125,9 @@ impl Rows<'_> {
                 Additional::Schema(values) if place.properties.is_empty() => {
                     Held { word: self.element(values, DEDUCED), is_list: false, is_map: true }
                 }
-                _ => Held::one(self.object(place)),
+                _ => Held::single(self.object(place)),
             },
-            None => Held::one(DEDUCED),
+            None => Held::single(DEDUCED),
         }
     }
 
@@ -156,7 +156,7 @@ impl Rows<'_> {
 
 #[cfg(test)]
 mod tests {
-    use berth_api::schema::{Kind, ListType, Shape};
+    use berth_api::schema::{ListType, Shape, ValueKind};
     use berth_json::json;
 
     use super::types;
@@ -183,18 +183,18 @@ mod tests {
         let types = types("g.example", "v1", "Rack", &schema).unwrap();
         let table = &types.schema;
         let owned = table.named(&types.owned).unwrap();
-        let Kind::Struct(spec) = table.field(owned, "spec").unwrap().kind else { panic!("spec") };
+        let ValueKind::Struct(spec) = table.field(owned, "spec").unwrap().kind else { panic!("spec") };
         let field = |name: &str| table.field(table.get(spec), name).unwrap();
         assert_eq!(field("items").list, ListType::Map(vec!["name".into()]));
-        let Kind::Struct(item) = field("items").kind else { panic!("items") };
+        let ValueKind::Struct(item) = field("items").kind else { panic!("items") };
         assert_eq!(table.field(table.get(item), "port").unwrap().default, Some(json!(80)));
-        assert_eq!((field("tags").list.clone(), field("tags").kind), (ListType::Set, Kind::String));
-        assert_eq!((field("labels").shape, field("labels").kind), (Shape::Map, Kind::String));
+        assert_eq!((field("tags").list.clone(), field("tags").kind), (ListType::Set, ValueKind::String));
+        assert_eq!((field("labels").shape, field("labels").kind), (Shape::Map, ValueKind::String));
         assert!(field("whole").atomic);
-        assert_eq!(field("io").kind, Kind::IntOrString);
-        assert_eq!((field("nested").shape, field("nested").kind), (Shape::List, Kind::Any));
-        assert_eq!((field("free").shape, field("free").kind), (Shape::Single, Kind::Deduced));
-        assert!(matches!(table.field(owned, "metadata").unwrap().kind, Kind::Struct(_)));
+        assert_eq!(field("io").kind, ValueKind::IntOrString);
+        assert_eq!((field("nested").shape, field("nested").kind), (Shape::List, ValueKind::Any));
+        assert_eq!((field("free").shape, field("free").kind), (Shape::Single, ValueKind::Deduced));
+        assert!(matches!(table.field(owned, "metadata").unwrap().kind, ValueKind::Struct(_)));
         let whole = table.of_kind("g.example/v1", "Rack").unwrap();
         assert_eq!(&*whole.name, types.whole);
         assert!(

@@ -75,7 +75,7 @@ fn certificates() {
 
     object["status"] =
         json!({"conditions": [{"type": "Issuing", "status": "False"}, {"type": "Ready", "status": "True"}]});
-    let cells = kind.behaviour.cells(&object, Timestamp::from_seconds(0));
+    let cells = kind.cells(&kind.behaviour.columns(), &object, Timestamp::from_seconds(0));
     assert_eq!(cells[..4], [json!("x"), json!("True"), json!("s"), json!("ca")]);
     let mut changed = object.clone();
     changed["spec"]["secretName"] = "t".into();

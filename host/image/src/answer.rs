@@ -68,7 +68,6 @@ pub(crate) fn failed(error: reqwest::Error) -> RemoteError {
 
 /// What a 401 asks for.
 pub(crate) struct Challenge {
-    /// The parameters of `Bearer`.
     pub(crate) bearer: Option<Vec<(String, String)>>,
     pub(crate) is_basic: bool,
 }

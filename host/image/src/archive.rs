@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use crate::archive_files::{Files, digest_of, read_document, stage};
+use crate::archive_files::{Files, digest_of, extract, read_document};
 use crate::compression::layer_media_type;
 use crate::index::Index;
 use crate::layer::layers;
@@ -36,7 +36,7 @@ impl ImageStore {
         // Before anything is staged: a store that is opened clears what nobody is writing.
         let writing = self.writing()?;
         let staging = Staging::new(&self.root)?;
-        let files = stage(reader, staging.path())?;
+        let files = extract(reader, staging.path())?;
         self.import(&files, &writing)
     }
 
@@ -178,7 +178,7 @@ fn docker(files: &Files, manifest_json: &[u8]) -> Result<Vec<Found>, ImageError>
 fn docker_image(files: &Files, image: DockerImage) -> Result<Found, ImageError> {
     let layers = image.layers.unwrap_or_default();
     manifest::check_layer_count(layers.len())?;
-    let (config_path, _) = files.need(&image.config)?;
+    let (config_path, _) = files.require(&image.config)?;
     let config = read_document(&image.config, &config_path)?;
     let mut manifest = Manifest {
         schema_version: 2,
@@ -188,7 +188,7 @@ fn docker_image(files: &Files, image: DockerImage) -> Result<Found, ImageError> 
     };
     let mut paths = Vec::with_capacity(layers.len());
     for name in &layers {
-        let (path, digest) = files.need(name)?;
+        let (path, digest) = files.require(name)?;
         let digest = match digest {
             Some(digest) => digest,
             None => digest_of(&path)?,

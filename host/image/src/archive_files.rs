@@ -52,7 +52,7 @@ impl Files {
         }
     }
 
-    pub(crate) fn need(&self, name: &str) -> Result<(PathBuf, Option<Digest>), ImageError> {
+    pub(crate) fn require(&self, name: &str) -> Result<(PathBuf, Option<Digest>), ImageError> {
         self.find(name)?.ok_or_else(|| ImageError::MissingFile { name: plain(name) })
     }
 
@@ -63,7 +63,7 @@ impl Files {
     /// The blob a descriptor names, whose digest is checked.
     pub(crate) fn blob(&self, descriptor: &Descriptor) -> Result<PathBuf, ImageError> {
         let name = format!("blobs/sha256/{}", descriptor.digest.hex());
-        let (path, known) = self.need(&name)?;
+        let (path, known) = self.require(&name)?;
         let actual = match known {
             Some(digest) => digest,
             None => digest_of(&path)?,
@@ -102,7 +102,7 @@ pub(crate) fn digest_of(path: &Path) -> Result<Digest, ImageError> {
 }
 
 /// Writes the archive's regular files under numbered names into `dir`: its own names never touch the file system.
-pub(crate) fn stage(reader: impl Read, dir: &Path) -> Result<Files, ImageError> {
+pub(crate) fn extract(reader: impl Read, dir: &Path) -> Result<Files, ImageError> {
     let broken = |error: io::Error| ImageError::broken(ARCHIVE, &error);
     let stream = decompress(ARCHIVE, "", reader)?;
     let (budget, spender) = Budget::new(stream.take(ARCHIVE_BYTES_MAX));
@@ -110,7 +110,7 @@ pub(crate) fn stage(reader: impl Read, dir: &Path) -> Result<Files, ImageError> 
     let (mut files, mut links) = (BTreeMap::new(), BTreeMap::new());
     let (mut bytes, mut names_bytes) = (0, 0);
     let mut space = Space::new(dir);
-    space.look(0).map_err(no_room)?;
+    space.check_room(0).map_err(no_room)?;
     let mut entries = archive.entries().map_err(broken)?;
     for number in 0.. {
         spender.headers();

@@ -34,7 +34,7 @@ pub(crate) async fn download(
     let no_room =
         |exceeded: crate::meter::Exceeded| exceeded.into_error(format!("{what} ({})", layer.digest));
     let mut space = Space::new(path.parent().unwrap_or(path));
-    space.look(layer.size).map_err(no_room)?;
+    space.check_room(layer.size).map_err(no_room)?;
     let mut response = response(remote, layer).await.map_err(broken)?;
     let file = tokio::fs::File::create(path).await.map_err(io("create"))?;
     let mut file = tokio::io::BufWriter::with_capacity(WRITE_BYTES, file);

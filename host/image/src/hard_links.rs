@@ -48,7 +48,7 @@ impl Unpacker {
         let refusal = Refusal(&link.given);
         let found = self.dir.find_file(&link.target, &mut self.meter).map_err(|error| match error {
             PlaceError::Walk(WalkError::System(Errno::EISDIR)) => {
-                refusal.with(format!("a hard link to {:?}, which is a directory", link.target))
+                refusal.because(format!("a hard link to {:?}, which is a directory", link.target))
             }
             error => refusal.place(error),
         })?;
@@ -84,7 +84,7 @@ impl Unpacker {
         match names::kind(&stat) {
             SFlag::S_IFREG => {
                 let content = File::open(source);
-                let content = content.map_err(|error| refusal.with(error.to_string()))?;
+                let content = content.map_err(|error| refusal.because(error.to_string()))?;
                 self.file(parent, name, refusal, content)?;
             }
             SFlag::S_IFLNK => {
@@ -112,13 +112,13 @@ impl Unpacker {
         let reason = format!(
             "a hard link to {target:?}, which neither this layer nor those below it hold: build the image again"
         );
-        Err(Refusal(given).with(reason))
+        Err(Refusal(given).because(reason))
     }
 
     /// Whether a later entry has taken the name.
     fn is_taken(&mut self, link: &LateLink) -> Result<bool, UnpackError> {
         let refusal = Refusal(&link.given);
-        self.meter.go_on()?;
+        self.meter.check_cancelled()?;
         let (parent, name) =
             self.dir.parent(&link.path, &mut self.meter).map_err(|error| refusal.place(error))?;
         let found = names::look(&parent.fd, &name).map_err(|error| refusal.system(error))?;

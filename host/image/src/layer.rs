@@ -123,7 +123,7 @@ impl ImageStore {
         let reader = File::open(file).map_err(ImageError::io("open", file))?;
         let mut stream = Digesting::new(decompress(&name, media_type, reader)?);
         let mut meter = Meter::new(taken, &tree);
-        meter.look().map_err(|exceeded| exceeded.into_error(name.clone()))?;
+        meter.check_room().map_err(|exceeded| exceeded.into_error(name.clone()))?;
         let depends = match unpack(&mut stream, &tree, below, meter) {
             Err(UnpackError::Below) => return Ok(Unpacked::NeedsBelow),
             result => result.map_err(|error| describe(error, diff_id))?,

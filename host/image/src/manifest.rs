@@ -87,7 +87,6 @@ impl Descriptor {
     }
 }
 
-/// An image manifest.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Manifest {

@@ -86,7 +86,7 @@ impl Meter {
 
     /// Before this many bytes are written.
     pub(crate) fn bytes(&mut self, count: u64) -> Result<(), Exceeded> {
-        self.go_on()?;
+        self.check_cancelled()?;
         self.bytes += count;
         within(self.bytes, LAYER_BYTES_MAX, || format!("{} GiB unpacked", LAYER_BYTES_MAX >> 30))?;
         let image = self.image.bytes.fetch_add(count, Ordering::Relaxed) + count;
@@ -98,7 +98,7 @@ impl Meter {
 
     /// Before a file, directory, link or node is made.
     pub(crate) fn file(&mut self) -> Result<(), Exceeded> {
-        self.go_on()?;
+        self.check_cancelled()?;
         self.files += 1;
         within(self.files, LAYER_FILES_MAX, || format!("{LAYER_FILES_MAX} entries"))?;
         let image = self.image.files.fetch_add(1, Ordering::Relaxed) + 1;
@@ -107,12 +107,12 @@ impl Meter {
     }
 
     /// Whether there is room at all.
-    pub(crate) fn look(&mut self) -> Result<(), Exceeded> {
-        self.space.look(0)
+    pub(crate) fn check_room(&mut self) -> Result<(), Exceeded> {
+        self.space.check_room(0)
     }
 
     /// Whether somebody still waits for it.
-    pub(crate) fn go_on(&self) -> Result<(), Exceeded> {
+    pub(crate) fn check_cancelled(&self) -> Result<(), Exceeded> {
         if self.image.cancel.is_told() { Err(Exceeded::Cancelled) } else { Ok(()) }
     }
 }
@@ -138,7 +138,7 @@ impl Space {
     /// Before this many bytes are written.
     pub(crate) fn bytes(&mut self, count: u64) -> Result<(), Exceeded> {
         if self.bytes < count {
-            self.look(0)?;
+            self.check_room(0)?;
         }
         self.bytes = self.bytes.saturating_sub(count);
         Ok(())
@@ -146,14 +146,14 @@ impl Space {
 
     fn file(&mut self) -> Result<(), Exceeded> {
         if self.files == 0 {
-            self.look(0)?;
+            self.check_room(0)?;
         }
         self.files = self.files.saturating_sub(1);
         Ok(())
     }
 
     /// Whether there is room for this many bytes more.
-    pub(crate) fn look(&mut self, wanted: u64) -> Result<(), Exceeded> {
+    pub(crate) fn check_room(&mut self, wanted: u64) -> Result<(), Exceeded> {
         (self.bytes, self.files) = (LOOK_BYTES, LOOK_FILES);
         // A file system that does not say is not held against anybody: writing will tell.
         let Ok(found) = statvfs(&self.directory) else { return Ok(()) };
@@ -164,7 +164,7 @@ impl Space {
             inodes: found.files(),
             inodes_free: found.files_available(),
         };
-        if let Some(what) = disk.lacks(wanted) {
+        if let Some(what) = disk.shortage(wanted) {
             return Err(Exceeded::Space(format!(
                 "the file system of {} has {what}; make room there, or remove images that nobody needs",
                 self.directory.display()
@@ -209,7 +209,7 @@ impl Disk {
     }
 
     /// What there is too little of, for this many bytes more and the reserve.
-    fn lacks(self, wanted: u64) -> Option<String> {
+    fn shortage(self, wanted: u64) -> Option<String> {
         let reserve = self.bytes_reserved();
         if self.bytes_free < reserve.saturating_add(wanted) {
             let wanted =
@@ -238,18 +238,21 @@ mod tests {
     #[test]
     fn a_reserve_of_bytes_and_inodes_is_left_to_others() {
         let disk = Disk { bytes: 100 << 30, bytes_free: 3 << 30, inodes: 6_000_000, inodes_free: 50_000 };
-        assert_eq!(disk.lacks(0), None);
-        assert_eq!(disk.lacks(1 << 30), None);
+        assert_eq!(disk.shortage(0), None);
+        assert_eq!(disk.shortage(1 << 30), None);
         assert_eq!(
-            disk.lacks((1 << 30) + (5 << 20)).as_deref(),
+            disk.shortage((1 << 30) + (5 << 20)).as_deref(),
             Some("3072 MiB free, 1029 MiB are wanted, and 2048 MiB stay in reserve for others")
         );
         let full = Disk { inodes_free: 49_999, ..disk };
-        assert_eq!(full.lacks(0).as_deref(), Some("49999 inodes free, and 50000 stay in reserve for others"));
+        assert_eq!(
+            full.shortage(0).as_deref(),
+            Some("49999 inodes free, and 50000 stay in reserve for others")
+        );
         let small = Disk { bytes: 100 << 20, bytes_free: 4 << 20, ..disk };
-        assert_eq!(small.lacks(0).as_deref(), Some("4 MiB free, and 5 MiB stay in reserve for others"));
+        assert_eq!(small.shortage(0).as_deref(), Some("4 MiB free, and 5 MiB stay in reserve for others"));
         let btrfs = Disk { inodes: 0, inodes_free: 0, ..disk };
-        assert_eq!(btrfs.lacks(0), None);
+        assert_eq!(btrfs.shortage(0), None);
     }
 
     #[test]

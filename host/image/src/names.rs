@@ -82,7 +82,6 @@ pub(crate) fn open_directory(parent: &OwnedFd, name: &OsStr) -> nix::Result<Owne
     openat(parent, name, flags, Mode::empty())
 }
 
-/// The names in a directory.
 fn names(dir: &OwnedFd) -> nix::Result<Vec<OsString>> {
     let copy = dir
         .as_fd()

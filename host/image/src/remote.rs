@@ -151,9 +151,9 @@ impl Remote {
                     self.authenticate(answered.response).await?;
                 }
                 StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-                    return Err(RemoteError::Unauthorized(self.said(answered.response).await));
+                    return Err(RemoteError::Unauthorized(self.refusal_text(answered.response).await));
                 }
-                _ => return Err(RemoteError::Failed(self.said(answered.response).await)),
+                _ => return Err(RemoteError::Failed(self.refusal_text(answered.response).await)),
             }
         }
     }
@@ -189,7 +189,7 @@ impl Remote {
             (None, true, Some(Credentials::Basic { username, password })) => {
                 format!("Basic {}", STANDARD.encode(format!("{username}:{password}")))
             }
-            _ => return Err(RemoteError::Unauthorized(self.said(response).await)),
+            _ => return Err(RemoteError::Unauthorized(self.refusal_text(response).await)),
         };
         *self.authorization.write().unwrap_or_else(PoisonError::into_inner) = Some(value);
         Ok(())
@@ -225,9 +225,9 @@ impl Remote {
             match response.status() {
                 StatusCode::OK => read(response, TOKEN_BYTES_MAX).await,
                 status if status.is_client_error() => {
-                    Err(RemoteError::Unauthorized(self.said(response).await))
+                    Err(RemoteError::Unauthorized(self.refusal_text(response).await))
                 }
-                _ => Err(RemoteError::Failed(self.said(response).await)),
+                _ => Err(RemoteError::Failed(self.refusal_text(response).await)),
             }
         });
         let bytes = bytes.await.map_err(|error| match error {
@@ -241,7 +241,7 @@ impl Remote {
     }
 
     /// What a refusal says, without the secrets that it may repeat.
-    async fn said(&self, response: Response) -> String {
+    async fn refusal_text(&self, response: Response) -> String {
         let text = refusal(response).await;
         let secrets = match &self.credentials {
             Some(Credentials::Basic { username, password }) => {

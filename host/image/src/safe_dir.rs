@@ -76,7 +76,6 @@ impl From<Exceeded> for PlaceError {
     }
 }
 
-/// The directory.
 pub(crate) struct SafeDir {
     root: Rc<OwnedFd>,
     path: PathBuf,

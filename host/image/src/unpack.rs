@@ -89,12 +89,12 @@ pub(crate) struct Unpacker {
 pub(crate) struct Refusal<'a>(pub(crate) &'a Path);
 
 impl Refusal<'_> {
-    pub(crate) fn with(&self, reason: impl Into<String>) -> UnpackError {
+    pub(crate) fn because(&self, reason: impl Into<String>) -> UnpackError {
         UnpackError::Entry { path: self.0.to_owned(), reason: reason.into() }
     }
 
     pub(crate) fn system(&self, error: Errno) -> UnpackError {
-        self.with(explain(error))
+        self.because(explain(error))
     }
 
     pub(crate) fn place(&self, error: PlaceError) -> UnpackError {
@@ -131,21 +131,21 @@ fn explain(error: Errno) -> String {
 
 impl Unpacker {
     fn entry<R: Read>(&mut self, mut entry: tar::Entry<'_, R>) -> Result<(), UnpackError> {
-        self.meter.go_on()?;
+        self.meter.check_cancelled()?;
         let given = entry.path().map_err(UnpackError::Stream)?.into_owned();
         let refusal = Refusal(&given);
-        let path = clean(&given).map_err(|reason| refusal.with(reason))?;
+        let path = clean(&given).map_err(|reason| refusal.because(reason))?;
         let kind = kind(&entry, &given);
         if kind.is_pax_global_extensions() {
             return Ok(()); // Comments for the whole archive (git archive); nothing about files.
         }
-        check_sparse(&mut entry).map_err(|reason| refusal.with(reason))?;
-        let attributes = Attributes::of_entry(&mut entry).map_err(|reason| refusal.with(reason))?;
+        check_sparse(&mut entry).map_err(|reason| refusal.because(reason))?;
+        let attributes = Attributes::of_entry(&mut entry).map_err(|reason| refusal.because(reason))?;
         if path.as_os_str().is_empty() {
             return if kind.is_dir() {
                 self.root(&attributes, &refusal)
             } else {
-                Err(refusal.with("no name"))
+                Err(refusal.because("no name"))
             };
         }
         self.meter.file()?;
@@ -168,25 +168,25 @@ impl Unpacker {
                 self.file(&parent.fd, &name, &refusal, entry)?;
             }
             EntryType::Symlink => {
-                let target = link_target(&entry).map_err(|reason| refusal.with(reason))?;
+                let target = link_target(&entry).map_err(|reason| refusal.because(reason))?;
                 self.make_room(&parent, &name).map_err(system)?;
                 symlinkat(target.as_path(), &*parent.fd, &*name).map_err(system)?;
             }
             EntryType::Link => {
-                let target = link_target(&entry).map_err(|reason| refusal.with(reason))?;
+                let target = link_target(&entry).map_err(|reason| refusal.because(reason))?;
                 let target = clean(&target).map_err(|reason| {
-                    refusal.with(format!("the target {target:?} of the hard link: {reason}"))
+                    refusal.because(format!("the target {target:?} of the hard link: {reason}"))
                 })?;
                 // Owner and mode are the target's.
                 return self.hard_link(LateLink { given: given.clone(), path, target });
             }
             EntryType::Char | EntryType::Block | EntryType::Fifo => {
                 self.make_room(&parent, &name).map_err(system)?;
-                node(&parent.fd, &name, entry.header()).map_err(|reason| refusal.with(reason))?;
+                node(&parent.fd, &name, entry.header()).map_err(|reason| refusal.because(reason))?;
             }
             other => {
                 let kind = char::from(other.as_byte());
-                return Err(refusal.with(format!("unsupported entry type {kind:?}")));
+                return Err(refusal.because(format!("unsupported entry type {kind:?}")));
             }
         }
         attributes.apply(&parent.fd, &name, kind.is_symlink()).map_err(system)
@@ -222,7 +222,7 @@ impl Unpacker {
     ) -> Result<(), UnpackError> {
         let written = |error: io::Error| match error.raw_os_error() {
             Some(number) => refusal.system(Errno::from_raw(number)),
-            None => refusal.with(error.to_string()),
+            None => refusal.because(error.to_string()),
         };
         let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_WRONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let fd = openat(parent, name, flags, Mode::from_bits_truncate(0o600))

@@ -12,7 +12,6 @@ use crate::{ClusterId, Ipv4Cidr, MacAddress, NetworkConfig, NetworkError, netns,
 /// The MTU where the machine has no default route to take it from.
 const MTU_DEFAULT: u32 = 1500;
 
-/// The bridge as it is.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bridge {
     pub(crate) index: u32,

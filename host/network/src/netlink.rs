@@ -66,7 +66,6 @@ impl Attrs {
     }
 }
 
-/// One request.
 pub(crate) struct Message(Vec<u8>);
 
 impl Message {

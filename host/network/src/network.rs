@@ -81,7 +81,7 @@ impl Network {
                 return Ok(pod.network.clone());
             }
             if let Some(spare) = state.spares.pop_front() {
-                let network = self.give(&mut state, pod_uid, spare);
+                let network = self.assign_spare(&mut state, pod_uid, spare);
                 drop(state);
                 self.shared.changed.notify_all();
                 return network;
@@ -107,7 +107,7 @@ impl Network {
     }
 
     /// Turns a spare into the pod's network: written down first, so that a crash leaves nothing unknown.
-    fn give(&self, state: &mut State, uid: &str, spare: Spare) -> Result<PodNetwork, NetworkError> {
+    fn assign_spare(&self, state: &mut State, uid: &str, spare: Spare) -> Result<PodNetwork, NetworkError> {
         let network = describe(&self.shared.config, uid, spare.ip);
         let path = &network.netns_path;
         let given = state.addresses.assign(spare.ip, uid).and_then(|()| {

@@ -130,7 +130,6 @@ impl StartErrorKind {
 }
 
 impl StartError {
-    /// An error of this kind with this message.
     pub(crate) fn new(kind: StartErrorKind, message: impl Into<String>) -> Self {
         StartError { kind, message: message.into() }
     }

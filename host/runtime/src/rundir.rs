@@ -112,7 +112,6 @@ fn stat(pid: i32) -> io::Result<Stat> {
     }
 }
 
-/// A pod's directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PodDirectory(PathBuf);
 
@@ -191,7 +190,6 @@ impl PodDirectory {
     }
 }
 
-/// A container's directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ContainerDirectory(PathBuf);
 
@@ -267,7 +265,6 @@ pub(crate) fn write_bytes(path: &Path, bytes: &[u8]) -> io::Result<()> {
     fs::rename(&temporary, path)
 }
 
-/// Reads a record.
 pub(crate) fn read_record<T: DeserializeOwned>(path: &Path) -> io::Result<T> {
     serde_json::from_slice(&fs::read(path)?)
         .map_err(|error| io::Error::other(format!("{} is damaged: {error}", path.display())))

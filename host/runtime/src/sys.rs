@@ -47,14 +47,12 @@ fn owned(result: c_long) -> io::Result<OwnedFd> {
 
 /// What `clone3` leaves behind.
 pub(crate) enum Forked {
-    /// In the parent.
     Parent {
         /// The child as seen from here.
         pid: i32,
         /// The child, immune to reuse of its number.
         pidfd: OwnedFd,
     },
-    /// In the child.
     Child,
 }
 

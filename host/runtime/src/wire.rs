@@ -68,22 +68,32 @@ pub(crate) enum Request {
 /// What a shim answers.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Reply {
-    /// It is done.
     Done,
     /// The container runs.
     Started(Started),
     /// The container ended.
     Exited(ExitStatus),
     /// The exec'd process runs; with its descriptors, in the order stdin, stdout, stderr or only the terminal.
-    ExecStarted { pid: i32, streams: Vec<Stream>, warnings: Vec<String> },
+    ExecStarted {
+        pid: i32,
+        streams: Vec<Stream>,
+        warnings: Vec<String>,
+    },
     /// The exec'd process ended.
-    ExecExited { code: i32, signal: Option<i32> },
+    ExecExited {
+        code: i32,
+        signal: Option<i32>,
+    },
     /// The descriptors are the attached client's.
-    Attached { streams: Vec<Stream> },
-    /// All containers.
+    Attached {
+        streams: Vec<Stream>,
+    },
     Containers(Vec<ContainerState>),
     /// To subscribers.
-    Event { container: String, status: ExitStatus },
+    Event {
+        container: String,
+        status: ExitStatus,
+    },
     /// It is not done.
     Failed(Failure),
 }

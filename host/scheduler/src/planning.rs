@@ -104,10 +104,17 @@ fn carry_out(
         decided.extend(actions.iter().map(|action| action.pod));
         if number == 0 {
             for action in actions {
-                one(scheduler, profile, std::slice::from_ref(&action), false, now, decisions);
+                carry_out_transaction(
+                    scheduler,
+                    profile,
+                    std::slice::from_ref(&action),
+                    false,
+                    now,
+                    decisions,
+                );
             }
         } else {
-            one(scheduler, profile, &actions, true, now, decisions);
+            carry_out_transaction(scheduler, profile, &actions, true, now, decisions);
         }
     }
     for id in batch.iter().filter(|id| !decided.contains(id)) {
@@ -116,7 +123,7 @@ fn carry_out(
 }
 
 /// Carries out one transaction, or none of it.
-fn one(
+fn carry_out_transaction(
     scheduler: &mut Scheduler,
     profile: usize,
     actions: &[Action],

@@ -1,10 +1,9 @@
 //! `/version`, `/api`, `/apis` and `/openapi`: documents made from the catalogue.
 
-use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::collections::BTreeSet;
 
 use berth_api::version::{GIT_VERSION, MINOR};
-use berth_api::{Catalogue, Schema, discovery, openapi};
+use berth_api::{Catalogue, discovery};
 use berth_client::Body;
 use berth_json::{Value, json};
 use bytes::Bytes;
@@ -20,49 +19,6 @@ use crate::server::{Call, Handled, Inner, no_such_resource};
 /// kubectl only looks whether an OpenAPI v2 document can be had, and reads an empty one as a document without types.
 const OPENAPI_V2_TYPE: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
 const PROTOBUF_V2_ACCEPT: &str = "application/com.github.proto-openapi.spec.v2";
-
-/// Documents of the kinds that are served, made once, when they are first asked for.
-pub(crate) struct Documents {
-    catalogue: Arc<Catalogue>,
-    index: OnceLock<Value>,
-    /// By group and version; made for all that are served.
-    openapi: HashMap<(String, String), OnceLock<Bytes>>,
-}
-
-impl Documents {
-    fn new(catalogue: Arc<Catalogue>) -> Self {
-        let served = catalogue.iter().map(|r| ((r.group.clone(), r.version.clone()), OnceLock::new()));
-        Self { index: OnceLock::new(), openapi: served.collect(), catalogue }
-    }
-
-    fn index(&self) -> &Value {
-        self.index.get_or_init(|| openapi::index(&self.catalogue, Schema::builtin()))
-    }
-
-    fn openapi(&self, group: &str, version: &str) -> Option<Bytes> {
-        let made = self.openapi.get(&(group.to_owned(), version.to_owned()))?;
-        let make = || {
-            let document = openapi::document(&self.catalogue, Schema::builtin(), group, version);
-            document.map(|document| Bytes::from(document.to_string())).unwrap_or_default()
-        };
-        Some(made.get_or_init(make).clone())
-    }
-}
-
-/// The documents of the kinds that were served last.
-#[derive(Default)]
-pub(crate) struct LastDocuments(Mutex<Option<Arc<Documents>>>);
-
-impl LastDocuments {
-    /// Those of the kinds that are served now: others are made anew.
-    fn of(&self, catalogue: Arc<Catalogue>) -> Arc<Documents> {
-        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match &*last {
-            Some(documents) if Arc::ptr_eq(&documents.catalogue, &catalogue) => documents.clone(),
-            _ => last.insert(Arc::new(Documents::new(catalogue))).clone(),
-        }
-    }
-}
 
 /// `GET /version`.
 pub(crate) fn version(parts: &Parts) -> Handled {

@@ -7,6 +7,8 @@ mod authentication;
 mod body;
 mod component;
 mod discovery;
+mod dispatch;
+mod documents;
 mod fairness;
 #[cfg(test)]
 mod fuzz;

@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use base64::{DecodeError, Engine};
-use berth_api::status::Details;
-use berth_api::{Cause, FieldSelector, Problems, Reason, Resource, Scope, Selector, Status};
+use berth_api::{FieldSelector, Problems, Reason, Resource, Scope, Selector, Status};
 use berth_cluster::Interest;
 use berth_json::{Value, json};
 use berth_pipeline::Verb;
@@ -13,7 +12,7 @@ use berth_state::{Key, Revision, State, Stored};
 
 use crate::negotiate;
 use crate::query::{Query, VersionMatch, invalid_options};
-use crate::read::revision;
+use crate::read::{revision, too_large};
 use crate::render::{self, Context, Page};
 use crate::respond;
 use crate::rest::{Target, authorize};
@@ -312,18 +311,6 @@ fn check_options(query: &Query) -> Result<(), Status> {
         Ok(VersionMatch::Exact | VersionMatch::NotOlderThan) => {}
     }
     if problems.is_empty() { Ok(()) } else { Err(invalid_options("ListOptions", problems)) }
-}
-
-/// 504 for a revision of the future.
-pub(crate) fn too_large(wanted: Revision, current: Revision) -> Status {
-    let cause = Cause {
-        reason: "ResourceVersionTooLarge",
-        message: "Too large resource version".to_owned(),
-        field: String::new(),
-    };
-    let details = Details { causes: vec![cause], retry_after_seconds: 1, ..Details::default() };
-    let message = format!("Timeout: Too large resource version: {wanted}, current: {current}");
-    Status { details: Some(Box::new(details)), ..Status::new(Reason::Timeout, message) }
 }
 
 fn too_old() -> Status {

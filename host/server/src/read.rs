@@ -1,6 +1,7 @@
 //! GET of one object, its status or its scale.
 
-use berth_api::Status;
+use berth_api::status::{Cause, Details};
+use berth_api::{Reason, Status};
 use berth_pipeline::{Verb, scale_of};
 use berth_state::{Key, Revision};
 
@@ -23,7 +24,7 @@ pub(crate) fn serve(server: &Inner, target: &Target, call: &Call) -> Handled {
     let key = Key::new(resource.id.clone(), target.path.namespace.as_str(), target.path.name.as_str());
     let (current, found) = server.cluster.read(|state| (state.revision(), state.get(&key).cloned()));
     if let Some(wanted) = wanted.filter(|wanted| *wanted > current) {
-        return Err(crate::list::too_large(wanted, current));
+        return Err(too_large(wanted, current));
     }
     let found = found.ok_or_else(|| Status::not_found(resource, &target.path.name))?;
     if let ("scale", Some(paths)) = (target.subresource, &resource.scale) {
@@ -46,4 +47,16 @@ pub(crate) fn revision(text: &str) -> Result<Option<Revision>, Status> {
             "resourceVersion: Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: invalid syntax"
         ))
     })
+}
+
+/// 504 for a revision of the future.
+pub(crate) fn too_large(wanted: Revision, current: Revision) -> Status {
+    let cause = Cause {
+        reason: "ResourceVersionTooLarge",
+        message: "Too large resource version".to_owned(),
+        field: String::new(),
+    };
+    let details = Details { causes: vec![cause], retry_after_seconds: 1, ..Details::default() };
+    let message = format!("Timeout: Too large resource version: {wanted}, current: {current}");
+    Status { details: Some(Box::new(details)), ..Status::new(Reason::Timeout, message) }
 }

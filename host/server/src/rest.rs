@@ -1,16 +1,12 @@
-//! The one machine behind every resource: from path and method to a verb.
+//! What a request is about: a resource, an object of it or a part of one, and whether it may be read.
 
 use std::sync::Arc;
 
 use berth_api::{FieldSelector, Resource, Scope, Status};
-use berth_client::Body;
 use berth_pipeline::{Attributes, Verb};
-use http::Method;
 
 use crate::path::ObjectPath;
-use crate::respond;
-use crate::server::{Call, Handled, Inner, method_not_allowed, no_such_resource, not_supported_yet};
-use crate::{component, list, logs, read, session, watch, write};
+use crate::server::{Call, Inner, no_such_resource, not_supported_yet};
 
 /// Parts of a pod that Kubernetes has and Berth does not yet.
 const NOT_YET: [&str; 4] = ["portforward", "proxy", "ephemeralcontainers", "resize"];
@@ -21,36 +17,6 @@ pub(crate) struct Target {
     pub(crate) path: ObjectPath,
     /// The subresource's name out of the catalogue; empty for the object itself.
     pub(crate) subresource: &'static str,
-}
-
-/// Serves a request for a collection, an object or a part of one.
-pub(crate) async fn serve(server: Arc<Inner>, path: ObjectPath, call: Call, body: Body) -> Handled {
-    let Some(target) = find(&server, path)? else { return Ok(respond::text(404, "404 page not found\n")) };
-    let named = !target.path.name.is_empty();
-    if !target.resource.is_stored() && (named || call.parts.method != Method::POST) {
-        return Err(if named { no_such_resource() } else { method_not_allowed() });
-    }
-    let deprecation = target.resource.deprecation.clone();
-    let mut answered = dispatch(server, target, call, body).await;
-    if let (Ok(response), Some(text)) = (&mut answered, deprecation) {
-        respond::warn_first(response, text);
-    }
-    answered
-}
-
-async fn dispatch(server: Arc<Inner>, target: Target, call: Call, body: Body) -> Handled {
-    let named = !target.path.name.is_empty();
-    match (call.parts.method.clone(), named, target.subresource) {
-        (Method::GET, false, _) | (Method::GET, true, "") if watched(&target, &call) => {
-            watch::serve(server, target, call)
-        }
-        (Method::GET, false, _) => list::serve(&server, &target, &call),
-        (Method::GET, true, "log") => logs::serve(&server, &target, call).await,
-        (Method::GET | Method::POST, true, "exec" | "attach") => session::serve(server, target, call).await,
-        (method, true, "component") => component::serve(&server, &target, call, body, &method).await,
-        (Method::GET, true, _) => read::serve(&server, &target, &call),
-        (method, _, _) => write::serve(&server, &target, call, body, verb(&method, named)?).await,
-    }
 }
 
 /// Asks whether a read is allowed. Writes are asked about by the pipeline.
@@ -76,7 +42,7 @@ pub(crate) fn authorize(server: &Inner, target: &Target, call: &Call, verb: Verb
 }
 
 /// The resource at a path; `None` when not even the group is served.
-fn find(server: &Inner, path: ObjectPath) -> Result<Option<Target>, Status> {
+pub(crate) fn find(server: &Inner, path: ObjectPath) -> Result<Option<Target>, Status> {
     let catalogue = server.cluster.catalogue();
     let Some(resource) = catalogue.at(&path.group, &path.version, &path.plural).cloned() else {
         // Custom kinds are served version by version, those of this build group by group.
@@ -119,20 +85,4 @@ fn subresource(resource: &Resource, path: &ObjectPath) -> Result<&'static str, S
         return Err(not_supported_yet(&format!("pods/{wanted}")));
     }
     Err(no_such_resource())
-}
-
-fn watched(target: &Target, call: &Call) -> bool {
-    let named = !target.path.name.is_empty();
-    target.path.watch || (!named && call.query.flag("watch"))
-}
-
-fn verb(method: &Method, named: bool) -> Result<Verb, Status> {
-    match (method, named) {
-        (&Method::POST, _) => Ok(Verb::Create),
-        (&Method::PUT, true) => Ok(Verb::Update),
-        (&Method::PATCH, true) => Ok(Verb::Patch),
-        (&Method::DELETE, true) => Ok(Verb::Delete),
-        (&Method::DELETE, false) => Ok(Verb::DeleteCollection),
-        _ => Err(method_not_allowed()),
-    }
 }

@@ -4,7 +4,7 @@ use berth_json::{Map, Value};
 
 use super::scalar;
 use super::walk::is_omitted;
-use crate::schema::{Field, Kind, Schema, Shape, Type};
+use crate::schema::{Field, Schema, Shape, Type, ValueKind};
 
 /// Gives an object the shape in which the API server answers it: structs that are no pointers are there even when they
 /// are empty (`status: {}`), fields that are never left out have their zero value, empty optional ones are gone.
@@ -33,7 +33,7 @@ fn structure(schema: &Schema, parent: &Type, fields: &mut Map) {
 }
 
 fn present(schema: &Schema, field: &Field, value: &mut Value) {
-    let Kind::Struct(id) = field.kind else { return };
+    let ValueKind::Struct(id) = field.kind else { return };
     let inner = schema.get(id);
     let visit = |value: &mut Value| {
         if let Value::Object(fields) = value {
@@ -52,7 +52,7 @@ fn present(schema: &Schema, field: &Field, value: &mut Value) {
 fn unset(schema: &Schema, field: &Field) -> Value {
     match (field.shape, field.kind) {
         _ if field.pointer => Value::Null,
-        (Shape::Single, Kind::Struct(id)) => {
+        (Shape::Single, ValueKind::Struct(id)) => {
             let mut inner = Map::new();
             structure(schema, schema.get(id), &mut inner);
             inner.into()

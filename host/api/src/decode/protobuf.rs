@@ -9,7 +9,7 @@ use berth_json::{Map, Number, Value};
 
 use super::budget::{Budget, CONTAINER_BYTES, NODE_BYTES, Spent};
 use super::{DEPTH_MAX, TypeMeta, walk};
-use crate::schema::{Field, Kind, Schema, Shape, Type};
+use crate::schema::{Field, Schema, Shape, Type, ValueKind};
 use crate::time::Timestamp;
 
 /// What every protobuf body of the Kubernetes API begins with.
@@ -173,7 +173,7 @@ impl Reader<'_> {
                 continue;
             };
             match (field.inline, field.kind, wire) {
-                (true, Kind::Struct(id), Wire::Bytes(bytes)) => {
+                (true, ValueKind::Struct(id), Wire::Bytes(bytes)) => {
                     self.message(self.schema.get(id), bytes, depth + 1, fields)?;
                 }
                 _ => self.add(field, wire, depth, fields)?,
@@ -193,7 +193,7 @@ impl Reader<'_> {
                 let values = fields.entry(name).or_insert_with(|| Vec::<Value>::new().into());
                 let Value::Array(values) = values else { return Ok(()) };
                 match (field.kind, wire) {
-                    (Kind::Int32 | Kind::Int64 | Kind::Bool, Wire::Bytes(mut packed)) => {
+                    (ValueKind::Int32 | ValueKind::Int64 | ValueKind::Bool, Wire::Bytes(mut packed)) => {
                         while !packed.is_empty() {
                             let wire = Wire::Varint(varint(&mut packed)?);
                             values.push(self.single(field, wire, depth)?);
@@ -230,20 +230,22 @@ impl Reader<'_> {
     fn single(self, field: &Field, wire: Wire<'_>, depth: usize) -> Result<Value, ProtoError> {
         self.budget.bytes(NODE_BYTES)?;
         Ok(match field.kind {
-            Kind::Int32 => (varint_of(field, wire)? as i32).into(),
-            Kind::Int64 => (varint_of(field, wire)? as i64).into(),
-            Kind::Bool => (varint_of(field, wire)? != 0).into(),
-            Kind::Float64 => float(field, wire)?,
-            Kind::String => self.text(bytes(field, wire)?)?,
-            Kind::Bytes => STANDARD.encode(self.paid(bytes(field, wire)?)?).into(),
-            Kind::Strings => self.strings(bytes(field, wire)?)?,
-            Kind::Quantity => self.first_text(bytes(field, wire)?)?.unwrap_or_else(|| "0".into()),
-            Kind::Time => time(bytes(field, wire)?, Timestamp::rfc3339)?,
-            Kind::MicroTime => time(bytes(field, wire)?, Timestamp::rfc3339_micro)?,
-            Kind::Duration => format!("{}ns", first_integer(bytes(field, wire)?)?).into(),
-            Kind::IntOrString => self.int_or_string(bytes(field, wire)?)?,
-            Kind::Any | Kind::AnyObject | Kind::Deduced => self.raw_json(field, bytes(field, wire)?)?,
-            Kind::Struct(id) => {
+            ValueKind::Int32 => (varint_of(field, wire)? as i32).into(),
+            ValueKind::Int64 => (varint_of(field, wire)? as i64).into(),
+            ValueKind::Bool => (varint_of(field, wire)? != 0).into(),
+            ValueKind::Float64 => float(field, wire)?,
+            ValueKind::String => self.text(bytes(field, wire)?)?,
+            ValueKind::Bytes => STANDARD.encode(self.paid(bytes(field, wire)?)?).into(),
+            ValueKind::Strings => self.strings(bytes(field, wire)?)?,
+            ValueKind::Quantity => self.first_text(bytes(field, wire)?)?.unwrap_or_else(|| "0".into()),
+            ValueKind::Time => time(bytes(field, wire)?, Timestamp::rfc3339)?,
+            ValueKind::MicroTime => time(bytes(field, wire)?, Timestamp::rfc3339_micro)?,
+            ValueKind::Duration => format!("{}ns", first_integer(bytes(field, wire)?)?).into(),
+            ValueKind::IntOrString => self.int_or_string(bytes(field, wire)?)?,
+            ValueKind::Any | ValueKind::AnyObject | ValueKind::Deduced => {
+                self.raw_json(field, bytes(field, wire)?)?
+            }
+            ValueKind::Struct(id) => {
                 self.budget.bytes(CONTAINER_BYTES)?;
                 let mut inner = Map::new();
                 self.message(self.schema.get(id), bytes(field, wire)?, depth + 1, &mut inner)?;

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use berth_json::{Map, Text, Value};
 
 use crate::quantity::Quantity;
-use crate::schema::Kind;
+use crate::schema::ValueKind;
 use crate::time::Timestamp;
 
 /// Why a text is no such value, in Go's words.
@@ -89,22 +89,22 @@ pub(crate) fn duration_nanos(text: &str) -> Option<i64> {
 }
 
 /// Go's zero value: what a null in a list or map stands for.
-pub(crate) fn zero(kind: Kind) -> Value {
+pub(crate) fn zero(kind: ValueKind) -> Value {
     match kind {
-        Kind::String => "".into(),
-        Kind::Int32 | Kind::Int64 | Kind::IntOrString => 0.into(),
-        Kind::Float64 => 0.0.into(),
-        Kind::Bool => false.into(),
-        Kind::Quantity => "0".into(),
-        Kind::Struct(_) => Map::new().into(),
-        Kind::Duration => "0s".into(),
-        Kind::Bytes
-        | Kind::Strings
-        | Kind::Time
-        | Kind::MicroTime
-        | Kind::AnyObject
-        | Kind::Any
-        | Kind::Deduced => Value::Null,
+        ValueKind::String => "".into(),
+        ValueKind::Int32 | ValueKind::Int64 | ValueKind::IntOrString => 0.into(),
+        ValueKind::Float64 => 0.0.into(),
+        ValueKind::Bool => false.into(),
+        ValueKind::Quantity => "0".into(),
+        ValueKind::Struct(_) => Map::new().into(),
+        ValueKind::Duration => "0s".into(),
+        ValueKind::Bytes
+        | ValueKind::Strings
+        | ValueKind::Time
+        | ValueKind::MicroTime
+        | ValueKind::AnyObject
+        | ValueKind::Any
+        | ValueKind::Deduced => Value::Null,
     }
 }
 

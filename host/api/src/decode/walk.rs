@@ -13,7 +13,7 @@ use super::path::Path;
 use super::scalar::{self, ScalarError};
 use super::syntax;
 use super::{DEPTH_MAX, FINDINGS_MAX, Finding, TypeMeta};
-use crate::schema::{Field, Kind, Schema, Shape, Type};
+use crate::schema::{Field, Schema, Shape, Type, ValueKind};
 
 /// What a walk finds besides the value.
 pub(super) struct Walk<'s> {
@@ -39,7 +39,7 @@ enum Untyped {
 #[derive(Clone, Copy)]
 struct Place<'w, 's> {
     walk: &'w Walk<'s>,
-    kind: Kind,
+    kind: ValueKind,
     shape: Shape,
     path: &'w Path<'w>,
     /// The struct whose field is being read: Go's errors name it.
@@ -171,21 +171,28 @@ impl<'de> Visitor<'de> for Place<'_, '_> {
 
     fn visit_bool<E: Error>(self, value: bool) -> Result<Value, E> {
         match (self.shape, self.kind) {
-            (Shape::Single, Kind::Bool | Kind::Any | Kind::AnyObject | Kind::Deduced) => Ok(value.into()),
+            (Shape::Single, ValueKind::Bool | ValueKind::Any | ValueKind::AnyObject | ValueKind::Deduced) => {
+                Ok(value.into())
+            }
             _ => Err(self.mismatch("bool")),
         }
     }
 
     fn visit_i64<E: Error>(self, value: i64) -> Result<Value, E> {
         match (self.shape, self.kind) {
-            (Shape::Single, Kind::Int32 | Kind::IntOrString) if i32::try_from(value).is_ok() => {
+            (Shape::Single, ValueKind::Int32 | ValueKind::IntOrString) if i32::try_from(value).is_ok() => {
                 Ok(value.into())
             }
-            (Shape::Single, Kind::Int64 | Kind::Any | Kind::AnyObject | Kind::Deduced | Kind::Float64) => {
-                Ok(value.into())
-            }
-            (Shape::Single, Kind::Quantity) => self.quantity(&value.to_string()),
-            (Shape::Single, Kind::Int32 | Kind::IntOrString) => {
+            (
+                Shape::Single,
+                ValueKind::Int64
+                | ValueKind::Any
+                | ValueKind::AnyObject
+                | ValueKind::Deduced
+                | ValueKind::Float64,
+            ) => Ok(value.into()),
+            (Shape::Single, ValueKind::Quantity) => self.quantity(&value.to_string()),
+            (Shape::Single, ValueKind::Int32 | ValueKind::IntOrString) => {
                 Err(self.mismatch(&format!("number {value}")))
             }
             _ => Err(self.mismatch("number")),
@@ -195,11 +202,13 @@ impl<'de> Visitor<'de> for Place<'_, '_> {
     fn visit_u64<E: Error>(self, value: u64) -> Result<Value, E> {
         match (i64::try_from(value), self.shape, self.kind) {
             (Ok(value), ..) => self.visit_i64(value),
-            (_, Shape::Single, Kind::Any | Kind::AnyObject | Kind::Deduced | Kind::Float64) => {
-                Ok(value.into())
-            }
-            (_, Shape::Single, Kind::Quantity) => self.quantity(&value.to_string()),
-            (_, Shape::Single, Kind::Int32 | Kind::Int64 | Kind::IntOrString) => {
+            (
+                _,
+                Shape::Single,
+                ValueKind::Any | ValueKind::AnyObject | ValueKind::Deduced | ValueKind::Float64,
+            ) => Ok(value.into()),
+            (_, Shape::Single, ValueKind::Quantity) => self.quantity(&value.to_string()),
+            (_, Shape::Single, ValueKind::Int32 | ValueKind::Int64 | ValueKind::IntOrString) => {
                 Err(self.mismatch(&format!("number {value}")))
             }
             _ => Err(self.mismatch("number")),
@@ -208,11 +217,12 @@ impl<'de> Visitor<'de> for Place<'_, '_> {
 
     fn visit_f64<E: Error>(self, value: f64) -> Result<Value, E> {
         match (self.shape, self.kind) {
-            (Shape::Single, Kind::Float64 | Kind::Any | Kind::AnyObject | Kind::Deduced) => {
-                Ok(Number::from_f64(value).map_or(Value::Null, Value::Number))
-            }
-            (Shape::Single, Kind::Quantity) => self.quantity(&value.to_string()),
-            (Shape::Single, Kind::Int32 | Kind::Int64 | Kind::IntOrString) => {
+            (
+                Shape::Single,
+                ValueKind::Float64 | ValueKind::Any | ValueKind::AnyObject | ValueKind::Deduced,
+            ) => Ok(Number::from_f64(value).map_or(Value::Null, Value::Number)),
+            (Shape::Single, ValueKind::Quantity) => self.quantity(&value.to_string()),
+            (Shape::Single, ValueKind::Int32 | ValueKind::Int64 | ValueKind::IntOrString) => {
                 Err(self.mismatch(&format!("number {value:?}")))
             }
             _ => Err(self.mismatch("number")),
@@ -225,14 +235,16 @@ impl<'de> Visitor<'de> for Place<'_, '_> {
         }
         self.walk.pay(value.len())?;
         let normal = match self.kind {
-            Kind::String | Kind::IntOrString | Kind::Any | Kind::AnyObject | Kind::Deduced => {
-                Ok(value.into())
-            }
-            Kind::Quantity => return self.quantity(value),
-            Kind::Bytes => scalar::base64(value),
-            Kind::Time => scalar::time(value),
-            Kind::MicroTime => scalar::micro_time(value),
-            Kind::Duration => scalar::duration(value),
+            ValueKind::String
+            | ValueKind::IntOrString
+            | ValueKind::Any
+            | ValueKind::AnyObject
+            | ValueKind::Deduced => Ok(value.into()),
+            ValueKind::Quantity => return self.quantity(value),
+            ValueKind::Bytes => scalar::base64(value),
+            ValueKind::Time => scalar::time(value),
+            ValueKind::MicroTime => scalar::micro_time(value),
+            ValueKind::Duration => scalar::duration(value),
             _ => return Err(self.mismatch("string")),
         };
         normal.map(Value::String).map_err(|ScalarError(message)| self.walk.fail(message))
@@ -241,9 +253,9 @@ impl<'de> Visitor<'de> for Place<'_, '_> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
         let element = match (self.shape, self.kind) {
             (Shape::List, kind) => kind,
-            (Shape::Single, Kind::Strings) => Kind::String,
-            (Shape::Single, Kind::Any | Kind::AnyObject) => Kind::Any,
-            (Shape::Single, Kind::Deduced) => Kind::Deduced,
+            (Shape::Single, ValueKind::Strings) => ValueKind::String,
+            (Shape::Single, ValueKind::Any | ValueKind::AnyObject) => ValueKind::Any,
+            (Shape::Single, ValueKind::Deduced) => ValueKind::Deduced,
             _ => return Err(self.mismatch("array")),
         };
         self.walk.pay(CONTAINER_BYTES)?;
@@ -260,13 +272,13 @@ impl<'de> Visitor<'de> for Place<'_, '_> {
     fn visit_map<A: MapAccess<'de>>(self, access: A) -> Result<Value, A::Error> {
         match (self.shape, self.kind) {
             (Shape::Map, kind) => self.map(kind, access),
-            (Shape::Single, Kind::Any | Kind::AnyObject) => self.map(Kind::Any, access),
-            (Shape::Single, Kind::Deduced) => self.map(Kind::Deduced, access),
-            (Shape::Single, Kind::Struct(id)) => {
+            (Shape::Single, ValueKind::Any | ValueKind::AnyObject) => self.map(ValueKind::Any, access),
+            (Shape::Single, ValueKind::Deduced) => self.map(ValueKind::Deduced, access),
+            (Shape::Single, ValueKind::Struct(id)) => {
                 structure(self.walk, self.walk.schema.get(id), self.path, self.depth, access)
                     .map(Value::Object)
             }
-            (Shape::Single, Kind::Quantity) => self.quantity("{"),
+            (Shape::Single, ValueKind::Quantity) => self.quantity("{"),
             _ => Err(self.mismatch("object")),
         }
     }
@@ -275,19 +287,19 @@ impl<'de> Visitor<'de> for Place<'_, '_> {
 impl<'w, 's> Place<'w, 's> {
     /// Where the schema says nothing.
     fn anything(walk: &'w Walk<'s>) -> Self {
-        Self { walk, kind: Kind::Any, shape: Shape::Single, path: &Path::Root, parent: None, depth: 0 }
+        Self { walk, kind: ValueKind::Any, shape: Shape::Single, path: &Path::Root, parent: None, depth: 0 }
     }
 
-    fn child<'c>(self, kind: Kind, shape: Shape, path: &'c Path<'c>) -> Place<'c, 's>
+    fn child<'c>(self, kind: ValueKind, shape: Shape, path: &'c Path<'c>) -> Place<'c, 's>
     where
         'w: 'c,
     {
         Place { walk: self.walk, kind, shape, path, parent: self.parent, depth: self.depth + 1 }
     }
 
-    fn map<'de, A: MapAccess<'de>>(self, kind: Kind, mut access: A) -> Result<Value, A::Error> {
-        let is_opaque =
-            matches!(self.kind, Kind::Any | Kind::AnyObject) && self.walk.untyped == Untyped::Opaque;
+    fn map<'de, A: MapAccess<'de>>(self, kind: ValueKind, mut access: A) -> Result<Value, A::Error> {
+        let is_opaque = matches!(self.kind, ValueKind::Any | ValueKind::AnyObject)
+            && self.walk.untyped == Untyped::Opaque;
         self.walk.pay(CONTAINER_BYTES)?;
         let mut entries = Map::new();
         while let Some(key) = access.next_key::<Text>()? {
@@ -295,7 +307,7 @@ impl<'w, 's> Place<'w, 's> {
             let path = Path::Key(self.path, &key);
             let value = access.next_value_seed(self.child(kind, Shape::Single, &path))?;
             let mut value = self.present(value, kind);
-            if let (Kind::Quantity, Value::String(amount)) = (kind, &mut value) {
+            if let (ValueKind::Quantity, Value::String(amount)) = (kind, &mut value) {
                 scalar::round_to_milli(amount);
             }
             if !is_opaque && entries.contains_key(&key) {
@@ -307,8 +319,12 @@ impl<'w, 's> Place<'w, 's> {
     }
 
     /// Go has no null elements: a null in a list or map is the element's zero value.
-    fn present(self, value: Value, kind: Kind) -> Value {
-        if value.is_null() && !matches!(kind, Kind::Any | Kind::Deduced) { scalar::zero(kind) } else { value }
+    fn present(self, value: Value, kind: ValueKind) -> Value {
+        if value.is_null() && !matches!(kind, ValueKind::Any | ValueKind::Deduced) {
+            scalar::zero(kind)
+        } else {
+            value
+        }
     }
 
     fn quantity<E: Error>(self, text: &str) -> Result<Value, E> {
@@ -345,7 +361,7 @@ fn structure<'de, A: MapAccess<'de>>(
         }
         let (kind, shape) = match walk.schema.field(parent, &key) {
             Some(field) => (field.kind, field.shape),
-            None if parent.open => (Kind::Deduced, Shape::Single),
+            None if parent.open => (ValueKind::Deduced, Shape::Single),
             None => {
                 access.next_value::<serde::de::IgnoredAny>()?;
                 walk.find(Finding::Unknown, &here);
@@ -423,7 +439,7 @@ fn merge(earlier: &mut Value, later: Value) {
 /// Whether Go's encoder leaves this value of this field out.
 pub(super) fn is_omitted(field: &Field, value: &Value) -> bool {
     match value {
-        _ if field.kind == Kind::Deduced && field.shape == Shape::Single => false,
+        _ if field.kind == ValueKind::Deduced && field.shape == Shape::Single => false,
         Value::Null => true,
         _ if field.pointer && field.shape == Shape::Single => false,
         // An empty list of managers is a wish: it clears them (see `managed_fields`).
@@ -431,27 +447,27 @@ pub(super) fn is_omitted(field: &Field, value: &Value) -> bool {
         Value::Array(values) => field.omit_empty && values.is_empty(),
         Value::Object(entries) => field.omit_empty && field.shape == Shape::Map && entries.is_empty(),
         Value::String(text) => field.omit_empty && text.is_empty(),
-        Value::Bool(value) => field.omit_empty && field.kind == Kind::Bool && !value,
+        Value::Bool(value) => field.omit_empty && field.kind == ValueKind::Bool && !value,
         Value::Number(number) => {
-            let counts = matches!(field.kind, Kind::Int32 | Kind::Int64 | Kind::Float64);
+            let counts = matches!(field.kind, ValueKind::Int32 | ValueKind::Int64 | ValueKind::Float64);
             field.omit_empty && counts && number.as_f64() == Some(0.0)
         }
     }
 }
 
 /// The type as Go's reflection prints it.
-fn go_type(schema: &Schema, kind: Kind, shape: Shape) -> String {
+fn go_type(schema: &Schema, kind: ValueKind, shape: Shape) -> String {
     let element = match kind {
-        Kind::String | Kind::Time | Kind::MicroTime | Kind::Duration => "string",
-        Kind::Int32 | Kind::IntOrString => "int32",
-        Kind::Int64 => "int64",
-        Kind::Float64 => "float64",
-        Kind::Bool => "bool",
-        Kind::Bytes => "[]uint8",
-        Kind::Strings => "[]string",
-        Kind::Quantity => "resource.Quantity",
-        Kind::Any | Kind::AnyObject | Kind::Deduced => "runtime.RawExtension",
-        Kind::Struct(id) => schema.get(id).go_name(),
+        ValueKind::String | ValueKind::Time | ValueKind::MicroTime | ValueKind::Duration => "string",
+        ValueKind::Int32 | ValueKind::IntOrString => "int32",
+        ValueKind::Int64 => "int64",
+        ValueKind::Float64 => "float64",
+        ValueKind::Bool => "bool",
+        ValueKind::Bytes => "[]uint8",
+        ValueKind::Strings => "[]string",
+        ValueKind::Quantity => "resource.Quantity",
+        ValueKind::Any | ValueKind::AnyObject | ValueKind::Deduced => "runtime.RawExtension",
+        ValueKind::Struct(id) => schema.get(id).go_name(),
     };
     match shape {
         Shape::Single => element.to_owned(),

@@ -9,7 +9,7 @@ use berth_json::{Map, Value};
 
 use crate::decode::protobuf::MAGIC;
 use crate::decode::scalar;
-use crate::schema::{Field, Kind, Schema, Shape, Type};
+use crate::schema::{Field, Schema, Shape, Type, ValueKind};
 use crate::time::Timestamp;
 
 /// Encodes an object (or a list of a built-in kind) as `application/vnd.kubernetes.protobuf`: the magic `k8s\0` and a
@@ -67,7 +67,9 @@ fn message(schema: &Schema, parent: &Type, object: &Map) -> Message {
     let mut out = Message::default();
     for field in fields {
         match (field.inline, field.kind) {
-            (true, Kind::Struct(id)) => out.bytes(field.number, &message(schema, schema.get(id), object).0),
+            (true, ValueKind::Struct(id)) => {
+                out.bytes(field.number, &message(schema, schema.get(id), object).0)
+            }
             _ => write(schema, field, object.get(&field.name).unwrap_or(&Value::Null), &mut out),
         }
     }
@@ -97,40 +99,40 @@ fn write(schema: &Schema, field: &Field, value: &Value, out: &mut Message) {
 fn single(schema: &Schema, field: &Field, value: &Value, number: u32, out: &mut Message) {
     let text = value.as_str().unwrap_or_default();
     match field.kind {
-        Kind::String => out.bytes(number, text.as_bytes()),
-        Kind::Int32 | Kind::Int64 => out.integer(number, value.as_i64().unwrap_or_default()),
-        Kind::Bool => out.integer(number, i64::from(value.as_bool().unwrap_or_default())),
-        Kind::Float64 => out.double(number, value.as_f64().unwrap_or_default()),
+        ValueKind::String => out.bytes(number, text.as_bytes()),
+        ValueKind::Int32 | ValueKind::Int64 => out.integer(number, value.as_i64().unwrap_or_default()),
+        ValueKind::Bool => out.integer(number, i64::from(value.as_bool().unwrap_or_default())),
+        ValueKind::Float64 => out.double(number, value.as_f64().unwrap_or_default()),
         // Absent bytes are nil in Go, which it does not write.
-        Kind::Bytes if value.is_null() => {}
-        Kind::Bytes => out.bytes(number, &STANDARD.decode(text).unwrap_or_default()),
-        Kind::Strings => {
+        ValueKind::Bytes if value.is_null() => {}
+        ValueKind::Bytes => out.bytes(number, &STANDARD.decode(text).unwrap_or_default()),
+        ValueKind::Strings => {
             let mut list = Message::default();
             for one in value.as_array().into_iter().flatten() {
                 list.bytes(1, one.as_str().unwrap_or_default().as_bytes());
             }
             out.bytes(number, &list.0);
         }
-        Kind::Quantity => {
+        ValueKind::Quantity => {
             let mut quantity = Message::default();
             quantity.bytes(1, if value.is_null() { "0" } else { text }.as_bytes());
             out.bytes(number, &quantity.0);
         }
-        Kind::Time | Kind::MicroTime => out.bytes(number, &time(text).0),
-        Kind::Duration => {
+        ValueKind::Time | ValueKind::MicroTime => out.bytes(number, &time(text).0),
+        ValueKind::Duration => {
             let mut duration = Message::default();
             duration.integer(1, scalar::duration_nanos(text).unwrap_or_default());
             out.bytes(number, &duration.0);
         }
-        Kind::IntOrString => out.bytes(number, &int_or_string(value).0),
-        Kind::Any | Kind::AnyObject | Kind::Deduced => {
+        ValueKind::IntOrString => out.bytes(number, &int_or_string(value).0),
+        ValueKind::Any | ValueKind::AnyObject | ValueKind::Deduced => {
             let mut raw = Message::default();
             if !value.is_null() {
                 raw.bytes(1, value.to_string().as_bytes());
             }
             out.bytes(number, &raw.0);
         }
-        Kind::Struct(id) => {
+        ValueKind::Struct(id) => {
             let empty = Map::new();
             out.bytes(number, &message(schema, schema.get(id), value.as_object().unwrap_or(&empty)).0);
         }

@@ -4,11 +4,10 @@ use berth_json::Value;
 
 use super::cursor::Cursor;
 use super::meta::{validate_meta, validate_meta_update};
-use super::view::{age, name};
-use super::{Names, age_column, column, name_column, names};
-use crate::resource::{Column, Kind, Resource, Scope};
+use super::{Names, names};
+use crate::column::Column;
+use crate::resource::{Kind, Resource, Scope};
 use crate::status::Problems;
-use crate::time::Timestamp;
 
 const NAMES: Names =
     Names { group: "", version: "v1", kind: "ConfigMap", plural: "configmaps", short: &["cm"] };
@@ -51,11 +50,9 @@ impl Kind for ConfigMap {
     }
 
     fn columns(&self) -> Vec<Column> {
-        vec![name_column(), column("Data", "string", 0, "How many entries the object holds."), age_column()]
-    }
-
-    fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
-        vec![name(object).into(), count(object, &["data", "binaryData"]).into(), age(object, now).into()]
+        let entries = |object: &Value, _| count(object, &["data", "binaryData"]).into();
+        let data = Column::new("Data", "string", 0, "How many entries the object holds.", entries);
+        vec![Column::of_name(), data, Column::of_age()]
     }
 }
 

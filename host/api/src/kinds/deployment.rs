@@ -5,15 +5,12 @@ use berth_json::{Value, json};
 use super::cursor::Cursor;
 use super::meta::{as_go, immutable, not_negative, reject, validate_meta, validate_meta_update};
 use super::pod::default_template;
-use super::view::{age, copy_field, int_at, name};
-use super::workload::{validate_counters, validate_workload, warnings, wide_cells};
-use super::{
-    Names, SCALE, age_column, column, drop_status, fill, keep_status, name_column, names, scale_paths,
-    status_of,
-};
-use crate::resource::{Column, Kind, Resource, Scope};
+use super::view::{copy_field, int_at};
+use super::workload::{validate_counters, validate_workload, warnings, wide_columns};
+use super::{Names, SCALE, drop_status, fill, keep_status, names, scale_paths, status_of};
+use crate::column::Column;
+use crate::resource::{Kind, Resource, Scope};
 use crate::status::Problems;
-use crate::time::Timestamp;
 
 const NAMES: Names =
     Names { group: "apps", version: "v1", kind: "Deployment", plural: "deployments", short: &["deploy"] };
@@ -97,31 +94,25 @@ impl Kind for Deployment {
     }
 
     fn columns(&self) -> Vec<Column> {
-        vec![
-            name_column(),
-            column("Ready", "string", 0, "How many of the wanted pods are ready."),
-            column("Up-to-date", "string", 0, "How many pods run the newest template."),
-            column("Available", "string", 0, "How many pods have been ready for long enough."),
-            age_column(),
-            column("Containers", "string", 1, "Names of the template's containers."),
-            column("Images", "string", 1, "Images of the template's containers."),
-            column("Selector", "string", 1, "Which pods belong to the deployment."),
-        ]
-    }
-
-    fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
-        let count = |path: &str| int_at(object, path).unwrap_or_default();
-        let [containers, images, selector] = wide_cells(object);
-        vec![
-            name(object).into(),
-            format!("{}/{}", count("status.readyReplicas"), count("spec.replicas")).into(),
-            count("status.updatedReplicas").into(),
-            count("status.availableReplicas").into(),
-            age(object, now).into(),
-            containers,
-            images,
-            selector,
-        ]
+        let ready = |object: &Value, _| {
+            let count = |path: &str| int_at(object, path).unwrap_or_default();
+            format!("{}/{}", count("status.readyReplicas"), count("spec.replicas")).into()
+        };
+        let (updated, available) = ("status.updatedReplicas", "status.availableReplicas");
+        let columns = [
+            Column::of_name(),
+            Column::new("Ready", "string", 0, "How many of the wanted pods are ready.", ready),
+            Column::number("Up-to-date", "string", 0, "How many pods run the newest template.", updated),
+            Column::number(
+                "Available",
+                "string",
+                0,
+                "How many pods have been ready for long enough.",
+                available,
+            ),
+            Column::of_age(),
+        ];
+        columns.into_iter().chain(wide_columns("deployment")).collect()
     }
 }
 

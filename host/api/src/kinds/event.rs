@@ -4,11 +4,11 @@ use berth_json::Value;
 
 use super::cursor::Cursor;
 use super::meta::{reject, validate_meta_update};
-use super::view::{int_at, name, since, str_at};
-use super::{Names, column, names};
-use crate::resource::{Column, Kind, Resource, Scope, Selectable};
+use super::view::{at, int_at, name, since, str_at};
+use super::{Names, names};
+use crate::column::Column;
+use crate::resource::{Kind, Resource, Scope, Selectable};
 use crate::status::Problems;
-use crate::time::Timestamp;
 
 const NAMES: Names = Names { group: "", version: "v1", kind: "Event", plural: "events", short: &["ev"] };
 
@@ -74,50 +74,68 @@ impl Kind for Event {
 
     fn columns(&self) -> Vec<Column> {
         vec![
-            column("Last Seen", "string", 0, "When the event was last seen."),
-            column("Type", "string", 0, "Normal or Warning."),
-            column("Reason", "string", 0, "Why, in one word."),
-            column("Object", "string", 0, "What the event is about."),
-            column("Subobject", "string", 1, "Which part of the object the event is about."),
-            column("Source", "string", 1, "Who reported the event."),
-            column("Message", "string", 0, "What happened."),
-            column("First Seen", "string", 1, "When the event was first seen."),
-            column("Count", "string", 1, "How often the event was seen."),
-            Column { format: "name".into(), ..column("Name", "string", 1, "Name of the event.") },
+            Column::new("Last Seen", "string", 0, "When the event was last seen.", |event, now| {
+                since(last_seen(event), now).into()
+            }),
+            Column::text("Type", 0, "Normal or Warning.", "type"),
+            Column::text("Reason", 0, "Why, in one word.", "reason"),
+            Column::new("Object", "string", 0, "What the event is about.", |event, _| about(event).into()),
+            Column::text(
+                "Subobject",
+                1,
+                "Which part of the object the event is about.",
+                "involvedObject.fieldPath",
+            ),
+            Column::new("Source", "string", 1, "Who reported the event.", |event, _| reporter(event).into()),
+            Column::new("Message", "string", 0, "What happened.", |event, _| {
+                str_at(event, "message").trim().into()
+            }),
+            Column::new("First Seen", "string", 1, "When the event was first seen.", |event, now| {
+                since(first_seen(event), now).into()
+            }),
+            Column::new("Count", "string", 1, "How often the event was seen.", |event, _| {
+                count(event).into()
+            }),
+            Column {
+                format: "name".into(),
+                ..Column::text("Name", 1, "Name of the event.", "metadata.name")
+            },
         ]
     }
+}
 
-    fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
-        let first = since(first_of(object, "firstTimestamp", "eventTime"), now);
-        let series = object.get("series").filter(|series| !series.is_null());
-        let last = match (series, str_at(object, "lastTimestamp")) {
-            (Some(series), _) => since(str_at(series, "lastObservedTime"), now),
-            (None, "") => first.clone(),
-            (None, time) => since(time, now),
-        };
-        let count = series.map_or_else(|| int_at(object, "count"), |series| int_at(series, "count"));
-        let kind = str_at(object, "involvedObject.kind").to_lowercase();
-        let target = match str_at(object, "involvedObject.name") {
-            "" => kind,
-            name => format!("{kind}/{name}"),
-        };
-        let component = first_of(object, "source.component", "reportingComponent");
-        let source = match first_of(object, "source.host", "reportingInstance") {
-            "" => component.to_owned(),
-            instance => format!("{component}, {instance}"),
-        };
-        vec![
-            last.into(),
-            str_at(object, "type").into(),
-            str_at(object, "reason").into(),
-            target.into(),
-            str_at(object, "involvedObject.fieldPath").into(),
-            source.into(),
-            str_at(object, "message").trim().into(),
-            first.into(),
-            count.filter(|&count| count != 0 || series.is_some()).unwrap_or(1).into(),
-            name(object).into(),
-        ]
+fn first_seen(event: &Value) -> &str {
+    first_of(event, "firstTimestamp", "eventTime")
+}
+
+fn last_seen(event: &Value) -> &str {
+    match (at(event, "series"), str_at(event, "lastTimestamp")) {
+        (Some(series), _) => str_at(series, "lastObservedTime"),
+        (None, "") => first_seen(event),
+        (None, time) => time,
+    }
+}
+
+fn count(event: &Value) -> i64 {
+    match at(event, "series") {
+        Some(series) => int_at(series, "count").unwrap_or(1),
+        None => int_at(event, "count").filter(|count| *count != 0).unwrap_or(1),
+    }
+}
+
+fn about(event: &Value) -> String {
+    let kind = str_at(event, "involvedObject.kind").to_lowercase();
+    match str_at(event, "involvedObject.name") {
+        "" => kind,
+        name => format!("{kind}/{name}"),
+    }
+}
+
+fn reporter(event: &Value) -> String {
+    let component = first_of(event, "source.component", "reportingComponent");
+    match first_of(event, "source.host", "reportingInstance") {
+        "" => component.to_owned(),
+        instance => format!("{component}, {instance}"),
     }
 }
 

@@ -10,9 +10,9 @@ use super::event::{Event, MESSAGE_LENGTH_MAX, limit_length, validate_new_style};
 use super::meta::{immutable, validate_meta, validate_meta_update};
 use super::names;
 use super::view::str_at;
-use crate::resource::{Column, Kind, Resource, Scope, Selectable};
+use crate::column::Column;
+use crate::resource::{Kind, Resource, Scope, Selectable};
 use crate::status::Problems;
-use crate::time::Timestamp;
 
 const NAMES: Names =
     Names { group: "events.k8s.io", version: "v1", kind: "Event", plural: "events", short: &["ev"] };
@@ -130,10 +130,10 @@ impl Kind for EventView {
         Event.columns()
     }
 
-    fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
+    fn tabled<'o>(&self, object: &'o Value) -> Cow<'o, Value> {
         let mut core = object.clone();
         self.to_stored(&mut core);
-        Event.cells(&core, now)
+        Cow::Owned(core)
     }
 }
 

@@ -4,11 +4,11 @@ use berth_json::Value;
 
 use super::cursor::Cursor;
 use super::meta::{not_negative, validate_meta, validate_meta_update};
-use super::view::{age, int_at, name, str_at};
-use super::{Names, age_column, column, name_column, names};
-use crate::resource::{Column, Kind, Resource, Scope, Selectable};
+use super::view::{int_at, str_at};
+use super::{Names, names};
+use crate::column::Column;
+use crate::resource::{Kind, Resource, Scope, Selectable};
 use crate::status::Problems;
-use crate::time::Timestamp;
 
 const NAMES: Names =
     Names { group: "coordination.k8s.io", version: "v1", kind: "Lease", plural: "leases", short: &[] };
@@ -49,10 +49,7 @@ impl Kind for Lease {
     }
 
     fn columns(&self) -> Vec<Column> {
-        vec![name_column(), column("Holder", "string", 0, "Who holds the lease."), age_column()]
-    }
-
-    fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
-        vec![name(object).into(), str_at(object, "spec.holderIdentity").into(), age(object, now).into()]
+        let holder = Column::text("Holder", 0, "Who holds the lease.", "spec.holderIdentity");
+        vec![Column::of_name(), holder, Column::of_age()]
     }
 }

@@ -4,12 +4,12 @@ use berth_json::{Value, json};
 
 use super::cursor::Cursor;
 use super::meta::{reject, validate_finalizer_known, validate_meta, validate_meta_update};
-use super::view::{age, copy_field, name, str_at};
-use super::{Names, age_column, column, fill, name_column, names, status_of};
+use super::view::{copy_field, name, str_at};
+use super::{Names, fill, names, status_of};
+use crate::column::Column;
 use crate::pod_security::{LABELS, Level, Version};
-use crate::resource::{Column, Kind, Resource, Scope, Selectable, Subresource, kind_of};
+use crate::resource::{Kind, Resource, Scope, Selectable, Subresource, kind_of};
 use crate::status::Problems;
-use crate::time::Timestamp;
 
 const NAMES: Names =
     Names { group: "", version: "v1", kind: "Namespace", plural: "namespaces", short: &["ns"] };
@@ -114,11 +114,8 @@ impl Kind for Namespace {
     }
 
     fn columns(&self) -> Vec<Column> {
-        vec![name_column(), column("Status", "string", 0, "Active or Terminating."), age_column()]
-    }
-
-    fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
-        vec![name(object).into(), str_at(object, "status.phase").into(), age(object, now).into()]
+        let status = Column::text("Status", 0, "Active or Terminating.", "status.phase");
+        vec![Column::of_name(), status, Column::of_age()]
     }
 }
 

@@ -6,12 +6,12 @@ use berth_json::{Text, Value, json};
 
 use super::cursor::Cursor;
 use super::meta::{one_of, reject, validate_meta, validate_meta_update};
-use super::view::{age, at, is_true_at, list_at, name, repeats, str_at};
-use super::{Names, age_column, column, keep_status, name_column, names, status_of};
+use super::view::{at, is_true_at, list_at, repeats, str_at};
+use super::{Names, keep_status, names, status_of};
+use crate::column::Column;
 use crate::quantity::Quantity;
-use crate::resource::{Column, Kind, Resource, Scope, Selectable};
+use crate::resource::{Kind, Resource, Scope, Selectable};
 use crate::status::Problems;
-use crate::time::Timestamp;
 
 const NAMES: Names = Names { group: "", version: "v1", kind: "Node", plural: "nodes", short: &["no"] };
 
@@ -76,36 +76,30 @@ impl Kind for Node {
     }
 
     fn columns(&self) -> Vec<Column> {
-        vec![
-            name_column(),
-            column("Status", "string", 0, "Whether the node is ready and takes pods."),
-            column("Roles", "string", 0, "The node's roles, from its labels."),
-            age_column(),
-            column("Version", "string", 0, "The version of the node's agent."),
-            column("Internal-IP", "string", 1, "The node's address within the cluster."),
-            column("External-IP", "string", 1, "The node's address for the world outside."),
-            column("OS-Image", "string", 1, "The operating system."),
-            column("Kernel-Version", "string", 1, "The kernel."),
-            column("Container-Runtime", "string", 1, "What runs the containers."),
-        ]
-    }
-
-    fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
-        let info = |key: &str, absent: &str| match str_at(object, &format!("status.nodeInfo.{key}")) {
-            "" => absent.to_owned(),
-            text => text.to_owned(),
+        let status = |object: &Value, _| status_words(object).into();
+        let internal = |object: &Value, _| address(object, "InternalIP").into();
+        let external = |object: &Value, _| address(object, "ExternalIP").into();
+        let info = |name, description, key: &'static str| {
+            let cell = move |object: &Value, _| match str_at(object, &format!("status.nodeInfo.{key}")) {
+                "" => "<unknown>".into(),
+                text => text.into(),
+            };
+            Column::new(name, "string", 1, description, cell)
         };
+        let version = "status.nodeInfo.kubeletVersion";
         vec![
-            name(object).into(),
-            status_words(object).into(),
-            roles(object).into(),
-            age(object, now).into(),
-            info("kubeletVersion", "").into(),
-            address(object, "InternalIP").into(),
-            address(object, "ExternalIP").into(),
-            info("osImage", "<unknown>").into(),
-            info("kernelVersion", "<unknown>").into(),
-            info("containerRuntimeVersion", "<unknown>").into(),
+            Column::of_name(),
+            Column::new("Status", "string", 0, "Whether the node is ready and takes pods.", status),
+            Column::new("Roles", "string", 0, "The node's roles, from its labels.", |object, _| {
+                roles(object).into()
+            }),
+            Column::of_age(),
+            Column::text("Version", 0, "The version of the node's agent.", version),
+            Column::new("Internal-IP", "string", 1, "The node's address within the cluster.", internal),
+            Column::new("External-IP", "string", 1, "The node's address for the world outside.", external),
+            info("OS-Image", "The operating system.", "osImage"),
+            info("Kernel-Version", "The kernel.", "kernelVersion"),
+            info("Container-Runtime", "What runs the containers.", "containerRuntimeVersion"),
         ]
     }
 }

@@ -7,12 +7,12 @@ use berth_json::{Value, json};
 
 use super::cursor::Cursor;
 use super::meta::{validate_meta, validate_meta_update};
-use super::view::{age, int_at, name, str_at};
-use super::{Names, age_column, column, fill, keep_status, name_column, names, status_of};
+use super::view::str_at;
+use super::{Names, fill, keep_status, names, status_of};
+use crate::column::Column;
 use crate::quantity::Quantity;
-use crate::resource::{Column, Kind, Resource, Scope, Subresource, kind_of};
+use crate::resource::{Kind, Resource, Scope, Subresource, kind_of};
 use crate::status::Problems;
-use crate::time::Timestamp;
 
 const NAMES: Names =
     Names { group: "berth.dev", version: "v1alpha1", kind: "Plugin", plural: "plugins", short: &["plug"] };
@@ -106,30 +106,17 @@ impl Kind for Plugin {
     }
 
     fn columns(&self) -> Vec<Column> {
+        let digest = |object: &Value, _| short_digest(str_at(object, "status.digest")).into();
         vec![
-            name_column(),
-            column("Role", "string", 0, "What the component decides."),
-            column("Phase", "string", 0, "Pending, Ready or Failed."),
-            column("Digest", "string", 0, "The component in use."),
-            age_column(),
-            column("Size", "integer", 1, "Size of the component in bytes."),
-            column("Memory", "string", 1, "Limit of its memory."),
-            column("Deadline", "string", 1, "Limit of one call's time."),
-            column("Message", "string", 1, "Why the plugin is not ready."),
-        ]
-    }
-
-    fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
-        vec![
-            name(object).into(),
-            str_at(object, "status.role").into(),
-            str_at(object, "status.phase").into(),
-            short_digest(str_at(object, "status.digest")).into(),
-            age(object, now).into(),
-            int_at(object, "status.size").unwrap_or_default().into(),
-            str_at(object, "spec.limits.memory").into(),
-            str_at(object, "spec.limits.deadline").into(),
-            str_at(object, "status.message").into(),
+            Column::of_name(),
+            Column::text("Role", 0, "What the component decides.", "status.role"),
+            Column::text("Phase", 0, "Pending, Ready or Failed.", "status.phase"),
+            Column::new("Digest", "string", 0, "The component in use.", digest),
+            Column::of_age(),
+            Column::number("Size", "integer", 1, "Size of the component in bytes.", "status.size"),
+            Column::text("Memory", 1, "Limit of its memory.", "spec.limits.memory"),
+            Column::text("Deadline", 1, "Limit of one call's time.", "spec.limits.deadline"),
+            Column::text("Message", 1, "Why the plugin is not ready.", "status.message"),
         ]
     }
 }

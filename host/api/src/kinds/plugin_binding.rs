@@ -5,11 +5,11 @@ use berth_json::Value;
 use super::cursor::Cursor;
 use super::meta::{immutable, one_of, reject, validate_meta, validate_meta_update};
 use super::plugin::short_digest;
-use super::view::{age, int_at, name, str_at};
-use super::{Names, age_column, column, drop_status, fill, keep_status, name_column, names, status_of};
-use crate::resource::{Column, Kind, Resource, Scope};
+use super::view::str_at;
+use super::{Names, drop_status, fill, keep_status, names, status_of};
+use crate::column::Column;
+use crate::resource::{Kind, Resource, Scope};
 use crate::status::Problems;
-use crate::time::Timestamp;
 
 const NAMES: Names = Names {
     group: "berth.dev",
@@ -84,32 +84,20 @@ impl Kind for PluginBinding {
     }
 
     fn columns(&self) -> Vec<Column> {
+        let digest = |object: &Value, _| short_digest(str_at(object, "status.activeDigest")).into();
+        let swaps = "How often the active component was replaced.";
+        let why = "Why the wanted plugin is not the active one.";
         vec![
-            name_column(),
-            column("Role", "string", 0, "What is decided."),
-            column("Profile", "string", 0, "For which pods: their schedulerName."),
-            column("Plugin", "string", 0, "The plugin that is to decide."),
-            column("Active", "string", 0, "The plugin that decides now."),
-            column("Swaps", "integer", 0, "How often the active component was replaced."),
-            age_column(),
-            column("Digest", "string", 1, "The component that decides now."),
-            column("On Failure", "string", 1, "What happens when the plugin fails."),
-            column("Message", "string", 1, "Why the wanted plugin is not the active one."),
-        ]
-    }
-
-    fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
-        vec![
-            name(object).into(),
-            str_at(object, "spec.role").into(),
-            str_at(object, "spec.profile").into(),
-            str_at(object, "spec.plugin").into(),
-            str_at(object, "status.activePlugin").into(),
-            int_at(object, "status.swaps").unwrap_or_default().into(),
-            age(object, now).into(),
-            short_digest(str_at(object, "status.activeDigest")).into(),
-            str_at(object, "spec.failurePolicy").into(),
-            str_at(object, "status.message").into(),
+            Column::of_name(),
+            Column::text("Role", 0, "What is decided.", "spec.role"),
+            Column::text("Profile", 0, "For which pods: their schedulerName.", "spec.profile"),
+            Column::text("Plugin", 0, "The plugin that is to decide.", "spec.plugin"),
+            Column::text("Active", 0, "The plugin that decides now.", "status.activePlugin"),
+            Column::number("Swaps", "integer", 0, swaps, "status.swaps"),
+            Column::of_age(),
+            Column::new("Digest", "string", 1, "The component that decides now.", digest),
+            Column::text("On Failure", 1, "What happens when the plugin fails.", "spec.failurePolicy"),
+            Column::text("Message", 1, why, "status.message"),
         ]
     }
 }

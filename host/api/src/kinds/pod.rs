@@ -17,6 +17,7 @@ use berth_json::{Value, json};
 
 pub(super) use default::default_template;
 pub(super) use probes::validate_port;
+pub(super) use resources::validate_resource_name;
 pub(super) use validate::validate_template;
 pub(super) use warnings::warnings as template_warnings;
 
@@ -24,9 +25,9 @@ use super::cursor::Cursor;
 use super::meta::validate_meta_update;
 use super::view::{copy_field, is_true_at, list_at, str_at};
 use super::{Names, keep_status, status_of, unowned};
-use crate::resource::{Column, Kind, Resource, Scope, Selectable, Subresource, kind_of};
+use crate::column::Column;
+use crate::resource::{Kind, Resource, Scope, Selectable, Subresource, kind_of};
 use crate::status::Problems;
-use crate::time::Timestamp;
 
 const NAMES: Names = Names { group: "", version: "v1", kind: "Pod", plural: "pods", short: &["po"] };
 
@@ -125,10 +126,6 @@ impl Kind for Pod {
 
     fn columns(&self) -> Vec<Column> {
         table::columns()
-    }
-
-    fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
-        table::cells(object, now)
     }
 
     fn row_conditions(&self, object: &Value) -> Vec<Value> {

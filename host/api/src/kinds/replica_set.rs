@@ -5,15 +5,12 @@ use berth_json::Value;
 use super::cursor::Cursor;
 use super::meta::{immutable, not_negative, validate_meta, validate_meta_update};
 use super::pod::default_template;
-use super::view::{age, int_at, name};
-use super::workload::{validate_counters, validate_workload, warnings, wide_cells};
-use super::{
-    Names, SCALE, age_column, column, drop_status, fill, keep_status, name_column, names, scale_paths,
-    status_of, unowned,
-};
-use crate::resource::{Column, Kind, Resource, Scope, Selectable};
+use super::view::int_at;
+use super::workload::{validate_counters, validate_workload, warnings, wide_columns};
+use super::{Names, SCALE, drop_status, fill, keep_status, names, scale_paths, status_of, unowned};
+use crate::column::Column;
+use crate::resource::{Kind, Resource, Scope, Selectable};
 use crate::status::Problems;
-use crate::time::Timestamp;
 
 const NAMES: Names =
     Names { group: "apps", version: "v1", kind: "ReplicaSet", plural: "replicasets", short: &["rs"] };
@@ -72,31 +69,14 @@ impl Kind for ReplicaSet {
     }
 
     fn columns(&self) -> Vec<Column> {
-        vec![
-            name_column(),
-            column("Desired", "integer", 0, "How many pods are wanted."),
-            column("Current", "integer", 0, "How many pods there are."),
-            column("Ready", "integer", 0, "How many pods are ready."),
-            age_column(),
-            column("Containers", "string", 1, "Names of the template's containers."),
-            column("Images", "string", 1, "Images of the template's containers."),
-            column("Selector", "string", 1, "Which pods belong to the replica set."),
-        ]
-    }
-
-    fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
-        let count = |path: &str| Value::from(int_at(object, path).unwrap_or_default());
-        let [containers, images, selector] = wide_cells(object);
-        vec![
-            name(object).into(),
-            count("spec.replicas"),
-            count("status.replicas"),
-            count("status.readyReplicas"),
-            age(object, now).into(),
-            containers,
-            images,
-            selector,
-        ]
+        let columns = [
+            Column::of_name(),
+            Column::number("Desired", "integer", 0, "How many pods are wanted.", "spec.replicas"),
+            Column::number("Current", "integer", 0, "How many pods there are.", "status.replicas"),
+            Column::number("Ready", "integer", 0, "How many pods are ready.", "status.readyReplicas"),
+            Column::of_age(),
+        ];
+        columns.into_iter().chain(wide_columns("replica set")).collect()
     }
 }
 

@@ -7,11 +7,11 @@ use berth_json::{Map, Value};
 use super::config_map::{count, decoded_length, too_long_detail, validate_immutable, validate_key};
 use super::cursor::Cursor;
 use super::meta::{immutable, validate_meta, validate_meta_update};
-use super::view::{age, name, str_at};
-use super::{Names, age_column, column, config_map, fill, name_column, names};
-use crate::resource::{Column, Kind, Resource, Scope, Selectable};
+use super::view::str_at;
+use super::{Names, config_map, fill, names};
+use crate::column::Column;
+use crate::resource::{Kind, Resource, Scope, Selectable};
 use crate::status::Problems;
-use crate::time::Timestamp;
 
 const NAMES: Names = Names { group: "", version: "v1", kind: "Secret", plural: "secrets", short: &[] };
 
@@ -72,20 +72,12 @@ impl Kind for Secret {
     }
 
     fn columns(&self) -> Vec<Column> {
+        let entries = |object: &Value, _| count(object, &["data"]).into();
         vec![
-            name_column(),
-            column("Type", "string", 0, "What the secret is for."),
-            column("Data", "string", 0, "How many entries the object holds."),
-            age_column(),
-        ]
-    }
-
-    fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
-        vec![
-            name(object).into(),
-            str_at(object, "type").into(),
-            count(object, &["data"]).into(),
-            age(object, now).into(),
+            Column::of_name(),
+            Column::text("Type", 0, "What the secret is for.", "type"),
+            Column::new("Data", "string", 0, "How many entries the object holds.", entries),
+            Column::of_age(),
         ]
     }
 }

@@ -8,9 +8,9 @@ use berth_json::{Map, Value, json};
 
 use super::view::{at, int_at, list_at, str_at};
 use super::{Names, drop_status, fill, status_of};
-use crate::resource::{Claim, Column, Kind, Resource, Scope, Selectable};
+use crate::column::Column;
+use crate::resource::{Claim, Kind, Resource, Scope, Selectable};
 use crate::status::Problems;
-use crate::time::Timestamp;
 
 const NAMES: Names = Names { group: "", version: "v1", kind: "Service", plural: "services", short: &["svc"] };
 
@@ -100,10 +100,6 @@ impl Kind for Service {
 
     fn columns(&self) -> Vec<Column> {
         table::columns()
-    }
-
-    fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
-        table::cells(object, now)
     }
 }
 

@@ -7,6 +7,7 @@ use super::meta::{NOT_NEGATIVE, not_negative};
 use super::pod::{template_warnings, validate_template};
 use super::selector::validate_selector;
 use super::view::{at, list_at, str_at};
+use crate::column::Column;
 use crate::select::Selector;
 use crate::status::Problems;
 
@@ -85,14 +86,28 @@ pub(super) fn validate_counters(object: &Value, counters: &[&str], problems: &mu
     not_negative(&status.child("observedGeneration"), problems);
 }
 
-/// The wide cells: names and images of the containers, and the selector.
-pub(super) fn wide_cells(object: &Value) -> [Value; 3] {
-    let containers = list_at(object, "spec.template.spec.containers");
-    let join = |key: &str| containers.iter().map(|c| str_at(c, key)).collect::<Vec<_>>().join(",");
-    let selector = match Selector::from_object(at(object, "spec.selector").unwrap_or(&Value::Null)) {
+/// The wide columns: names and images of the containers, and the selector.
+pub(super) fn wide_columns(workload: &str) -> [Column; 3] {
+    let containers = |name, description, key: &'static str| {
+        let cell = move |object: &Value, _| {
+            let containers = list_at(object, "spec.template.spec.containers");
+            containers.iter().map(|c| str_at(c, key)).collect::<Vec<_>>().join(",").into()
+        };
+        Column::new(name, "string", 1, description, cell)
+    };
+    [
+        containers("Containers", "Names of the template's containers.", "name"),
+        containers("Images", "Images of the template's containers.", "image"),
+        Column::new("Selector", "string", 1, format!("Which pods belong to the {workload}."), |object, _| {
+            selector_text(object).into()
+        }),
+    ]
+}
+
+fn selector_text(object: &Value) -> String {
+    match Selector::from_object(at(object, "spec.selector").unwrap_or(&Value::Null)) {
         Ok(Some(selector)) if !selector.is_empty() => selector.to_string(),
         Ok(_) => "<none>".to_owned(),
         Err(_) => "<error>".to_owned(),
-    };
-    [join("name").into(), join("image").into(), selector.into()]
+    }
 }

@@ -7,7 +7,7 @@ use berth_json::{Map, Value};
 use super::compare::{key_step, keys_of, value_step};
 use super::step;
 use crate::decode::{Budget, FINDINGS_MAX, Spent};
-use crate::schema::{Field, Kind, ListType, Schema, Shape, Type};
+use crate::schema::{Field, ListType, Schema, Shape, Type, ValueKind};
 
 /// How much of a path a problem shows: any that somebody wrote by hand. One can be as long as a body.
 const PATH_CHARS_MAX: usize = 1000;
@@ -100,7 +100,7 @@ impl<'s> Check<'s> {
         }
     }
 
-    fn list(&mut self, kind: Kind, list: &'s ListType, values: &[Value]) -> Result<(), Spent> {
+    fn list(&mut self, kind: ValueKind, list: &'s ListType, values: &[Value]) -> Result<(), Spent> {
         let mut seen = HashSet::new();
         for (at, value) in values.iter().enumerate() {
             let step = match list {
@@ -126,7 +126,7 @@ impl<'s> Check<'s> {
         Ok(())
     }
 
-    fn key(&self, kind: Kind, keys: &[Box<str>], value: &Value) -> Result<String, String> {
+    fn key(&self, kind: ValueKind, keys: &[Box<str>], value: &Value) -> Result<String, String> {
         match value {
             Value::Object(_) if keys_of(self.schema, kind, keys, value).is_empty() => {
                 let keys = keys.iter().map(|key| format!("\"{key}\"")).collect::<Vec<_>>().join(" ");
@@ -140,28 +140,34 @@ impl<'s> Check<'s> {
         }
     }
 
-    fn single(&mut self, kind: Kind, value: &Value) -> Result<(), Spent> {
+    fn single(&mut self, kind: ValueKind, value: &Value) -> Result<(), Spent> {
         let is_scalar = matches!(value, Value::Bool(_) | Value::Number(_) | Value::String(_));
         match kind {
             _ if value.is_null() => Ok(()),
-            Kind::Struct(id) => match value {
+            ValueKind::Struct(id) => match value {
                 Value::Object(fields) => self.structure(self.schema.get(id), fields),
                 other => self.mismatch("map", other),
             },
-            Kind::Strings => match value {
-                Value::Array(values) => self.list(Kind::String, &ListType::Atomic, values),
+            ValueKind::Strings => match value {
+                Value::Array(values) => self.list(ValueKind::String, &ListType::Atomic, values),
                 other => self.mismatch("list", other),
             },
-            Kind::String | Kind::Bytes | Kind::Time | Kind::MicroTime | Kind::Duration
+            ValueKind::String
+            | ValueKind::Bytes
+            | ValueKind::Time
+            | ValueKind::MicroTime
+            | ValueKind::Duration
                 if !value.is_string() =>
             {
                 self.mismatch("string", value)
             }
-            Kind::Int32 | Kind::Int64 | Kind::Float64 if !matches!(value, Value::Number(_)) => {
+            ValueKind::Int32 | ValueKind::Int64 | ValueKind::Float64
+                if !matches!(value, Value::Number(_)) =>
+            {
                 self.mismatch("numeric (int or float)", value)
             }
-            Kind::Bool if !matches!(value, Value::Bool(_)) => self.mismatch("boolean", value),
-            Kind::Quantity | Kind::IntOrString if !is_scalar => self.mismatch("any scalar", value),
+            ValueKind::Bool if !matches!(value, Value::Bool(_)) => self.mismatch("boolean", value),
+            ValueKind::Quantity | ValueKind::IntOrString if !is_scalar => self.mismatch("any scalar", value),
             _ => Ok(()),
         }
     }

@@ -7,7 +7,7 @@ use berth_json::{Map, Text, Value};
 use super::grain::Grain;
 use super::set::FieldSet;
 use crate::decode::scalar::zero;
-use crate::schema::{Field, Kind, Schema, Shape, Type};
+use crate::schema::{Field, Schema, Shape, Type, ValueKind};
 
 /// Fields of the object itself that nobody owns: the server sets them.
 pub(super) const UNOWNED: [&str; 2] = ["apiVersion", "kind"];
@@ -131,18 +131,18 @@ impl Compare<'_> {
                 (Some(entries), None) | (None, Some(entries))
                     if !entries.is_empty() && (is_null(sides.old) || is_null(sides.new)) =>
                 {
-                    self.map(Kind::Deduced, sides, found);
+                    self.map(ValueKind::Deduced, sides, found);
                     (found.taken.member, found.gone.member) = (false, false);
                 }
                 // An object becomes something else: its entries are gone, the place itself is not.
                 (Some(_), None) if sides.new.is_some() => {
-                    self.map(Kind::Deduced, Sides { new: None, ..sides }, found);
+                    self.map(ValueKind::Deduced, Sides { new: None, ..sides }, found);
                     (found.taken.member, found.gone.member) = (true, false);
                 }
                 (None, Some(_)) if sides.old.is_some() => {
-                    self.map(Kind::Deduced, Sides { old: None, ..sides }, found);
+                    self.map(ValueKind::Deduced, Sides { old: None, ..sides }, found);
                 }
-                _ => self.map(Kind::Deduced, sides, found),
+                _ => self.map(ValueKind::Deduced, sides, found),
             },
         }
     }
@@ -156,7 +156,7 @@ impl Compare<'_> {
         self.structure(inner, old, new, found, |name| unowned_in(inner).contains(&name));
     }
 
-    fn map(self, kind: Kind, sides: Sides<'_>, found: &mut Found) {
+    fn map(self, kind: ValueKind, sides: Sides<'_>, found: &mut Found) {
         presence(sides, found);
         let (old, new) = (object(sides.old), object(sides.new));
         let empty = Map::new();
@@ -169,7 +169,7 @@ impl Compare<'_> {
         }
     }
 
-    fn keyed(self, kind: Kind, keys: &[Box<str>], sides: Sides<'_>, found: &mut Found) {
+    fn keyed(self, kind: ValueKind, keys: &[Box<str>], sides: Sides<'_>, found: &mut Found) {
         presence(sides, found);
         let (old, new) = (array(sides.old), array(sides.new));
         let (old, new) = (self.by_key(kind, keys, old), self.by_key(kind, keys, new));
@@ -183,7 +183,7 @@ impl Compare<'_> {
 
     fn by_key<'v>(
         self,
-        kind: Kind,
+        kind: ValueKind,
         keys: &[Box<str>],
         list: Option<&'v Vec<Value>>,
     ) -> BTreeMap<String, &'v Value> {
@@ -193,14 +193,14 @@ impl Compare<'_> {
 }
 
 /// `k:{"containerPort":80,"protocol":"TCP"}`: keys sorted, absent ones by their declared default.
-pub(super) fn key_step(schema: &Schema, kind: Kind, keys: &[Box<str>], value: &Value) -> String {
+pub(super) fn key_step(schema: &Schema, kind: ValueKind, keys: &[Box<str>], value: &Value) -> String {
     format!("k:{}", Value::Object(keys_of(schema, kind, keys, value)))
 }
 
 /// The keys of an element with their values, absent ones by their declared default, or by the zero that Go has for what it
 /// always prints.
-pub(super) fn keys_of(schema: &Schema, kind: Kind, keys: &[Box<str>], value: &Value) -> Map {
-    let Kind::Struct(element) = kind else { return Map::new() };
+pub(super) fn keys_of(schema: &Schema, kind: ValueKind, keys: &[Box<str>], value: &Value) -> Map {
+    let ValueKind::Struct(element) = kind else { return Map::new() };
     let mut parts = Map::new();
     for key in keys {
         let unset = || {
@@ -246,7 +246,11 @@ pub(super) fn is_implicit(field: &Field) -> bool {
         _ if field.pointer => !field.omit_empty,
         (
             Shape::Single,
-            Kind::Struct(_) | Kind::Time | Kind::MicroTime | Kind::Quantity | Kind::IntOrString,
+            ValueKind::Struct(_)
+            | ValueKind::Time
+            | ValueKind::MicroTime
+            | ValueKind::Quantity
+            | ValueKind::IntOrString,
         ) => true,
         _ => !field.omit_empty,
     }
@@ -281,7 +285,7 @@ fn changed(old: Option<&Value>, new: Option<&Value>, found: &mut Found) {
 pub(super) fn is_zero(field: &Field, value: &Value) -> bool {
     match value {
         Value::Null => true,
-        Value::String(text) => text.is_empty() || (field.kind == Kind::Quantity && text == "0"),
+        Value::String(text) => text.is_empty() || (field.kind == ValueKind::Quantity && text == "0"),
         Value::Number(number) => number.as_f64() == Some(0.0),
         Value::Bool(value) => !value,
         Value::Array(values) => values.is_empty(),

@@ -136,7 +136,6 @@ impl Writer<'_> {
     }
 }
 
-/// One step of a path.
 #[derive(Clone, Copy)]
 enum Step<'a> {
     /// By the name of the field or map entry.

@@ -7,7 +7,6 @@ use berth_json::Value;
 use super::set::FieldSet;
 use super::{ManagedFields, OLDEST_MANAGER, UPDATE_MANAGERS_MAX, push_json};
 
-/// One entry of the list.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Entry {
     pub(super) manager: String,

@@ -1,6 +1,6 @@
 //! Whether a place of an object is owned as one value or part by part.
 
-use crate::schema::{Field, Kind, ListType, Schema, Shape, Type};
+use crate::schema::{Field, ListType, Schema, Shape, Type, ValueKind};
 
 /// How a place is owned.
 #[derive(Clone, Copy)]
@@ -10,9 +10,9 @@ pub(super) enum Grain<'s> {
     /// Field by field.
     Struct(&'s Type),
     /// Entry by entry.
-    Map(Kind),
+    Map(ValueKind),
     /// Element by element, told apart by keys.
-    Keyed(Kind, &'s [Box<str>]),
+    Keyed(ValueKind, &'s [Box<str>]),
     /// Element by element, each its own key.
     Set,
     /// As the value is: an object entry by entry, anything else as one value.
@@ -26,7 +26,7 @@ impl<'s> Grain<'s> {
             _ if field.atomic => Self::Leaf,
             (Shape::Single, kind, _) => Self::single(schema, kind),
             (Shape::Map, kind, _) => Self::Map(kind),
-            (Shape::List, kind @ Kind::Struct(_), ListType::Map(keys)) => Self::Keyed(kind, keys),
+            (Shape::List, kind @ ValueKind::Struct(_), ListType::Map(keys)) => Self::Keyed(kind, keys),
             (Shape::List, _, ListType::Set) => Self::Set,
             (Shape::List, ..) => Self::Leaf,
         }
@@ -40,11 +40,10 @@ impl<'s> Grain<'s> {
         }
     }
 
-    /// One value of a kind.
-    pub(super) fn single(schema: &'s Schema, kind: Kind) -> Self {
+    pub(super) fn single(schema: &'s Schema, kind: ValueKind) -> Self {
         match kind {
-            Kind::Struct(id) if !schema.get(id).atomic => Self::Struct(schema.get(id)),
-            Kind::Deduced => Self::Deduced,
+            ValueKind::Struct(id) if !schema.get(id).atomic => Self::Struct(schema.get(id)),
+            ValueKind::Deduced => Self::Deduced,
             _ => Self::Leaf,
         }
     }

@@ -7,7 +7,7 @@ use berth_json::{Map, Value};
 use super::compare::{key_step, value_step};
 use super::grain::Grain;
 use crate::decode::{Budget, Spent};
-use crate::schema::{Kind, Schema, Type};
+use crate::schema::{Schema, Type, ValueKind};
 
 /// Lays `config` over `live`: what is owned part by part is merged part by part, everything else is replaced. Nothing goes
 /// away. The configuration was [checked](super::check), so that its elements have keys, each once.
@@ -77,7 +77,7 @@ impl<'s> Merge<'s> {
                 self.list(kind, |value| key_step(self.schema, kind, keys, value), live, config)?.into()
             }
             (Grain::Set, Value::Array(live), Value::Array(config)) => {
-                self.list(Kind::Any, value_step, live, config)?.into()
+                self.list(ValueKind::Any, value_step, live, config)?.into()
             }
             _ => config.clone(),
         })
@@ -87,7 +87,7 @@ impl<'s> Merge<'s> {
     /// between the neighbours that they had, as far as that is possible.
     fn list(
         self,
-        kind: Kind,
+        kind: ValueKind,
         step: impl Fn(&Value) -> String,
         live: Vec<Value>,
         config: &[Value],

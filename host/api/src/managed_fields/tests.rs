@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::{UPDATE_MANAGERS_MAX, Writer, compare, created, record_update};
 use crate::decode::complete;
-use crate::schema::{Field, Kind, Schema, Shape, Type};
+use crate::schema::{Field, Schema, Shape, Type, ValueKind};
 use crate::time::Timestamp;
 
 fn write(schema_type: &str, new: Value, old: Option<&Value>, manager: &str, second: i64) -> Value {
@@ -159,12 +159,12 @@ fn some_field(field: &Field, depth: usize, dice: &mut impl FnMut(u64) -> u64) ->
     }
 }
 
-fn some_value(kind: Kind, depth: usize, dice: &mut impl FnMut(u64) -> u64) -> Value {
+fn some_value(kind: ValueKind, depth: usize, dice: &mut impl FnMut(u64) -> u64) -> Value {
     match kind {
-        Kind::Struct(id) => some_object(Schema::builtin().get(id), depth, dice),
-        Kind::Int32 | Kind::Int64 | Kind::Float64 => dice(3).into(),
-        Kind::Bool => (dice(2) == 0).into(),
-        Kind::AnyObject | Kind::Any => json!({"any": dice(2)}),
+        ValueKind::Struct(id) => some_object(Schema::builtin().get(id), depth, dice),
+        ValueKind::Int32 | ValueKind::Int64 | ValueKind::Float64 => dice(3).into(),
+        ValueKind::Bool => (dice(2) == 0).into(),
+        ValueKind::AnyObject | ValueKind::Any => json!({"any": dice(2)}),
         _ => ["", "0", "a", "b"][dice(4) as usize].into(),
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use berth_json::{Map, Value, json};
 
-use crate::schema::{Field, Kind, ListType, Schema, Shape, Type};
+use crate::schema::{Field, ListType, Schema, Shape, Type, ValueKind};
 
 /// The schemas of `roots` and of all types they are made of.
 pub(super) fn components(schema: &Schema, roots: BTreeSet<&str>) -> Map {
@@ -17,7 +17,7 @@ pub(super) fn components(schema: &Schema, roots: BTreeSet<&str>) -> Map {
         }
         components.insert(name, object(schema, next));
         let inner = schema.json_fields(next).filter_map(|field| match field.kind {
-            Kind::Struct(id) => Some(schema.get(id)),
+            ValueKind::Struct(id) => Some(schema.get(id)),
             _ => None,
         });
         waiting.extend(inner);
@@ -141,26 +141,26 @@ fn list_extensions(field: &Field, property: &mut Value) {
 fn value(schema: &Schema, field: &Field) -> Value {
     let referred = |name: &str| json!({ "allOf": [reference(name)] });
     match field.kind {
-        Kind::String if field.values.is_empty() => json!({ "type": "string" }),
-        Kind::String => {
+        ValueKind::String if field.values.is_empty() => json!({ "type": "string" }),
+        ValueKind::String => {
             json!({ "type": "string", "enum": field.values.iter().map(|one| &**one).collect::<Vec<_>>() })
         }
-        Kind::Int32 => json!({ "type": "integer", "format": "int32" }),
-        Kind::Int64 => json!({ "type": "integer", "format": "int64" }),
-        Kind::Float64 => json!({ "type": "number", "format": "double" }),
-        Kind::Bool => json!({ "type": "boolean" }),
-        Kind::Bytes => json!({ "type": "string", "format": "byte" }),
-        Kind::Strings => json!({ "type": "array", "items": { "type": "string" } }),
-        Kind::Quantity => referred(QUANTITY),
-        Kind::IntOrString => referred(INT_OR_STRING),
-        Kind::Time => referred("io.k8s.apimachinery.pkg.apis.meta.v1.Time"),
-        Kind::MicroTime => referred("io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime"),
-        Kind::Duration => referred("io.k8s.apimachinery.pkg.apis.meta.v1.Duration"),
-        Kind::AnyObject if &*field.name == "fieldsV1" => {
+        ValueKind::Int32 => json!({ "type": "integer", "format": "int32" }),
+        ValueKind::Int64 => json!({ "type": "integer", "format": "int64" }),
+        ValueKind::Float64 => json!({ "type": "number", "format": "double" }),
+        ValueKind::Bool => json!({ "type": "boolean" }),
+        ValueKind::Bytes => json!({ "type": "string", "format": "byte" }),
+        ValueKind::Strings => json!({ "type": "array", "items": { "type": "string" } }),
+        ValueKind::Quantity => referred(QUANTITY),
+        ValueKind::IntOrString => referred(INT_OR_STRING),
+        ValueKind::Time => referred("io.k8s.apimachinery.pkg.apis.meta.v1.Time"),
+        ValueKind::MicroTime => referred("io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime"),
+        ValueKind::Duration => referred("io.k8s.apimachinery.pkg.apis.meta.v1.Duration"),
+        ValueKind::AnyObject if &*field.name == "fieldsV1" => {
             referred("io.k8s.apimachinery.pkg.apis.meta.v1.FieldsV1")
         }
-        Kind::AnyObject => referred(RAW_EXTENSION),
-        Kind::Any | Kind::Deduced => json!({}),
-        Kind::Struct(id) => referred(&component(&schema.get(id).name)),
+        ValueKind::AnyObject => referred(RAW_EXTENSION),
+        ValueKind::Any | ValueKind::Deduced => json!({}),
+        ValueKind::Struct(id) => referred(&component(&schema.get(id).name)),
     }
 }

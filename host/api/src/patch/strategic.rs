@@ -10,7 +10,7 @@ use berth_json::{Map, Text, Value};
 
 use super::lists::{self, Places};
 use crate::decode::{Budget, Spent};
-use crate::schema::{Field, Kind, PatchStrategy, Schema, Shape, Type};
+use crate::schema::{Field, PatchStrategy, Schema, Shape, Type, ValueKind};
 
 /// A patch that contradicts itself or the schema.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -41,10 +41,9 @@ const DELETE_PREFIX: &str = "$deleteFromPrimitiveList/";
 /// What the schema says about a place.
 #[derive(Clone, Copy)]
 pub(super) enum Known<'s> {
-    /// A struct of the table.
     Struct(&'s Type),
     /// A map whose values are of this kind.
-    Map(Kind),
+    Map(ValueKind),
     /// Nothing: lists are replaced.
     Nothing,
 }
@@ -171,9 +170,9 @@ impl<'s> Merge<'s> {
         FieldRule { strategy: field.patch.clone(), values }
     }
 
-    fn values(self, kind: Kind) -> Known<'s> {
+    fn values(self, kind: ValueKind) -> Known<'s> {
         match kind {
-            Kind::Struct(id) => Known::Struct(self.schema.get(id)),
+            ValueKind::Struct(id) => Known::Struct(self.schema.get(id)),
             _ => Known::Nothing,
         }
     }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{Kind, Schema, TypeId};
+use super::{Schema, TypeId, ValueKind};
 
 impl Schema {
     /// A schema of the types of those names and of all that they are made of. Names that it does not have are left out.
@@ -21,7 +21,7 @@ impl Schema {
                 part.by_kind.insert(kind.clone(), place);
             }
             let inner = found.fields.iter().filter_map(|field| match field.kind {
-                Kind::Struct(id) => Some(id),
+                ValueKind::Struct(id) => Some(id),
                 _ => None,
             });
             wanted.extend(inner);
@@ -29,7 +29,7 @@ impl Schema {
         }
         for found in &mut part.types {
             for field in &mut found.fields {
-                if let Kind::Struct(id) = &mut field.kind {
+                if let ValueKind::Struct(id) = &mut field.kind {
                     *id = places[id];
                 }
             }

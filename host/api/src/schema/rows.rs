@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use berth_json::Value;
 use serde::Deserialize;
 
-use super::{Field, JsonField, Kind, ListType, PatchStrategy, Schema, Shape, Type, TypeId};
+use super::{Field, JsonField, ListType, PatchStrategy, Schema, Shape, Type, TypeId, ValueKind};
 
 /// Why rows cannot be added to the schema table.
 #[derive(Debug, thiserror::Error)]
@@ -97,11 +97,11 @@ struct FieldRow<'a> {
 pub(super) fn extend(schema: &mut Schema, text: &str) -> Result<(), SchemaError> {
     let rows = parse(text)?;
     let mut grown = schema.clone();
-    let mut kinds: HashMap<&str, Kind> = HashMap::with_capacity(rows.len());
+    let mut kinds: HashMap<&str, ValueKind> = HashMap::with_capacity(rows.len());
     let mut ids = Vec::with_capacity(rows.len());
     for row in &rows {
         let id = grown.place(&row.name);
-        kinds.insert(&row.name, scalar(&row.scalar).unwrap_or(Kind::Struct(id)));
+        kinds.insert(&row.name, scalar(&row.scalar).unwrap_or(ValueKind::Struct(id)));
         ids.push(id);
     }
     for (row, id) in rows.iter().zip(&ids) {
@@ -144,29 +144,29 @@ fn parse(text: &str) -> Result<Vec<Row<'_>>, SchemaError> {
 
 /// The table's `scalar` words. The three unions of JSONSchemaProps are any JSON: custom resources are not served yet,
 /// and nothing else has them.
-fn scalar(word: &str) -> Option<Kind> {
+fn scalar(word: &str) -> Option<ValueKind> {
     Some(match word {
-        "quantity" => Kind::Quantity,
-        "date-time" => Kind::Time,
-        "date-time-micro" => Kind::MicroTime,
-        "duration" => Kind::Duration,
-        "int-or-string" => Kind::IntOrString,
-        "any-object" => Kind::AnyObject,
-        "any" | "schema-or-array" | "schema-or-bool" | "schema-or-strings" => Kind::Any,
+        "quantity" => ValueKind::Quantity,
+        "date-time" => ValueKind::Time,
+        "date-time-micro" => ValueKind::MicroTime,
+        "duration" => ValueKind::Duration,
+        "int-or-string" => ValueKind::IntOrString,
+        "any-object" => ValueKind::AnyObject,
+        "any" | "schema-or-array" | "schema-or-bool" | "schema-or-strings" => ValueKind::Any,
         _ => return None,
     })
 }
 
-fn primitive(word: &str) -> Option<Kind> {
+fn primitive(word: &str) -> Option<ValueKind> {
     Some(match word {
-        "string" => Kind::String,
-        "int32" => Kind::Int32,
-        "int64" => Kind::Int64,
-        "float64" => Kind::Float64,
-        "bool" => Kind::Bool,
-        "bytes" => Kind::Bytes,
-        "list-of-string" => Kind::Strings,
-        "deduced" => Kind::Deduced,
+        "string" => ValueKind::String,
+        "int32" => ValueKind::Int32,
+        "int64" => ValueKind::Int64,
+        "float64" => ValueKind::Float64,
+        "bool" => ValueKind::Bool,
+        "bytes" => ValueKind::Bytes,
+        "list-of-string" => ValueKind::Strings,
+        "deduced" => ValueKind::Deduced,
         _ => return None,
     })
 }
@@ -176,10 +176,11 @@ impl FieldRow<'_> {
         &self,
         parent: &Row<'_>,
         schema: &Schema,
-        new: &HashMap<&str, Kind>,
+        new: &HashMap<&str, ValueKind>,
     ) -> Result<Field, SchemaError> {
-        let known =
-            || schema.by_name.get(&*self.kind).map(|id| schema.get(*id).scalar.unwrap_or(Kind::Struct(*id)));
+        let known = || {
+            schema.by_name.get(&*self.kind).map(|id| schema.get(*id).scalar.unwrap_or(ValueKind::Struct(*id)))
+        };
         let kind = primitive(&self.kind).or_else(|| new.get(&*self.kind).copied()).or_else(known);
         let kind = kind.ok_or_else(|| SchemaError::UnknownType {
             parent: parent.name.to_string(),
@@ -267,7 +268,7 @@ fn flatten(schema: &Schema, id: TypeId, depth: usize, json: &mut Vec<JsonField>)
     }
     for (index, field) in parent.fields.iter().enumerate() {
         match field.kind {
-            Kind::Struct(inner) if field.inline => flatten(schema, inner, depth + 1, json)?,
+            ValueKind::Struct(inner) if field.inline => flatten(schema, inner, depth + 1, json)?,
             _ if field.name.is_empty() => {}
             _ => {
                 let index = u32::try_from(index).expect("a type has fewer than 2^32 fields");

@@ -66,15 +66,15 @@ impl Layout {
     }
 }
 
-/// One group of the tree.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Group<'a> {
-    /// Of the shims.
     Shims,
     /// Of a pod, with the groups of its containers below.
     Pod(&'a str),
-    /// Of a container.
-    Container { pod: &'a str, container: &'a str },
+    Container {
+        pod: &'a str,
+        container: &'a str,
+    },
 }
 
 /// A pod's group is called `pod-<id>`, so that no id can clash with `shims`.

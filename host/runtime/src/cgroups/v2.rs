@@ -13,7 +13,6 @@ use super::{
 use crate::spec::Resources;
 use crate::status::Usage;
 
-/// The tree.
 pub(super) struct V2 {
     /// Where the hierarchy is mounted.
     pub(super) mount: PathBuf,

@@ -5,6 +5,7 @@ mod executable;
 mod pod;
 mod process;
 mod runtime;
+mod shared;
 mod watch;
 
 pub use pod::PodHandle;

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use super::cleanup;
 use super::process::{Attachment, ExecProcess, Streams};
-use super::runtime::Shared;
+use super::shared::Shared;
 use crate::cgroups::Group;
 use crate::error::{Error, Result};
 use crate::rundir::{self, ContainerDirectory, PodDirectory, PodRecord, ShimRecord};
@@ -203,7 +203,7 @@ impl PodHandle {
             }
             Ok((other, _)) => Err(self.unexpected(&other)),
             Err(Error::ShimGone { .. }) if self.shim_is_dead() => {
-                let containers = self.bury()?;
+                let containers = self.end_leftovers()?;
                 Ok(PodState { spec: record.sandbox, shim: ShimState::Dead, containers })
             }
             Err(error) => Err(error),
@@ -221,7 +221,7 @@ impl PodHandle {
     }
 
     /// Ends what is left of a pod without a shim and completes its records.
-    fn bury(&self) -> Result<Vec<ContainerState>> {
+    fn end_leftovers(&self) -> Result<Vec<ContainerState>> {
         let directories = self.container_directories()?;
         // Asked before the processes are ended and the groups with them.
         let oom_killed = |id: &str| {

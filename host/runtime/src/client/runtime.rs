@@ -1,24 +1,24 @@
 //! The runtime of one node.
 
-use std::collections::HashMap;
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::cleanup;
 use super::executable::SealedExecutable;
 use super::pod::PodHandle;
+use super::shared::Shared;
 use super::watch::Watch;
-use crate::cgroups::{self, Cgroups, Group, Layout};
+use crate::cgroups::{self, Group};
 use crate::error::{Error, Result};
 use crate::rundir::{self, PodDirectory, PodRecord};
 use crate::seccomp;
-use crate::spec::{ContainerSpec, IpcNamespace, NetworkNamespace, PodSandboxSpec, Seccomp, sysctl_path};
+use crate::spec::{IpcNamespace, NetworkNamespace, PodSandboxSpec, sysctl_path};
 use crate::status::{Event, PodState, ShimState};
 use crate::sys;
 use crate::wire::VERSION;
@@ -63,19 +63,6 @@ pub struct Recovered {
 /// Runs pods on this machine. Every method blocks, most for microseconds; all may be called from several threads.
 pub struct Runtime {
     pub(super) shared: Arc<Shared>,
-}
-
-/// What the runtime and its pods' handles share.
-pub(super) struct Shared {
-    pub(super) run_dir: PathBuf,
-    pub(super) cgroup_root: String,
-    pub(super) layout: Layout,
-    pub(super) cgroups: Box<dyn Cgroups>,
-    pub(super) watch: Watch,
-    /// Shims that are children of this process, to be reaped when they end.
-    shims: Mutex<HashMap<String, Child>>,
-    executable: SealedExecutable,
-    filters: seccomp::Cache,
 }
 
 impl std::fmt::Debug for Runtime {
@@ -275,36 +262,6 @@ impl Runtime {
         result = result.and(self.shared.cgroups.remove_root().map_err(Error::io("remove the root cgroup")));
         let run_dir = &self.shared.run_dir;
         result.and(fs::remove_dir_all(run_dir).map_err(Error::io(format!("remove {}", run_dir.display()))))
-    }
-}
-
-impl Shared {
-    pub(super) fn directory(&self, pod_id: &str) -> PodDirectory {
-        PodDirectory::new(&self.run_dir, pod_id)
-    }
-
-    fn lock_shims(&self) -> std::sync::MutexGuard<'_, HashMap<String, Child>> {
-        // A map of children is whole between any two statements, whoever panicked.
-        self.shims.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Collects a shim that has no reason to be there any more, if it is a child of this process.
-    pub(super) fn reap_shim(&self, pod_id: &str) {
-        let child = self.lock_shims().remove(pod_id);
-        if let Some(mut child) = child {
-            // It has ended, or was told to; one that hung before it could say who it is, was not. Both fail only for a
-            // process that somebody else has reaped.
-            drop(child.kill());
-            drop(child.wait());
-        }
-    }
-
-    /// Makes sure that a shim finds the compiled filter a container needs.
-    pub(super) fn prepare_filter(&self, spec: &ContainerSpec) -> Result<()> {
-        if spec.privileged || spec.seccomp == Seccomp::Unconfined {
-            return Ok(());
-        }
-        self.filters.prepare(&spec.capabilities).map_err(Error::io("compile the seccomp profile"))
     }
 }
 

@@ -27,7 +27,6 @@ pub(super) fn make_working_directory(root: &Root, path: &Path) -> Result<(), Sta
     }
 }
 
-/// Enters it.
 pub(super) fn enter_working_directory(path: &Path) -> Result<(), StartError> {
     nix::unistd::chdir(path).map_err(|error| working_directory_error(path, &error.into()))?;
     // A working directory like /proc/self/fd/7 could be a directory of the machine (CVE-2024-21626).

@@ -39,7 +39,6 @@ impl Root {
         Ok(Root::new(open("/", flags, Mode::empty())?))
     }
 
-    /// Opens a path in it.
     pub(crate) fn open(&self, path: &Path, flags: OFlag) -> io::Result<OwnedFd> {
         let path = relative(path)?;
         sys::openat2(self.directory.as_fd(), &path, flags.bits(), 0, self.resolve)

@@ -389,7 +389,6 @@ pub(super) const BY_CAPABILITY: &[(Capability, &[c_long])] = &[
 /// Its holders may make namespaces, so `clone` is not looked at and `clone3` is allowed.
 pub(super) const SYS_ADMIN: Capability = Capability::named("SYS_ADMIN");
 
-/// A condition on an argument.
 pub(super) struct Condition {
     pub(super) argument: u8,
     pub(super) length: SeccompCmpArgLen,

@@ -21,7 +21,6 @@ use crate::spec::{ContainerSpec, PidNamespace, Seccomp, Stdin, Stdio};
 use crate::status::{ContainerPhase, ContainerState, ExitCause, ExitStatus, Started};
 use crate::sys::{self, Death, Forked};
 
-/// A container of this pod.
 pub(super) struct Container {
     pub(super) spec: ContainerSpec,
     pub(super) directory: ContainerDirectory,

@@ -86,38 +86,38 @@ impl Shim {
                 self.advance_exec(number);
             }
             match sys::collect(dead) {
-                Ok(death) => death.into_iter().for_each(|death| self.bury(death)),
+                Ok(death) => death.into_iter().for_each(|death| self.record_death(death)),
                 Err(error) => return eprintln!("waitpid: {error}"),
             }
         }
     }
 
-    fn bury(&mut self, death: Death) {
+    fn record_death(&mut self, death: Death) {
         let pid = death.pid;
         // The number of one that has ended may be somebody else's by now.
         let is_it =
             |container: &Container| container.pid == pid && !matches!(container.phase, Phase::Exited(_));
         let container = self.containers.iter().find(|(_, container)| is_it(container));
         if let Some(id) = container.map(|(id, _)| id.clone()) {
-            self.bury_container(&id, death);
+            self.record_container_death(&id, death);
             return;
         }
         let exec = self.execs.iter().find(|(_, exec)| exec.pid == Some(pid));
         if let Some(number) = exec.map(|(number, _)| *number) {
-            self.bury_exec(number, death);
+            self.record_exec_death(number, death);
             return;
         }
         self.pod.sandbox.helpers.retain(|helper| *helper != pid);
     }
 
-    fn bury_exec(&mut self, number: u64, Death { code, signal, .. }: Death) {
+    fn record_exec_death(&mut self, number: u64, Death { code, signal, .. }: Death) {
         // One that never ran has been dealt with by its own report.
         if let Some(Exec { connection, phase: ExecPhase::Running, .. }) = self.execs.remove(&number) {
             self.reply(connection, &Reply::ExecExited { code, signal }, Vec::new());
         }
     }
 
-    fn bury_container(&mut self, id: &str, death: Death) {
+    fn record_container_death(&mut self, id: &str, death: Death) {
         self.advance_start(id);
         let Some(container) = self.containers.get_mut(id) else { return };
         if let Phase::Starting(starting) = &mut container.phase {

@@ -39,7 +39,6 @@ pub(super) struct Log {
 }
 
 impl Log {
-    /// Opens it to append.
     pub(super) fn open(path: &Path) -> io::Result<Log> {
         if let Some(directory) = path.parent() {
             fs::DirBuilder::new().recursive(true).mode(0o755).create(directory)?;

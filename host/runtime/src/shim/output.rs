@@ -18,7 +18,6 @@ const READ_BYTES: usize = 64 << 10;
 /// Most that is read of a container that has ended, should somebody outside still hold its pipe and go on writing.
 const DRAIN_BYTES_MAX: usize = 4 << 20;
 
-/// One output stream.
 pub(super) struct Output {
     /// `None` after its end.
     pub(super) source: Option<OwnedFd>,

@@ -21,7 +21,6 @@ use crate::rundir::PodDirectory;
 use crate::spec::{IpcNamespace, NetworkNamespace, PidNamespace, PodSandboxSpec, sysctl_path};
 use crate::sys::{self, Forked};
 
-/// The sandbox of a pod.
 pub(super) struct Sandbox {
     /// Until the network is joined, which waits for the first container.
     network_pending: Option<PathBuf>,

@@ -142,7 +142,7 @@ async fn send(
             }
             Ok(ended) = &mut ended => break ended,
             _ = beat.tick() => if outputs.input_is_full.load(Ordering::Relaxed) {
-                outbox.beat().await?;
+                outbox.send_pong().await?;
             }
         }
     };

@@ -57,7 +57,7 @@ impl Outbox {
     ///
     /// # Errors
     /// When the client is gone.
-    pub(crate) async fn beat(&mut self) -> Result<(), Error> {
+    pub(crate) async fn send_pong(&mut self) -> Result<(), Error> {
         self.put(Message::Pong(Bytes::new())).await
     }
 

@@ -95,6 +95,46 @@ async fn what_is_only_posted_has_no_table() {
 }
 
 #[tokio::test]
+async fn an_autoscaler_is_one_object_in_two_versions() {
+    let of_version =
+        |version| ApiResource { group: "autoscaling", version, plural: "horizontalpodautoscalers" };
+    let (v1, v2) = (of_version("v1"), of_version("v2"));
+    let harness = Harness::start().await;
+    let client = harness.client();
+    let memory = json!({ "type": "Resource", "resource": {
+        "name": "memory", "target": { "type": "AverageValue", "averageValue": "100Mi" },
+    } });
+    let target = json!({ "apiVersion": "apps/v1", "kind": "Deployment", "name": "d" });
+    let body = json!({
+        "metadata": { "name": "h" }, "spec": { "maxReplicas": 3, "scaleTargetRef": target, "metrics": [memory] },
+    });
+    let path = v2.path_of("default", "", "");
+    let request = http::Request::post(path).body(body.to_string().into()).unwrap();
+    let transport = harness.server.in_process(Identity::component("test"));
+    let answer = transport.send(request).await.unwrap();
+    assert_eq!(answer.status(), 201);
+    let warning = answer.headers()["warning"].to_str().unwrap();
+    assert!(warning.contains("spec: Berth does not scale by metrics yet"), "{warning}");
+
+    let patch = json!({ "spec": { "targetCPUUtilizationPercentage": 70 } });
+    let patched = client.patch(v1, "default", "h", "", PatchKind::Merge, &patch).await.unwrap();
+    assert_eq!(patched["apiVersion"], "autoscaling/v1");
+    assert_eq!(patched["metadata"]["generation"], 2);
+    let seen = client.get(v2, "default", "h").await.unwrap();
+    assert_eq!(seen["spec"]["metrics"][0], memory);
+    assert_eq!(seen["spec"]["metrics"][1]["resource"]["target"]["averageUtilization"], 70);
+    assert_eq!(seen["metadata"].get("annotations"), None);
+
+    let status = json!({ "status": { "conditions": [{ "type": "AbleToScale", "status": "True" }] } });
+    client.patch(v2, "default", "h", "status", PatchKind::Merge, &status).await.unwrap();
+    let own = client.get(v1, "default", "h").await.unwrap();
+    client.update(v1, "default", "", &own).await.unwrap();
+    let seen = client.get(v2, "default", "h").await.unwrap();
+    assert_eq!(seen["status"]["conditions"][0]["type"], "AbleToScale");
+    assert_eq!(seen["spec"]["metrics"][0], memory);
+}
+
+#[tokio::test]
 async fn a_watch_sees_what_enters_changes_and_leaves() {
     let harness = Harness::start().await;
     let client = harness.client();

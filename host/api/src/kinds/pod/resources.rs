@@ -37,7 +37,7 @@ fn quantity(at: &Cursor<'_>) -> Quantity {
 }
 
 fn validate_amount(name: &str, amount: &Cursor<'_>, problems: &mut Problems) {
-    validate_name(name, amount, problems);
+    validate_resource_name(name, amount, problems);
     let value = quantity(amount);
     if value.is_negative() {
         problems.invalid(amount, amount.value(), NOT_NEGATIVE);
@@ -47,7 +47,8 @@ fn validate_amount(name: &str, amount: &Cursor<'_>, problems: &mut Problems) {
     }
 }
 
-fn validate_name(name: &str, at: &Cursor<'_>, problems: &mut Problems) {
+/// Checks the name of a resource that a container can ask for.
+pub(in crate::kinds) fn validate_resource_name(name: &str, at: &Cursor<'_>, problems: &mut Problems) {
     let faults = names::qualified_name(name);
     let detail = if !faults.is_empty() {
         faults.into_iter().for_each(|fault| problems.invalid(at, &name.into(), &fault));

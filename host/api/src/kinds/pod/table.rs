@@ -2,45 +2,53 @@
 
 use berth_json::{Value, json};
 
-use crate::kinds::view::{age, at, int_at, list_at, name, since, str_at};
-use crate::kinds::{age_column, column, name_column};
-use crate::resource::Column;
+use crate::column::Column;
+use crate::kinds::view::{at, int_at, list_at, since, str_at};
 use crate::time::Timestamp;
 
 /// The columns of a pod's row.
 pub(super) fn columns() -> Vec<Column> {
+    let text = |name, description, path: &'static str| {
+        Column::new(name, "string", 1, description, |pod, _| or_none(str_at(pod, path)).into())
+    };
     vec![
-        name_column(),
-        column("Ready", "string", 0, "How many of the pod's containers are ready."),
-        column("Status", "string", 0, "What the pod as a whole is doing."),
-        column("Restarts", "string", 0, "How often its containers were restarted, and when last."),
-        age_column(),
-        column("IP", "string", 1, "The pod's address."),
-        column("Node", "string", 1, "The node the pod is bound to."),
-        column("Nominated Node", "string", 1, "The node that is being cleared for the pod."),
-        column("Readiness Gates", "string", 1, "How many of the pod's readiness gates are open."),
+        Column::of_name(),
+        Column::new("Ready", "string", 0, "How many of the pod's containers are ready.", |pod, _| {
+            let summary = summarise(pod);
+            format!("{}/{}", summary.ready, summary.total).into()
+        }),
+        Column::new("Status", "string", 0, "What the pod as a whole is doing.", |pod, _| {
+            summarise(pod).reason.into()
+        }),
+        Column::new(
+            "Restarts",
+            "string",
+            0,
+            "How often its containers were restarted, and when last.",
+            restarts,
+        ),
+        Column::of_age(),
+        Column::new("IP", "string", 1, "The pod's address.", |pod, _| {
+            or_none(list_at(pod, "status.podIPs").first().map_or("", |ip| str_at(ip, "ip"))).into()
+        }),
+        text("Node", "The node the pod is bound to.", "spec.nodeName"),
+        text("Nominated Node", "The node that is being cleared for the pod.", "status.nominatedNodeName"),
+        Column::new(
+            "Readiness Gates",
+            "string",
+            1,
+            "How many of the pod's readiness gates are open.",
+            |pod, _| gates(pod).into(),
+        ),
     ]
 }
 
-/// The cells of a pod's row.
-pub(super) fn cells(pod: &Value, now: Timestamp) -> Vec<Value> {
+fn restarts(pod: &Value, now: Timestamp) -> Value {
     let summary = summarise(pod);
-    let restarts = match (summary.restarts, summary.last_restart) {
-        (count, Some(last)) if count > 0 => format!("{count} ({} ago)", since(&last.rfc3339(), now)),
-        (count, _) => count.to_string(),
-    };
-    let ip = list_at(pod, "status.podIPs").first().map_or("", |ip| str_at(ip, "ip"));
-    vec![
-        name(pod).into(),
-        format!("{}/{}", summary.ready, summary.total).into(),
-        summary.reason.into(),
-        restarts.into(),
-        age(pod, now).into(),
-        or_none(ip).into(),
-        or_none(str_at(pod, "spec.nodeName")).into(),
-        or_none(str_at(pod, "status.nominatedNodeName")).into(),
-        gates(pod).into(),
-    ]
+    match (summary.restarts, summary.last_restart) {
+        (count, Some(last)) if count > 0 => format!("{count} ({} ago)", since(&last.rfc3339(), now)).into(),
+        (count, _) => count.to_string().into(),
+    }
 }
 
 /// Whether the pod has ended, and how.

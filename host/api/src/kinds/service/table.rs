@@ -2,41 +2,33 @@
 
 use berth_json::Value;
 
-use crate::kinds::view::{age, at, int_at, list_at, name, str_at};
-use crate::kinds::{age_column, column, name_column};
-use crate::resource::Column;
-use crate::time::Timestamp;
+use crate::column::Column;
+use crate::kinds::view::{at, int_at, list_at, str_at};
 
 /// The columns of a service's row.
 pub(super) fn columns() -> Vec<Column> {
     vec![
-        name_column(),
-        column("Type", "string", 0, "How the service is reached."),
-        column("Cluster-IP", "string", 0, "The service's address within the cluster."),
-        column("External-IP", "string", 0, "The service's addresses for the world outside."),
-        column("Port(s)", "string", 0, "The service's ports, and those of the nodes."),
-        age_column(),
-        column("Selector", "string", 1, "Which pods serve."),
-    ]
-}
-
-/// The cells of a service's row.
-pub(super) fn cells(object: &Value, now: Timestamp) -> Vec<Value> {
-    let address = match list_at(object, "spec.clusterIPs").first().and_then(Value::as_str) {
-        None => "<none>",
-        Some(address) => address,
-    };
-    let selector = at(object, "spec.selector").and_then(Value::as_object);
-    let labels =
-        selector.into_iter().flatten().map(|(k, v)| format!("{k}={}", v.as_str().unwrap_or_default()));
-    vec![
-        name(object).into(),
-        str_at(object, "spec.type").into(),
-        address.into(),
-        external_address(object).into(),
-        or_none(list_at(object, "spec.ports").iter().map(port_text)).into(),
-        age(object, now).into(),
-        or_none(labels).into(),
+        Column::of_name(),
+        Column::text("Type", 0, "How the service is reached.", "spec.type"),
+        Column::new("Cluster-IP", "string", 0, "The service's address within the cluster.", |service, _| {
+            let address = list_at(service, "spec.clusterIPs").first().and_then(Value::as_str);
+            address.unwrap_or("<none>").into()
+        }),
+        Column::new(
+            "External-IP",
+            "string",
+            0,
+            "The service's addresses for the world outside.",
+            |service, _| external_address(service).into(),
+        ),
+        Column::new("Port(s)", "string", 0, "The service's ports, and those of the nodes.", |service, _| {
+            or_none(list_at(service, "spec.ports").iter().map(port_text)).into()
+        }),
+        Column::of_age(),
+        Column::new("Selector", "string", 1, "Which pods serve.", |service, _| {
+            let selector = at(service, "spec.selector").and_then(Value::as_object).into_iter().flatten();
+            or_none(selector.map(|(k, v)| format!("{k}={}", v.as_str().unwrap_or_default()))).into()
+        }),
     ]
 }
 
