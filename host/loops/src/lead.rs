@@ -77,7 +77,7 @@ impl Candidate {
             if let Some(until) = held_until.filter(|until| *until > self.cluster.now()) {
                 tokio::select! {
                     biased;
-                    // Whoever stops in order lets go of it.
+                    // It was renewed, or deleted.
                     () = news.changed() => {}
                     () = self.cluster.executor().sleep_until(Some(until)) => {}
                 }
