@@ -134,7 +134,12 @@ impl World {
 
     /// The first server dies now, and starts again after so many milliseconds.
     pub fn server_dies(&mut self, down_ms: i64) {
-        self.crash(0, down_ms);
+        self.dies(0, down_ms);
+    }
+
+    /// A server dies now, and starts again after so many milliseconds.
+    pub fn dies(&mut self, server: usize, down_ms: i64) {
+        self.crash(server, down_ms);
     }
 
     /// A server stands still for so many milliseconds: not dead, but late.
