@@ -104,8 +104,7 @@ impl Feed {
         followed.followers += 1;
         let channel = followed.channel.clone();
         drop(channels);
-        let seen = channel.told();
-        Subscription { feed: self.clone(), resource, interest, channel, after, seen }
+        Subscription { feed: self.clone(), resource, interest, channel, after, seen: after }
     }
 
     /// Shows everybody the state that `changes` led to, and wakes who follows what they touch.

@@ -1,6 +1,8 @@
 //! Addresses and ports of Services: each has one holder, however many are asked for at once.
 #![allow(clippy::unwrap_used)] // a test may
 
+mod common;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -8,7 +10,7 @@ use berth_api::kinds::service::{address_claim, port_claim};
 use berth_api::{Reason, Status, kinds};
 use berth_cluster::{Cluster, Config};
 use berth_json::{Value, json};
-use berth_pipeline::{Answer, Body, Identity, NodePorts, Options, PatchKind, Request, ServiceCidr, Verb};
+use berth_pipeline::{Answer, Body, NodePorts, PatchKind, Request, ServiceCidr, Verb};
 use berth_state::{Change, Draft, Key, MemoryStore, State, Store, Stored};
 
 /// More than there is room for.
@@ -25,21 +27,11 @@ async fn start(disk: &MemoryStore) -> Arc<Cluster> {
 }
 
 fn request(cluster: &Cluster, verb: Verb, name: &str, body: Body) -> Request {
-    Request {
-        identity: Identity::component("test"),
-        verb,
-        resource: cluster.catalogue().named("services").unwrap().clone(),
-        subresource: "",
-        namespace: "default".to_owned(),
-        name: name.to_owned(),
-        body,
-        options: Options::default(),
-    }
+    common::request(cluster, verb, "services", name, body)
 }
 
 fn create(cluster: &Cluster, name: &str, spec: Value) -> Request {
-    let object = json!({"metadata": {"name": name}, "spec": spec});
-    request(cluster, Verb::Create, "", Body::Object(object))
+    common::create(cluster, "services", json!({"metadata": {"name": name}, "spec": spec}))
 }
 
 fn merge(cluster: &Cluster, name: &str, patch: &Value) -> Request {

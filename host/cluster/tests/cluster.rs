@@ -1,64 +1,26 @@
 //! The cluster under concurrent writers, with watchers, and with a store that fails.
 #![allow(clippy::unwrap_used)] // a test may
 
+mod common;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use berth_api::{Reason, Timestamp, kinds};
+use berth_api::Reason;
 use berth_cluster::{Atomicity, Cluster, Config, Interest, Leader};
 use berth_json::{Value, json};
 use berth_pipeline::admission::Verdict;
 use berth_pipeline::kinds::DEFINITIONS;
-use berth_pipeline::{
-    Admission, Binding, Body, Identity, Options, PatchKind, Request, Review, ServiceCidr, Verb,
-};
+use berth_pipeline::{Admission, Binding, Body, PatchKind, Request, Review, ServiceCidr, Verb};
 use berth_state::{Change, Fence, Key, MemoryStore, Revision, State};
-use berth_tasks::{Clock, Executor, Tokio};
 use bytes::Bytes;
+use common::{config, create, request, start};
 use tokio::sync::Notify;
 
 /// Nothing here takes a second unless something is broken.
 const DEADLINE: Duration = Duration::from_secs(60);
-
-struct Noon;
-
-impl Clock for Noon {
-    fn now(&self) -> Timestamp {
-        Timestamp::from_seconds(1_800_000_000)
-    }
-}
-
-fn config() -> Config {
-    Config {
-        executor: Executor::new(Arc::new(Tokio), Arc::new(Noon)),
-        services: ServiceCidr::parse("10.96.0.0/24").unwrap(),
-        ..Config::new(Arc::new(kinds::catalogue()))
-    }
-}
-
-async fn start(disk: &MemoryStore) -> Arc<Cluster> {
-    Cluster::start(disk.clone(), config()).await.unwrap()
-}
-
-fn request(cluster: &Cluster, verb: Verb, resource: &str, name: &str, body: Body) -> Request {
-    let resource = cluster.catalogue().named(resource).unwrap().clone();
-    Request {
-        identity: Identity::component("test"),
-        verb,
-        resource,
-        subresource: "",
-        namespace: "default".to_owned(),
-        name: name.to_owned(),
-        body,
-        options: Options::default(),
-    }
-}
-
-fn create(cluster: &Cluster, resource: &str, object: Value) -> Request {
-    request(cluster, Verb::Create, resource, "", Body::Object(object))
-}
 
 fn config_map(cluster: &Cluster, name: &str) -> Request {
     create(cluster, "configmaps", json!({"metadata": {"name": name}, "data": {"n": "0"}}))
