@@ -53,7 +53,7 @@ pub(crate) fn serve(server: &Inner, target: &Target, call: &Call) -> Handled {
     let wanted = Wanted::read(&call.query, target)?;
     call.query.integer("timeoutSeconds")?;
     match server.cluster.read(|state| wanted.page(state, target, &selection)) {
-        Ok(page) => render::page(&target.resource, &page, form, context),
+        Ok(page) => render::page(&target.resource, page, form, context),
         Err(Missing::TooLarge { wanted, current }) => Err(too_large(wanted, current)),
         Err(Missing::Expired { resume: None }) => Err(too_old()),
         Err(Missing::Expired { resume: Some(token) }) => {

@@ -2,12 +2,17 @@
 
 use berth_api::table::{self, IncludeObject};
 use berth_api::{Reason, Resource, Status, Timestamp};
-use berth_client::Body;
+use berth_client::{Body, BoxError};
 use berth_json::{Value, json};
 use berth_pipeline::{Answer, Shown};
 use berth_state::Stored;
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
 use http::Response;
+use http_body::Frame;
+use http_body_util::{BodyExt, StreamBody};
 use std::sync::Arc;
+use std::vec;
 
 use crate::negotiate::{Encoding, Form, Transform};
 use crate::query::Query;
@@ -84,14 +89,14 @@ pub(crate) fn value(code: u16, resource: &Resource, object: &Value, form: Form, 
 }
 
 /// A page of a collection.
-pub(crate) fn page(resource: &Resource, page: &Page, form: Form, context: Context) -> Handled {
+pub(crate) fn page(resource: &Arc<Resource>, page: Page, form: Form, context: Context) -> Handled {
     let mut metadata = page.metadata();
     if resource.is_custom && form.transform == Transform::None && metadata.get("continue").is_none() {
         // The API server has no type for these lists: what others leave out is empty there.
         metadata["continue"] = "".into();
     }
     match form.transform {
-        Transform::None if form.encoding == Encoding::Json => Ok(json_list(resource, page, &metadata)),
+        Transform::None if form.encoding == Encoding::Json => Ok(json_list(resource, page.items, &metadata)),
         Transform::None => {
             let items: Vec<Value> = page.items.iter().map(|item| bare(resource, item)).collect();
             let list = json!({
@@ -115,24 +120,64 @@ pub(crate) fn page(resource: &Resource, page: &Page, form: Form, context: Contex
     }
 }
 
-/// The list in JSON, out of the stored bytes: nothing is parsed.
-fn json_list(resource: &Resource, page: &Page, metadata: &Value) -> Response<Body> {
-    let size: usize = page.items.iter().map(|item| item.bytes().len() + 40).sum();
-    let mut bytes = Vec::with_capacity(size + 256);
+/// The list in JSON, out of the stored bytes: nothing is parsed. A large one is written while it is sent: neither does it lie in
+/// memory as a whole, nor does it keep a thread from answering others.
+fn json_list(resource: &Arc<Resource>, items: Vec<Arc<Stored>>, metadata: &Value) -> Response<Body> {
     let head = format!(
         "{{\"kind\":\"{}\",\"apiVersion\":\"{}\",\"metadata\":{metadata},\"items\":[",
         resource.list_kind,
         resource.api_version(),
     );
-    bytes.extend_from_slice(head.as_bytes());
-    for (at, item) in page.items.iter().enumerate() {
-        if at > 0 {
-            bytes.push(b',');
-        }
-        item.write_json(&mut bytes, resource, resource.is_custom);
+    let size: usize = items.iter().map(|item| item.bytes().len() + 40).sum();
+    let mut list = JsonList {
+        resource: resource.clone(),
+        items: items.into_iter(),
+        head: head.into_bytes(),
+        is_over: false,
+    };
+    if size < CHUNK_BYTES * 2 {
+        list.head.reserve(size);
+        return respond::answer(200, "application/json", list.chunk(usize::MAX).unwrap_or_default());
     }
-    bytes.extend_from_slice(b"]}");
-    respond::answer(200, "application/json", bytes)
+    let chunks = stream::unfold(list, |mut list| async move {
+        let chunk = list.chunk(CHUNK_BYTES)?;
+        Some((Ok::<_, BoxError>(Frame::data(Bytes::from(chunk))), list))
+    });
+    respond::streamed(200, "application/json", StreamBody::new(chunks.boxed()).boxed_unsync())
+}
+
+/// How much of a list is written at a time: some 50 µs of work.
+const CHUNK_BYTES: usize = 256 * 1024;
+
+/// A list that is being written.
+struct JsonList {
+    resource: Arc<Resource>,
+    items: vec::IntoIter<Arc<Stored>>,
+    /// What stands before the first item, until it is written.
+    head: Vec<u8>,
+    is_over: bool,
+}
+
+impl JsonList {
+    /// The next part, of at least so many bytes but at the end; `None` after it.
+    fn chunk(&mut self, bytes: usize) -> Option<Vec<u8>> {
+        if self.is_over {
+            return None;
+        }
+        let mut chunk = std::mem::take(&mut self.head);
+        while chunk.len() < bytes {
+            let Some(item) = self.items.next() else {
+                chunk.extend_from_slice(b"]}");
+                self.is_over = true;
+                break;
+            };
+            item.write_json(&mut chunk, &self.resource, self.resource.is_custom);
+            if self.items.len() > 0 {
+                chunk.push(b',');
+            }
+        }
+        Some(chunk)
+    }
 }
 
 /// An object as it stands in a list: of a built-in kind without kind and apiVersion.
@@ -183,4 +228,38 @@ fn go_type(resource: &Resource) -> String {
         Some(first) => first,
     };
     format!("{package}.{}", resource.kind)
+}
+
+#[cfg(test)]
+mod tests {
+    use berth_state::{Draft, Key, Revision, conformance};
+
+    use super::*;
+
+    fn list(resource: &Arc<Resource>, count: u64) -> JsonList {
+        let stored = |n: u64| {
+            let name = format!("o{n}");
+            let object = json!({"metadata": {"name": name, "uid": name}, "text": "x".repeat(100)});
+            let draft = Draft::encode(resource, &object, None).unwrap();
+            Arc::new(Stored::new(Key::new(resource.id.clone(), "", name), Revision(n + 1), draft))
+        };
+        let items: Vec<_> = (0..count).map(stored).collect();
+        let head = b"{\"items\":[".to_vec();
+        JsonList { resource: resource.clone(), items: items.into_iter(), head, is_over: false }
+    }
+
+    #[test]
+    fn a_list_in_parts_is_the_whole_list() {
+        let resource = Arc::new(conformance::resource());
+        for count in [0, 1, 2, 50] {
+            let whole = list(&resource, count).chunk(usize::MAX).unwrap();
+            let value: Value = serde_json::from_slice(&whole).unwrap();
+            assert_eq!(value["items"].as_array().map(Vec::len), Some(count as usize));
+            for bytes in [1, 150, 1_000, 1 << 20] {
+                let mut parts = list(&resource, count);
+                let joined: Vec<u8> = std::iter::from_fn(|| parts.chunk(bytes)).flatten().collect();
+                assert!(joined == whole, "{count} objects in parts of {bytes} bytes");
+            }
+        }
+    }
 }

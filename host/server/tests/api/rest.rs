@@ -63,6 +63,22 @@ async fn pages_of_a_list_belong_together() {
 }
 
 #[tokio::test]
+async fn a_large_list_is_sent_while_it_is_written() {
+    let harness = Harness::start().await;
+    for at in 0..40 {
+        let mut map = map(&format!("m{at:02}"));
+        map["data"]["large"] = "x".repeat(20_000).into();
+        harness.client().create(MAPS, "default", &map).await.unwrap();
+    }
+    for client in [harness.client(), harness.in_process()] {
+        let list = client.list(MAPS, "default", &ListOptions::labels("set=s")).await.unwrap();
+        let whole =
+            list.items.iter().filter(|map| map["data"]["large"].as_str().is_some_and(|x| x.len() == 20_000));
+        assert_eq!(whole.count(), 40);
+    }
+}
+
+#[tokio::test]
 async fn what_is_only_posted_cannot_be_read() {
     let harness = Harness::start().await;
     let client = harness.client();
