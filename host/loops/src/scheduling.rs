@@ -158,7 +158,7 @@ async fn run(mut scheduler: Scheduler, hands: Hands, mut messages: mpsc::Receive
         }
         drop(state);
         while let Ok(message) = messages.try_recv() {
-            hands.heed(&mut scheduler, message);
+            hands.handle(&mut scheduler, message);
         }
         let now = hands.leader.now();
         let busy = scheduler.next_due(now).is_some_and(|due| due <= now);
@@ -175,7 +175,7 @@ async fn run(mut scheduler: Scheduler, hands: Hands, mut messages: mpsc::Receive
         tokio::select! {
             biased;
             message = messages.recv() => match message {
-                Some(message) => hands.heed(&mut scheduler, message),
+                Some(message) => hands.handle(&mut scheduler, message),
                 None => return,
             },
             alive = follower.changed() => if !alive { return },
@@ -186,7 +186,7 @@ async fn run(mut scheduler: Scheduler, hands: Hands, mut messages: mpsc::Receive
 }
 
 impl Hands {
-    fn heed(&self, scheduler: &mut Scheduler, message: Message) {
+    fn handle(&self, scheduler: &mut Scheduler, message: Message) {
         let now = self.leader.now();
         match message {
             Message::Prepare(manifest, reply) => {

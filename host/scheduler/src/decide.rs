@@ -9,7 +9,7 @@ use berth_state::{Change, Key, State};
 
 use crate::builtin::LeastAllocated;
 use crate::class::{Classes, Keys};
-use crate::cluster::Cluster;
+use crate::nodes::Nodes;
 use crate::fits::{explain, fits};
 use crate::groups::Groups;
 use crate::mirror::{Known, Mirror, Moment};
@@ -112,7 +112,7 @@ pub(crate) struct Profile {
 
 /// Decides where pods go.
 pub struct Scheduler {
-    pub(crate) cluster: Cluster,
+    pub(crate) nodes: Nodes,
     pub(crate) classes: Classes,
     pub(crate) keys: Keys,
     pub(crate) groups: Groups,
@@ -128,7 +128,7 @@ impl Scheduler {
     /// A scheduler of the profile `default-scheduler`, which knows no nodes yet. `seed` breaks ties between nodes.
     pub fn new(seed: u64) -> Self {
         let mut scheduler = Self {
-            cluster: Cluster::new(),
+            nodes: Nodes::new(),
             classes: Classes::default(),
             keys: Keys::default(),
             groups: Groups::default(),
@@ -197,7 +197,7 @@ impl Scheduler {
         let placement = |id: u64| {
             let pod = self.pods.get(id)?;
             let Place::Assumed(slot) = pod.place else { return None };
-            let node = self.cluster.node(slot)?.name.clone();
+            let node = self.nodes.node(slot)?.name.clone();
             Some(Placement { pod: pod.key().clone(), uid: pod.uid().into(), node, transaction: 0 })
         };
         self.pods.ids().into_iter().filter_map(placement).collect()
@@ -205,7 +205,7 @@ impl Scheduler {
 
     /// Counts a pod as placed where an earlier scheduler decided, unless the state says what became of it.
     fn keep_room(&mut self, placement: &Placement) {
-        let (Some(id), Some(slot)) = (self.pods.find(&placement.pod), self.cluster.find(&placement.node))
+        let (Some(id), Some(slot)) = (self.pods.find(&placement.pod), self.nodes.find(&placement.node))
         else {
             return;
         };
@@ -215,7 +215,7 @@ impl Scheduler {
         };
         pod.place = Place::Assumed(slot);
         let class = self.classes.get(pod.class).clone();
-        self.cluster.take(slot, &class);
+        self.nodes.take(slot, &class);
         self.queue.remove(id);
         self.place_changed(id, 1);
     }
@@ -369,13 +369,13 @@ impl Scheduler {
             Choice::Refused(count) => {
                 let text = format!(
                     "0/{} nodes are available: the scheduling policy refused all {count} that fit.",
-                    self.cluster.len()
+                    self.nodes.len()
                 );
                 self.leave(id, text, now, decisions);
             }
             Choice::Nowhere => {
                 let Some(pod) = self.pods.get(id) else { return };
-                let text = explain(self.classes.get(pod.class), &self.cluster);
+                let text = explain(self.classes.get(pod.class), &self.nodes);
                 self.leave(id, text, now, decisions);
             }
         }
@@ -385,7 +385,7 @@ impl Scheduler {
     pub(crate) fn assume(&mut self, id: u64, slot: u32, transaction: u32, decisions: &mut Decisions) {
         let Some(pod) = self.pods.get_mut(id) else { return };
         let class = self.classes.get(pod.class).clone();
-        let Some(node) = self.cluster.node(slot).filter(|node| fits(&class, node)) else {
+        let Some(node) = self.nodes.node(slot).filter(|node| fits(&class, node)) else {
             debug_assert!(false, "a candidate does not fit any more");
             return;
         };
@@ -397,7 +397,7 @@ impl Scheduler {
         });
         pod.place = Place::Assumed(slot);
         pod.told.clear();
-        self.cluster.take(slot, &class);
+        self.nodes.take(slot, &class);
         self.queue.remove(id);
         self.place_changed(id, 1);
     }
@@ -443,7 +443,7 @@ impl Scheduler {
         if let Place::Nominated(slot) = pod.place {
             pod.place = Place::Waiting;
             let class = self.classes.get(pod.class).clone();
-            self.cluster.release(slot, &class);
+            self.nodes.release(slot, &class);
         }
     }
 
@@ -459,7 +459,7 @@ impl Scheduler {
 
     pub(crate) fn known(&self) -> Known<'_> {
         Known {
-            cluster: &self.cluster,
+            nodes: &self.nodes,
             classes: &self.classes,
             keys: &self.keys,
             groups: &self.groups.all,
@@ -470,8 +470,8 @@ impl Scheduler {
 
 /// What policies are told from, and one profile's policies, borrowed apart.
 pub(crate) fn split(scheduler: &mut Scheduler, profile: usize) -> (Known<'_>, &mut Profile) {
-    let Scheduler { cluster, classes, keys, groups, pods, profiles, .. } = scheduler;
-    (Known { cluster, classes, keys, groups: &groups.all, pods }, &mut profiles[profile])
+    let Scheduler { nodes, classes, keys, groups, pods, profiles, .. } = scheduler;
+    (Known { nodes, classes, keys, groups: &groups.all, pods }, &mut profiles[profile])
 }
 
 /// A seed of its own for each decision (SplitMix64's finaliser), so that one more decision shifts no other.

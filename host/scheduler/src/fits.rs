@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use berth_api::views::{Expression, Taint, Term};
 
 use crate::class::Class;
-use crate::cluster::{Cluster, Node};
+use crate::nodes::{Nodes, Node};
 use crate::quantities::PODS;
 
 /// Why a node does not do for a class, in kube-scheduler's words.
@@ -96,7 +96,7 @@ fn holds(expression: &Expression, value: Option<&str>) -> bool {
 }
 
 /// Why the class does not fit on the node; the first kind of trouble, as kube-scheduler's filters find it.
-fn reasons(class: &Class, node: &Node, cluster: &Cluster) -> Vec<Reason> {
+fn reasons(class: &Class, node: &Node, nodes: &Nodes) -> Vec<Reason> {
     if !schedulable(class, node) {
         return vec!["node(s) were unschedulable".to_owned()];
     }
@@ -116,26 +116,26 @@ fn reasons(class: &Class, node: &Node, cluster: &Cluster) -> Vec<Reason> {
     short
         .map(|(dimension, _)| match usize::from(*dimension) {
             PODS => "Too many pods".to_owned(),
-            dimension => format!("Insufficient {}", cluster.dimensions.names()[dimension]),
+            dimension => format!("Insufficient {}", nodes.dimensions.names()[dimension]),
         })
         .collect()
 }
 
 /// `0/3 nodes are available: 1 Insufficient cpu, 2 node(s) were unschedulable.`
-pub(crate) fn explain(class: &Class, cluster: &Cluster) -> String {
-    if cluster.len() == 0 {
+pub(crate) fn explain(class: &Class, nodes: &Nodes) -> String {
+    if nodes.len() == 0 {
         return "no nodes available to schedule pods".to_owned();
     }
     let mut counts = std::collections::BTreeMap::<Reason, usize>::new();
-    for (_, node) in cluster.nodes() {
-        for reason in reasons(class, node, cluster) {
+    for (_, node) in nodes.all() {
+        for reason in reasons(class, node, nodes) {
             *counts.entry(reason).or_default() += 1;
         }
     }
     let mut parts: Vec<String> =
         counts.into_iter().map(|(reason, count)| format!("{count} {reason}")).collect();
     parts.sort();
-    let mut text = format!("0/{} nodes are available", cluster.len());
+    let mut text = format!("0/{} nodes are available", nodes.len());
     if !parts.is_empty() {
         let _ = write!(text, ": {}", parts.join(", ")); // writing to a String cannot fail
     }

@@ -5,7 +5,7 @@
 
 mod builtin;
 mod class;
-mod cluster;
+mod nodes;
 mod decide;
 mod fits;
 mod groups;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use crate::class::{Class, Classes, Keys};
-use crate::cluster::{Cluster, Node, Touched};
+use crate::nodes::{Nodes, Node, Touched};
 use crate::pods::Pods;
 use crate::policy::{self, Class as ClassRow, Columns, Feed, Group, Manifest, Watches};
 use crate::quantities::{Rounding, Unit};
@@ -68,7 +68,7 @@ pub(crate) struct Moment {
 /// What the scheduler knows, as far as feeds need it.
 #[derive(Clone, Copy)]
 pub(crate) struct Known<'a> {
-    pub(crate) cluster: &'a Cluster,
+    pub(crate) nodes: &'a Nodes,
     pub(crate) classes: &'a Classes,
     pub(crate) keys: &'a Keys,
     pub(crate) groups: &'a HashMap<u32, Group>,
@@ -153,7 +153,7 @@ impl Mirror {
 
     /// Whether the policy's next question would rest on an old picture.
     pub(crate) fn is_behind(&self, known: Known<'_>, wanted: &[u32]) -> bool {
-        self.cursor != Some(known.cluster.now())
+        self.cursor != Some(known.nodes.now())
             || !self.pods.is_empty()
             || !self.groups.is_empty()
             || wanted.iter().any(|class| !self.classes.contains(class))
@@ -164,8 +164,8 @@ impl Mirror {
         feed.clear();
         self.seq += 1;
         feed.seq = self.seq;
-        let more_dimensions = self.named_dimensions_changed(known.cluster);
-        let touched = self.cursor.and_then(|cursor| known.cluster.touched_since(cursor));
+        let more_dimensions = self.named_dimensions_changed(known.nodes);
+        let touched = self.cursor.and_then(|cursor| known.nodes.touched_since(cursor));
         match touched {
             Some(touched) if !more_dimensions && self.symbols.len() < SYMBOLS_MAX => {
                 let mut changed = std::mem::take(&mut self.changed);
@@ -182,24 +182,24 @@ impl Mirror {
         self.feed_classes(known, wanted, feed);
         self.feed_groups(known, feed);
         self.feed_pods(known, feed);
-        self.cursor = Some(known.cluster.now());
+        self.cursor = Some(known.nodes.now());
     }
 
     /// `*` stands for dimensions that may come later; numbers never change, so that the policy must begin anew.
-    fn named_dimensions_changed(&self, cluster: &Cluster) -> bool {
-        self.cluster_dimensions != cluster.dimensions.names().len()
+    fn named_dimensions_changed(&self, nodes: &Nodes) -> bool {
+        self.cluster_dimensions != nodes.dimensions.names().len()
     }
 
     fn start_over(&mut self, known: Known<'_>, feed: &mut Feed) {
         feed.reset = std::mem::replace(&mut self.fed, true);
-        let all = known.cluster.dimensions.names();
+        let all = known.nodes.dimensions.names();
         let (named, rest) = self.manifest.named_dimensions();
         let mut names: Vec<String> = named.to_vec();
         if rest {
             names.extend(all.iter().map(|n| n.to_string()).filter(|n| !named.contains(n)));
         }
         let dimension =
-            |name: &String| Dimension { number: known.cluster.dimensions.find(name), unit: Unit::of(name) };
+            |name: &String| Dimension { number: known.nodes.dimensions.find(name), unit: Unit::of(name) };
         self.dimensions = names.iter().map(dimension).collect();
         self.cluster_dimensions = all.len();
         feed.dimensions = Some(names);
@@ -207,7 +207,7 @@ impl Mirror {
         self.nodes.clear();
         self.forgotten.clear();
         let before = std::mem::take(&mut self.classes);
-        let nodes: Vec<_> = known.cluster.nodes().map(|(slot, _)| (slot, Touched::Node)).collect();
+        let nodes: Vec<_> = known.nodes.all().map(|(slot, _)| (slot, Touched::Node)).collect();
         self.feed_nodes(known, &nodes, feed);
         let kept: Vec<u32> = before.into_iter().filter(|class| known.classes.contains(*class)).collect();
         self.feed_classes(known, &kept, feed);
@@ -219,11 +219,11 @@ impl Mirror {
     }
 
     fn feed_nodes(&mut self, known: Known<'_>, changed: &[(u32, Touched)], feed: &mut Feed) {
-        self.nodes.resize(known.cluster.slots() as usize, false);
+        self.nodes.resize(known.nodes.slots() as usize, false);
         let mut rows = std::mem::take(&mut self.rows);
         for (slot, what) in changed {
             let is_fed = &mut self.nodes[*slot as usize];
-            let Some(node) = known.cluster.node(*slot) else {
+            let Some(node) = known.nodes.node(*slot) else {
                 if std::mem::replace(is_fed, false) {
                     feed.removed_nodes.push(*slot);
                 }
@@ -323,7 +323,7 @@ impl Mirror {
     pub(crate) fn class_columns(
         &self,
         class: &Class,
-        cluster: &Cluster,
+        nodes: &Nodes,
         candidates: &[u32],
         out: &mut Vec<i32>,
     ) {
@@ -334,7 +334,7 @@ impl Mirror {
                 _ => crate::fits::taints_to_avoid, // the manifest was checked against OFFERED
             };
             out.extend(
-                candidates.iter().map(|slot| cluster.node(*slot).map_or(0, |node| value(class, node))),
+                candidates.iter().map(|slot| nodes.node(*slot).map_or(0, |node| value(class, node))),
             );
         }
     }

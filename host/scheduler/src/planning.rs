@@ -52,13 +52,13 @@ fn ask(
     classes.sort_unstable();
     classes.dedup();
     rater.catch_up(known, &classes)?;
-    let slots: Vec<u32> = (0..known.cluster.slots().next_multiple_of(64)).collect();
+    let slots: Vec<u32> = (0..known.nodes.slots().next_multiple_of(64)).collect();
     let (mut feasible, mut can, mut columns, mut values) = (vec![], vec![], vec![], vec![]);
     for id in &classes {
         let class = known.classes.get(*id);
-        feasible.extend(bits(&slots, |slot| known.cluster.node(slot).is_some_and(|node| fits(class, node))));
-        can.extend(bits(&slots, |slot| known.cluster.node(slot).is_some_and(|node| eligible(class, node))));
-        rater.mirror.class_columns(class, known.cluster, &slots, &mut values);
+        feasible.extend(bits(&slots, |slot| known.nodes.node(slot).is_some_and(|node| fits(class, node))));
+        can.extend(bits(&slots, |slot| known.nodes.node(slot).is_some_and(|node| eligible(class, node))));
+        rater.mirror.class_columns(class, known.nodes, &slots, &mut values);
         columns.append(&mut values);
     }
     let question = PlanQuestion {
@@ -192,7 +192,7 @@ fn place(
 ) -> Result<(), String> {
     let Some(pod) = scheduler.pods.get(action.pod) else { return Err("a pod is gone".to_owned()) };
     let class = scheduler.classes.get(pod.class);
-    match scheduler.cluster.node(action.slot) {
+    match scheduler.nodes.node(action.slot) {
         Some(node) if fits(class, node) => {}
         Some(node) => return Err(format!("{} does not fit on node {}.", pod.key(), node.name)),
         None => return Err(format!("{} was placed on a node that does not exist.", pod.key())),
@@ -230,7 +230,7 @@ fn evict(
 fn nominate(scheduler: &mut Scheduler, action: &Action, attempt: &mut Decisions) -> Result<(), String> {
     let Some(pod) = scheduler.pods.get_mut(action.pod) else { return Err("a pod is gone".to_owned()) };
     let class = scheduler.classes.get(pod.class).clone();
-    let Some(node) = scheduler.cluster.node(action.slot).filter(|node| eligible(&class, node)) else {
+    let Some(node) = scheduler.nodes.node(action.slot).filter(|node| eligible(&class, node)) else {
         return Err(format!("{} was nominated to a node it may not run on.", pod.key()));
     };
     attempt.nominations.push(Nomination {
@@ -239,7 +239,7 @@ fn nominate(scheduler: &mut Scheduler, action: &Action, attempt: &mut Decisions)
         node: node.name.clone(),
     });
     pod.place = Place::Nominated(action.slot);
-    scheduler.cluster.take(action.slot, &class);
+    scheduler.nodes.take(action.slot, &class);
     Ok(())
 }
 
@@ -262,10 +262,10 @@ fn reason(scheduler: &Scheduler, profile: usize, action: &Action) -> String {
     let manifest = scheduler.profiles[profile].rater.as_ref().map(|rater| rater.mirror.manifest());
     let text = manifest.and_then(|m| m.reasons.get((action.reason as usize).checked_sub(1)?));
     let class = scheduler.pods.get(action.pod).map(|pod| scheduler.classes.get(pod.class));
-    let fits_nowhere = class.filter(|class| !scheduler.cluster.nodes().any(|(_, node)| fits(class, node)));
+    let fits_nowhere = class.filter(|class| !scheduler.nodes.all().any(|(_, node)| fits(class, node)));
     match (text, fits_nowhere) {
         (Some(text), _) => text.clone(),
-        (None, Some(class)) => explain(class, &scheduler.cluster),
+        (None, Some(class)) => explain(class, &scheduler.nodes),
         (None, None) if action.verb == Verb::Reject => "the scheduling policy rejected this pod.".to_owned(),
         (None, None) => "the scheduling policy left this pod waiting.".to_owned(),
     }

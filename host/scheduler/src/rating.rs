@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::class::Class;
-use crate::cluster::Cluster;
+use crate::nodes::Nodes;
 use crate::fits::fits;
 use crate::mirror::{Known, Mirror};
 use crate::policy::{Ctx, Feed, Policy, PolicyError, REFUSED, ScoreQuestion, Scores};
@@ -91,11 +91,11 @@ impl Rater {
         let class = known.classes.get(id).clone();
         let mut ratings = self.kept.remove(&id).unwrap_or_default();
         let keep = self.mirror.manifest().scores == Scores::NodeLocal;
-        self.note_changes(known.cluster, &mut ratings, keep);
-        self.split_candidates(&class, known.cluster, &mut ratings);
+        self.note_changes(known.nodes, &mut ratings, keep);
+        self.split_candidates(&class, known.nodes, &mut ratings);
         if !self.candidates.is_empty() {
             self.catch_up(known, &[id])?;
-            self.mirror.class_columns(&class, known.cluster, &self.candidates, &mut self.columns);
+            self.mirror.class_columns(&class, known.nodes, &self.candidates, &mut self.columns);
             let ctx = Ctx { seq: self.mirror.seq(), now_ms, seed };
             let question =
                 ScoreQuestion { ctx, class: id, candidates: &self.candidates, columns: &self.columns };
@@ -104,9 +104,9 @@ impl Rater {
                 ratings.scores[*slot as usize] = *score;
             }
         }
-        ratings.cursor = Some(known.cluster.now());
+        ratings.cursor = Some(known.nodes.now());
         let choice =
-            best(&ratings.scores, seed).map_or_else(|| refusals(&class, known.cluster), Choice::Slot);
+            best(&ratings.scores, seed).map_or_else(|| refusals(&class, known.nodes), Choice::Slot);
         if keep {
             self.kept.insert(id, ratings);
         }
@@ -114,24 +114,24 @@ impl Rater {
     }
 
     /// The slots whose rating is out of date, ascending.
-    fn note_changes(&mut self, cluster: &Cluster, ratings: &mut Ratings, keep: bool) {
+    fn note_changes(&mut self, nodes: &Nodes, ratings: &mut Ratings, keep: bool) {
         self.changed.clear();
-        let since = ratings.cursor.filter(|_| keep).and_then(|cursor| cluster.touched_since(cursor));
+        let since = ratings.cursor.filter(|_| keep).and_then(|cursor| nodes.touched_since(cursor));
         match since {
             Some(touched) => {
                 self.changed.extend(touched.map(|(slot, _)| slot));
                 self.changed.sort_unstable();
                 self.changed.dedup();
             }
-            None => self.changed.extend(0..cluster.slots()),
+            None => self.changed.extend(0..nodes.slots()),
         }
-        ratings.scores.resize(cluster.slots() as usize, REFUSED);
+        ratings.scores.resize(nodes.slots() as usize, REFUSED);
     }
 
-    fn split_candidates(&mut self, class: &Class, cluster: &Cluster, ratings: &mut Ratings) {
+    fn split_candidates(&mut self, class: &Class, nodes: &Nodes, ratings: &mut Ratings) {
         self.candidates.clear();
         for slot in &self.changed {
-            if cluster.node(*slot).is_some_and(|node| fits(class, node)) {
+            if nodes.node(*slot).is_some_and(|node| fits(class, node)) {
                 self.candidates.push(*slot);
             } else {
                 ratings.scores[*slot as usize] = REFUSED;
@@ -161,8 +161,8 @@ fn first(scores: &[i32], wanted: i32) -> Option<usize> {
     scores[block..].iter().position(|score| *score == wanted).map(|at| block + at)
 }
 
-fn refusals(class: &Class, cluster: &Cluster) -> Choice {
-    match cluster.nodes().filter(|(_, node)| fits(class, node)).count() {
+fn refusals(class: &Class, nodes: &Nodes) -> Choice {
+    match nodes.all().filter(|(_, node)| fits(class, node)).count() {
         0 => Choice::Nowhere,
         fitting => Choice::Refused(fitting),
     }

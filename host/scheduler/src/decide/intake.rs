@@ -27,11 +27,11 @@ impl Scheduler {
         // What cannot be read was not validated by this version; a node without fields offers nothing.
         let nothing = views::Node::default();
         let view = stored.view::<views::Node>().unwrap_or(&nothing);
-        let new = self.cluster.find(&stored.key.name).is_none();
-        if !self.cluster.upsert(&stored.key.name, stored.meta(), view) {
+        let new = self.nodes.find(&stored.key.name).is_none();
+        if !self.nodes.upsert(&stored.key.name, stored.meta(), view) {
             return;
         }
-        if let Some(slot) = self.cluster.find(&stored.key.name).filter(|_| new) {
+        if let Some(slot) = self.nodes.find(&stored.key.name).filter(|_| new) {
             self.welcome(&stored.key.name, slot);
         }
         self.queue.something_changed(now);
@@ -50,13 +50,13 @@ impl Scheduler {
         if let Some(pod) = self.pods.get_mut(id) {
             pod.place = Place::Bound(slot);
             let class = self.classes.get(pod.class).clone();
-            self.cluster.take(slot, &class);
+            self.nodes.take(slot, &class);
             self.place_changed(id, 1);
         }
     }
 
     fn node_gone(&mut self, name: &str) {
-        let Some(slot) = self.cluster.find(name) else { return };
+        let Some(slot) = self.nodes.find(name) else { return };
         let mut ids: Vec<u64> =
             self.pods.iter().filter(|pod| pod.place.slot() == Some(slot)).map(|pod| pod.id).collect();
         ids.sort_unstable();
@@ -70,7 +70,7 @@ impl Scheduler {
                 };
             }
         }
-        self.cluster.remove(name);
+        self.nodes.remove(name);
     }
 
     fn pod_changed(&mut self, stored: &SharedStored, now: Timestamp) {
@@ -92,7 +92,7 @@ impl Scheduler {
     fn pod_added(&mut self, stored: &SharedStored, node: &str, now: Timestamp) {
         let Some(view) = stored.view::<views::Pod>() else { return };
         let class =
-            self.classes.join(Class::of(stored.meta(), view, &self.keys, &mut self.cluster.dimensions));
+            self.classes.join(Class::of(stored.meta(), view, &self.keys, &mut self.nodes.dimensions));
         let id = self.pods.next_id();
         let since = stored.meta().creation_timestamp.unwrap_or(now);
         let pod = Pod {
@@ -149,7 +149,7 @@ impl Scheduler {
 
     /// A bound pod's room is on its node, known or not.
     fn settle(&mut self, id: u64, node: &str) {
-        match self.cluster.find(node) {
+        match self.nodes.find(node) {
             Some(slot) => self.occupy(id, slot),
             None => {
                 if let Some(pod) = self.pods.get_mut(id) {
@@ -161,7 +161,7 @@ impl Scheduler {
 
     fn pod_bound(&mut self, id: u64, stored: &SharedStored, node: &str, now: Timestamp) {
         self.queue.remove(id);
-        let slot = self.cluster.find(node);
+        let slot = self.nodes.find(node);
         let Some(pod) = self.pods.get_mut(id) else { return };
         pod.stored = stored.clone();
         match (&pod.place, slot) {
@@ -181,7 +181,7 @@ impl Scheduler {
     fn waiting_pod_changed(&mut self, id: u64, stored: &SharedStored, now: Timestamp) {
         let Some(view) = stored.view::<views::Pod>() else { return };
         let class =
-            self.classes.join(Class::of(stored.meta(), view, &self.keys, &mut self.cluster.dimensions));
+            self.classes.join(Class::of(stored.meta(), view, &self.keys, &mut self.nodes.dimensions));
         let profile = self.profile_of(stored);
         let Some(pod) = self.pods.get_mut(id) else { return };
         let (before, was) = (pod.class, pod.profile);
@@ -228,7 +228,7 @@ impl Scheduler {
         let Some(slot) = pod.place.slot() else { return };
         let counted = !matches!(pod.place, Place::Nominated(_));
         let class = self.classes.get(pod.class).clone();
-        self.cluster.release(slot, &class);
+        self.nodes.release(slot, &class);
         if counted {
             self.place_changed(id, -1);
         }
@@ -272,7 +272,7 @@ impl Scheduler {
             let Some(stored) = self.pods.get(id).map(|pod| pod.stored.clone()) else { continue };
             let Some(view) = stored.view::<views::Pod>() else { continue };
             let class =
-                self.classes.join(Class::of(stored.meta(), view, &self.keys, &mut self.cluster.dimensions));
+                self.classes.join(Class::of(stored.meta(), view, &self.keys, &mut self.nodes.dimensions));
             let Some(pod) = self.pods.get_mut(id) else { continue };
             let old = std::mem::replace(&mut pod.class, class);
             let seen = Some(pod.for_policy()).filter(|pod| pod.slot != crate::policy::NO_SLOT);

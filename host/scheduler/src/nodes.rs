@@ -61,7 +61,7 @@ pub(crate) enum Touched {
 
 /// All nodes.
 #[derive(Debug)]
-pub(crate) struct Cluster {
+pub(crate) struct Nodes {
     pub(crate) dimensions: Dimensions,
     slots: Vec<Option<Node>>,
     by_name: HashMap<Box<str>, u32>,
@@ -70,7 +70,7 @@ pub(crate) struct Cluster {
     log_start: u64,
 }
 
-impl Cluster {
+impl Nodes {
     pub(crate) fn new() -> Self {
         Self {
             dimensions: Dimensions::new(),
@@ -146,7 +146,7 @@ impl Cluster {
         self.slots.len() as u32
     }
 
-    pub(crate) fn nodes(&self) -> impl Iterator<Item = (u32, &Node)> {
+    pub(crate) fn all(&self) -> impl Iterator<Item = (u32, &Node)> {
         self.slots.iter().enumerate().filter_map(|(slot, node)| Some((slot as u32, node.as_ref()?)))
     }
 
