@@ -16,6 +16,8 @@ const SETTLE_MS_MAX: i64 = 1_200_000;
 /// So long nothing may be written (leases and events apart): more than any back-off but the two above.
 const QUIET_MS: i64 = 45_000;
 const LOOK_MS: i64 = 5_000;
+/// After so long no server stands still any more, and no call that was made before the calm is still on its way.
+const STALE_MS: i64 = 50_000;
 
 impl World {
     /// One whole run: a storm, then the calm in which everything must come to rest.
@@ -34,6 +36,10 @@ impl World {
     /// When it does not come to rest, with what is wrong.
     pub fn settle(&mut self) {
         self.calm_down();
+        // What was asked of a server that stood still, and given up since, is done only now: the last wish comes after that.
+        self.run_for(STALE_MS);
+        let failure_policy = "LastGood";
+        self.break_something(Fault::Policy { style: Style::Spread, failing_permille: 0, failure_policy });
         let deadline = self.now.plus_millis(SETTLE_MS_MAX);
         loop {
             self.run_for(LOOK_MS);
@@ -55,12 +61,9 @@ impl World {
         self.loss_permille = 0;
         self.parts.disk.crash_after_commit(None);
         self.parts.disk.set_forgetting(0);
-        self.servers.iter_mut().for_each(|server| server.frozen_until = None);
         self.clients.mood = Mood::Tidy;
         self.break_something(Fault::DiskWorks);
         (0..self.settings.nodes).for_each(|node| self.break_something(Fault::NodeReturns { node }));
-        let failure_policy = "LastGood";
-        self.break_something(Fault::Policy { style: Style::Spread, failing_permille: 0, failure_policy });
     }
 
     /// Why the run cannot end yet.
