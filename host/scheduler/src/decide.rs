@@ -9,10 +9,10 @@ use berth_state::{Change, Key, State};
 
 use crate::builtin::LeastAllocated;
 use crate::class::{Classes, Keys};
-use crate::nodes::Nodes;
 use crate::fits::{explain, fits};
 use crate::groups::Groups;
 use crate::mirror::{Known, Mirror, Moment};
+use crate::nodes::Nodes;
 use crate::planning;
 use crate::pods::{Place, Pods};
 use crate::policy::{Feed, Manifest, Policy, PolicyError};

@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use berth_api::views::{Expression, Taint, Term};
 
 use crate::class::Class;
-use crate::nodes::{Nodes, Node};
+use crate::nodes::{Node, Nodes};
 use crate::quantities::PODS;
 
 /// Why a node does not do for a class, in kube-scheduler's words.

@@ -5,11 +5,11 @@
 
 mod builtin;
 mod class;
-mod nodes;
 mod decide;
 mod fits;
 mod groups;
 mod mirror;
+mod nodes;
 mod planning;
 mod pods;
 pub mod policy;

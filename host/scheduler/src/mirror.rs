@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use crate::class::{Class, Classes, Keys};
-use crate::nodes::{Nodes, Node, Touched};
+use crate::nodes::{Node, Nodes, Touched};
 use crate::pods::Pods;
 use crate::policy::{self, Class as ClassRow, Columns, Feed, Group, Manifest, Watches};
 use crate::quantities::{Rounding, Unit};
@@ -320,22 +320,14 @@ impl Mirror {
     }
 
     /// The manifest's class columns for these candidates, one after another.
-    pub(crate) fn class_columns(
-        &self,
-        class: &Class,
-        nodes: &Nodes,
-        candidates: &[u32],
-        out: &mut Vec<i32>,
-    ) {
+    pub(crate) fn class_columns(&self, class: &Class, nodes: &Nodes, candidates: &[u32], out: &mut Vec<i32>) {
         out.clear();
         for column in &self.manifest.class_columns {
             let value = match column.as_str() {
                 "affinity-weight" => crate::fits::affinity_weight,
                 _ => crate::fits::taints_to_avoid, // the manifest was checked against OFFERED
             };
-            out.extend(
-                candidates.iter().map(|slot| nodes.node(*slot).map_or(0, |node| value(class, node))),
-            );
+            out.extend(candidates.iter().map(|slot| nodes.node(*slot).map_or(0, |node| value(class, node))));
         }
     }
 }

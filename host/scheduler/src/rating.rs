@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 
 use crate::class::Class;
-use crate::nodes::Nodes;
 use crate::fits::fits;
 use crate::mirror::{Known, Mirror};
+use crate::nodes::Nodes;
 use crate::policy::{Ctx, Feed, Policy, PolicyError, REFUSED, ScoreQuestion, Scores};
 
 /// Classes whose ratings are kept at most: 5,000 nodes cost 20 KB each.
@@ -105,8 +105,7 @@ impl Rater {
             }
         }
         ratings.cursor = Some(known.nodes.now());
-        let choice =
-            best(&ratings.scores, seed).map_or_else(|| refusals(&class, known.nodes), Choice::Slot);
+        let choice = best(&ratings.scores, seed).map_or_else(|| refusals(&class, known.nodes), Choice::Slot);
         if keep {
             self.kept.insert(id, ratings);
         }

@@ -8,6 +8,9 @@ use crate::randomness::{Purpose, Random};
 use crate::settings::Settings;
 use crate::world::{Event, World, node_name};
 
+/// What bindings ask for when their policy fails.
+const FAILURE_POLICIES: [&str; 3] = ["LastGood", "Default", "Fail"];
+
 /// Something that breaks or is mended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
@@ -88,7 +91,7 @@ impl Plan {
         some(6, &|random| Fault::Policy {
             style: *random.pick(&Style::ALL),
             failing_permille: *random.pick(&[0, 20, 200]),
-            failure_policy: *random.pick(&["LastGood", "Default", "Fail"]),
+            failure_policy: FAILURE_POLICIES[random.index(FAILURE_POLICIES.len())],
         });
         some(2, &|_| Fault::NodesForget);
         Self { faults }

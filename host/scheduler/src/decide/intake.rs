@@ -91,8 +91,7 @@ impl Scheduler {
 
     fn pod_added(&mut self, stored: &SharedStored, node: &str, now: Timestamp) {
         let Some(view) = stored.view::<views::Pod>() else { return };
-        let class =
-            self.classes.join(Class::of(stored.meta(), view, &self.keys, &mut self.nodes.dimensions));
+        let class = self.classes.join(Class::of(stored.meta(), view, &self.keys, &mut self.nodes.dimensions));
         let id = self.pods.next_id();
         let since = stored.meta().creation_timestamp.unwrap_or(now);
         let pod = Pod {
@@ -180,8 +179,7 @@ impl Scheduler {
 
     fn waiting_pod_changed(&mut self, id: u64, stored: &SharedStored, now: Timestamp) {
         let Some(view) = stored.view::<views::Pod>() else { return };
-        let class =
-            self.classes.join(Class::of(stored.meta(), view, &self.keys, &mut self.nodes.dimensions));
+        let class = self.classes.join(Class::of(stored.meta(), view, &self.keys, &mut self.nodes.dimensions));
         let profile = self.profile_of(stored);
         let Some(pod) = self.pods.get_mut(id) else { return };
         let (before, was) = (pod.class, pod.profile);
