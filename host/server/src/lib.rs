@@ -24,6 +24,7 @@ mod listen;
 mod logs;
 mod metrics;
 mod negotiate;
+mod parts;
 mod path;
 mod peer;
 pub mod pki;

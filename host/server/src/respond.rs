@@ -15,6 +15,7 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 
 use crate::negotiate::Encoding;
+use crate::parts::{self, Filter};
 
 /// From this size on an answer is compressed for who asks for it: as the API server has it, since for smaller ones
 /// the time costs more than the bytes.
@@ -123,22 +124,46 @@ fn quote(text: &str) -> String {
 
 /// Compresses a large answer for a client that wants it.
 pub(crate) async fn compress(response: Response<Body>, is_wanted: bool) -> Response<Body> {
+    if is_wanted && parts::are_in(&response) {
+        let encoder = GzEncoder::new(Vec::new(), Compression::new(COMPRESSION_LEVEL));
+        return compressed(response.map(|body| parts::through(body, Gzip(encoder))));
+    }
     let size = http_body::Body::size_hint(response.body()).exact().unwrap_or(0);
     if size < COMPRESS_BYTES_MIN as u64 || !is_wanted {
         return response;
     }
-    let (mut head, body) = response.into_parts();
+    let (head, body) = response.into_parts();
     let Ok(collected) = body.collect().await else {
         return failure(&Status::internal("the answer broke off while it was compressed"), Encoding::Json);
     };
     let bytes = collected.to_bytes();
     match tokio::task::spawn_blocking(move || gzip(&bytes)).await {
-        Ok(Ok(compressed)) => {
-            head.headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-            head.headers.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
-            Response::from_parts(head, full(compressed))
-        }
+        Ok(Ok(bytes)) => compressed(Response::from_parts(head, full(bytes))),
         _ => failure(&Status::internal("the answer could not be compressed"), Encoding::Json),
+    }
+}
+
+/// Says that the body is compressed.
+fn compressed(mut response: Response<Body>) -> Response<Body> {
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    headers.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
+    response
+}
+
+/// Compresses part by part.
+struct Gzip(GzEncoder<Vec<u8>>);
+
+impl Filter for Gzip {
+    // Writing to memory does not fail.
+    fn part(&mut self, bytes: &[u8]) -> Vec<u8> {
+        let _ = self.0.write_all(bytes);
+        std::mem::take(self.0.get_mut())
+    }
+
+    fn end(&mut self) -> Vec<u8> {
+        let _ = self.0.try_finish();
+        std::mem::take(self.0.get_mut())
     }
 }
 

@@ -80,6 +80,11 @@ impl Harness {
         Client::new(Arc::new(HttpsTransport::new(&self.config).unwrap()), "test/1")
     }
 
+    /// The administrator's credentials.
+    pub(crate) fn admin(&self) -> Credentials {
+        self.config.credentials.clone()
+    }
+
     /// A client over HTTPS with other credentials.
     pub(crate) fn client_as(&self, credentials: Credentials) -> Client {
         let config = ClientConfig { credentials, ..self.config.clone() };

@@ -1,5 +1,6 @@
 //! Reads, writes, watches and who may do them, over HTTPS with the crate's own client.
 
+use std::io::Read;
 use std::time::Duration;
 
 use crate::harness::Harness;
@@ -7,6 +8,9 @@ use berth_client::{
     ApiResource, ClientError, Credentials, DeleteOptions, Event, Followed, ListOptions, PatchKind, Transport,
 };
 use berth_pipeline::Identity;
+use bytes::Bytes;
+use flate2::read::GzDecoder;
+use http::Request;
 use serde_json::{Value, json};
 
 const MAPS: ApiResource = ApiResource::CONFIG_MAPS;
@@ -76,6 +80,20 @@ async fn a_large_list_is_sent_while_it_is_written() {
             list.items.iter().filter(|map| map["data"]["large"].as_str().is_some_and(|x| x.len() == 20_000));
         assert_eq!(whole.count(), 40);
     }
+    let get = async |header: &str, value: &str| {
+        let request = Request::get("/api/v1/namespaces/default/configmaps").header(header, value);
+        harness.send(&harness.admin(), request.body(Bytes::new()).unwrap()).await
+    };
+    let (_, plain) = get("accept", "application/json").await;
+    let (head, compressed) = get("accept-encoding", "gzip").await;
+    assert_eq!(head.headers["content-encoding"], "gzip");
+    let mut unpacked = Vec::new();
+    GzDecoder::new(&compressed[..]).read_to_end(&mut unpacked).unwrap();
+    assert!(unpacked == plain && compressed.len() * 10 < plain.len());
+    let (_, lines) = get("user-agent", "curl/8.5.0").await;
+    let value: Value = serde_json::from_slice(&plain).unwrap();
+    assert!(lines.starts_with(b"{\n  \"kind\": \"ConfigMapList\","));
+    assert_eq!(serde_json::from_slice::<Value>(&lines).unwrap(), value);
 }
 
 #[tokio::test]
@@ -104,7 +122,7 @@ async fn what_is_only_posted_has_no_table() {
         ("/api/v1/namespaces/default/serviceaccounts/default/token", &json!({}), TABLE, 406),
         ("/api/v1/namespaces/default/configmaps", &map("m"), TABLE, 201),
     ] {
-        let request = http::Request::post(path).header("accept", accept).body(body.to_string().into());
+        let request = Request::post(path).header("accept", accept).body(body.to_string().into());
         let answer = transport.send(request.unwrap()).await.unwrap();
         assert_eq!(answer.status(), expected, "{path} {accept}");
     }
@@ -125,7 +143,7 @@ async fn an_autoscaler_is_one_object_in_two_versions() {
         "metadata": { "name": "h" }, "spec": { "maxReplicas": 3, "scaleTargetRef": target, "metrics": [memory] },
     });
     let path = v2.path_of("default", "", "");
-    let request = http::Request::post(path).body(body.to_string().into()).unwrap();
+    let request = Request::post(path).body(body.to_string().into()).unwrap();
     let transport = harness.server.in_process(Identity::component("test"));
     let answer = transport.send(request).await.unwrap();
     assert_eq!(answer.status(), 201);
