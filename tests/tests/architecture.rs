@@ -20,7 +20,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("berth-control", &["berth-api", "berth-custom", "berth-json", "berth-pipeline", "berth-state"]),
     ("berth-scheduler", &["berth-api", "berth-state"]),
     ("berth-lifecycle", &["berth-api", "berth-json", "berth-scheduler", "berth-state"]),
-    ("berth-policy", &["berth-scheduler"]),
+    ("berth-policy", &["berth-lifecycle", "berth-scheduler"]),
     ("berth-native", &["berth-scheduler", "berth-sdk"]),
     ("berth-tasks", &["berth-api"]),
     ("berth-cluster", &["berth-api", "berth-pipeline", "berth-state", "berth-tasks"]),

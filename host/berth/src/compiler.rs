@@ -3,10 +3,8 @@
 use std::process::Stdio;
 use std::sync::Arc;
 
-use berth_lifecycle::{Component as Loaded, LoadError, Loader, Loading, Role, StartFailure};
+use berth_lifecycle::{Component as Loaded, LoadError, Loader, Loading};
 use berth_policy::{COMPILE_ARGUMENT, COMPILED_BYTES_MAX, CompileLimits, Component, Engine, Limits};
-use berth_scheduler::OFFERED;
-use berth_scheduler::policy::Policy;
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::Command;
@@ -100,28 +98,7 @@ impl Loader for Compiler {
         let limits = Limits::new(memory, limits.deadline_ms);
         Box::pin(async move {
             let component = Self::load(self, bytes, limits).await?;
-            Ok(Arc::new(Wasm(component)) as Arc<dyn Loaded>)
+            Ok(Arc::new(component) as Arc<dyn Loaded>)
         })
-    }
-}
-
-/// A component as roles start it.
-struct Wasm(Component);
-
-impl Loaded for Wasm {
-    fn role(&self) -> Role {
-        match self.0.role() {
-            berth_policy::Role::Scheduler => Role::Scheduler,
-            berth_policy::Role::Admission => Role::Admission,
-            berth_policy::Role::Autoscaler => Role::Autoscaler,
-        }
-    }
-
-    fn scheduler(&self, name: &str, config: &str) -> Result<Box<dyn Policy>, StartFailure> {
-        match self.0.scheduler(name, config.as_bytes(), OFFERED) {
-            Ok(policy) => Ok(Box::new(policy)),
-            Err(error) if error.is_final() => Err(StartFailure::Refused(error.to_string())),
-            Err(error) => Err(StartFailure::Failed(error.to_string())),
-        }
     }
 }

@@ -19,7 +19,7 @@ use berth_control::Config as ControlConfig;
 use berth_lifecycle::LoadError;
 use berth_loops::{Holder, Leading, lead_when_possible};
 use berth_network::Ipv4Cidr;
-use berth_pipeline::Identity;
+use berth_pipeline::{Identity, Ids};
 use berth_policy::{Cache, Engine, Limits};
 use berth_server::{ComponentCheck, Hooks, Names, Pki, Server, Tls};
 use berth_state::Key;
@@ -127,7 +127,7 @@ async fn start(options: UpOptions) -> anyhow::Result<Running> {
 
     builtin::install(&cluster).await?;
     let leading = Leading {
-        holder: Holder::new(&format!("berth-{id}"), &SystemIds.ids().uid()),
+        holder: Holder::new(&format!("berth-{id}"), &(&SystemIds as &dyn IdSource).uid()),
         control: ControlConfig { kinds: cluster.kinds().clone(), ca_certificate },
         loader: compiler,
     };

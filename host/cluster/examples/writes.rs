@@ -91,7 +91,7 @@ fn measure_planning(cluster: &Cluster) {
                     admission: &[],
                     tokens: &NoTokens,
                     now: cluster.now(),
-                    ids: &mut *SystemIds.ids(),
+                    ids: &mut (&SystemIds as &dyn IdSource),
                     services: ServiceCidr::parse("10.96.0.0/16").unwrap(),
                     node_ports: &NodePorts::default(),
                 };

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use berth_pipeline::Kinds;
-use berth_state::{Change, Draft, Entry, State, Store, Stored};
+use berth_state::{Change, Entry, Record, State, Store};
 
 use crate::{StartError, errors, load};
 
@@ -29,21 +29,12 @@ pub(crate) async fn news<S: Store>(store: &mut S, state: &State, kinds: &Kinds) 
 
 fn follow(mut state: State, entries: Vec<Entry>, kinds: &Kinds) -> Result<News, StartError> {
     let mut changes = Vec::with_capacity(entries.len());
-    for Entry { mut key, revision, bytes } in entries {
+    for Entry { key, revision, bytes } in entries {
         let old = state.get(&key).cloned();
-        let new = match bytes {
-            Some(bytes) => {
-                // A definition comes before its objects.
-                let catalogue = kinds.at(&state);
-                let unknown = || StartError::UnknownKind { object: key.to_string() };
-                let resource = catalogue.named(&key.resource).ok_or_else(unknown)?;
-                let draft = Draft::restore(resource, bytes)
-                    .map_err(|source| StartError::Object { object: key.to_string(), source })?;
-                key.resource = resource.id.clone();
-                Some(Arc::new(Stored::new(key.clone(), revision, draft)))
-            }
-            None => None,
-        };
+        // A definition comes before its objects.
+        let restore = |bytes| load::restore(Record { key: key.clone(), revision, bytes }, &kinds.at(&state));
+        let new = bytes.map(restore).transpose()?;
+        let key = new.as_ref().map_or(key, |new| new.key.clone());
         if old.is_none() && new.is_none() {
             state.reach(revision); // it came and went while nobody here looked
             continue;

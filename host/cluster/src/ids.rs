@@ -4,19 +4,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use berth_pipeline::{Ids, SeededIds};
 
-/// Gives each plan its ids.
+/// Gives random bits to all plans.
 pub trait IdSource: Send + Sync {
-    /// Ids for one plan.
-    fn ids(&self) -> Box<dyn Ids>;
+    /// 64 fresh random bits.
+    fn bits(&self) -> u64;
 }
 
-/// The operating system's random numbers.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct SystemIds;
-
-impl IdSource for SystemIds {
-    fn ids(&self) -> Box<dyn Ids> {
-        Box::new(RandomIds { pool: &POOL })
+/// As a plan draws from it.
+impl Ids for &dyn IdSource {
+    fn bits(&mut self) -> u64 {
+        IdSource::bits(*self)
     }
 }
 
@@ -31,25 +28,18 @@ impl SharedIds {
     }
 }
 
-impl Ids for SharedIds {
-    fn bits(&mut self) -> u64 {
+impl IdSource for SharedIds {
+    fn bits(&self) -> u64 {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).bits()
     }
 }
 
-impl IdSource for SharedIds {
-    fn ids(&self) -> Box<dyn Ids> {
-        Box::new(self.clone())
-    }
-}
+/// The operating system's random numbers.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemIds;
 
 /// Random bytes fetched from the system at a time: a uid takes 16, so one system call serves 256 of them.
 const POOL_BYTES: usize = 4096;
-
-#[derive(Debug)]
-struct RandomIds {
-    pool: &'static Mutex<Pool>,
-}
 
 #[derive(Debug)]
 struct Pool {
@@ -58,9 +48,9 @@ struct Pool {
 
 static POOL: Mutex<Pool> = Mutex::new(Pool { bytes: Vec::new() });
 
-impl Ids for RandomIds {
-    fn bits(&mut self) -> u64 {
-        self.pool.lock().unwrap_or_else(PoisonError::into_inner).take()
+impl IdSource for SystemIds {
+    fn bits(&self) -> u64 {
+        POOL.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 

@@ -34,11 +34,7 @@ impl Leader {
 
     /// Whether the lease is still the leader's, as far as this server knows.
     pub fn leads(&self) -> bool {
-        let epoch = self.fence.epoch.as_str();
-        self.cluster.read(|state| {
-            let lease = state.get(&self.fence.lease);
-            lease.is_some_and(|lease| lease.field("spec.leaseTransitions") == Some(epoch))
-        })
+        self.cluster.read(|state| self.fence.holds(state.get(&self.fence.lease).map(Arc::as_ref)))
     }
 
     /// Does one write, as [`Cluster::apply`] does.

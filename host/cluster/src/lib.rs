@@ -170,7 +170,7 @@ impl Cluster {
             admission: &config.admission,
             tokens: config.tokens.as_ref(),
             now: config.executor.now(),
-            ids: &mut *config.ids.ids(),
+            ids: &mut &*config.ids,
             services: config.services,
             node_ports: &config.node_ports,
         };

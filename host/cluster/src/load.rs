@@ -59,7 +59,8 @@ fn restore_all(records: Vec<Record>, catalogue: &Catalogue) -> Result<Vec<Arc<St
     Ok(objects)
 }
 
-fn restore(record: Record, catalogue: &Catalogue) -> Result<Arc<Stored>, StartError> {
+/// Reads one object of a kind of the catalogue.
+pub(crate) fn restore(record: Record, catalogue: &Catalogue) -> Result<Arc<Stored>, StartError> {
     let Record { mut key, revision, bytes } = record;
     let object = || key.to_string();
     let resource =

@@ -1,12 +1,12 @@
 //! One place: what should serve it, what does, and what becomes of failures.
 
 use berth_api::Timestamp;
+use berth_scheduler::Failover;
 
 use crate::components::Components;
 use crate::effect::{Failure, StartFailure};
 use crate::failures::Failures;
 use crate::objects::{Binding, FailurePolicy, Version};
-use crate::place::Failover;
 
 /// A version that has served so long is good, whatever it did before: kubelet, too, forgets a container's crashes after ten
 /// minutes.
@@ -179,7 +179,7 @@ impl Served {
 
     /// What serves the place while no policy of its own does.
     pub(crate) fn failover(&self) -> Failover {
-        self.owner.as_ref().map_or(Failover::BuiltIn, |owner| owner.failure_policy.failover())
+        self.owner.as_ref().map_or(Failover::Builtin, |owner| owner.failure_policy.failover())
     }
 
     /// Whether nothing is left of it.

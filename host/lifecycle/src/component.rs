@@ -9,12 +9,12 @@ use bytes::Bytes;
 
 use crate::effect::StartFailure;
 use crate::objects::Limits;
-use crate::place::Role;
+use crate::place::RoleName;
 
 /// A component that was loaded and can be started any number of times.
 pub trait Component: Send + Sync {
     /// What it is for.
-    fn role(&self) -> Role;
+    fn role(&self) -> RoleName;
 
     /// Starts a scheduling policy with a JSON text as its configuration, not fed yet. `name` is the plugin's.
     ///

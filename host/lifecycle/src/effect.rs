@@ -1,7 +1,9 @@
 //! What the manager is told, and what it wants done.
 
+use berth_scheduler::Failover;
+
 use crate::objects::{Binding, ComponentKey, Plugin, Version};
-use crate::place::{Failover, Place, Role};
+use crate::place::{Place, RoleName};
 
 /// Something happened.
 #[derive(Clone, Debug)]
@@ -27,7 +29,7 @@ pub enum Event {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Loaded {
     /// What it is for.
-    pub role: Role,
+    pub role: RoleName,
     /// Its bytes.
     pub size: u64,
 }

@@ -21,5 +21,5 @@ pub use component::{Component, LoadError, Loader, Loading};
 pub use effect::{About, Effect, Event, Failure, LoadFailure, Loaded, StartFailure, Tone};
 pub use manager::PluginManager;
 pub use objects::{Binding, ComponentKey, FailurePolicy, Limits, Memory, Plugin, Version};
-pub use place::{Failover, Place, Role};
+pub use place::{Place, RoleName};
 pub use status::with_removals;

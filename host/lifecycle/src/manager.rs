@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use berth_api::Timestamp;
 use berth_json::Value;
+use berth_scheduler::Failover;
 
 use crate::binding::{Move, News, Served};
 use crate::components::Components;
 use crate::effect::{About, Effect, Event, Failure, LoadFailure, Loaded, StartFailure, Tone};
 use crate::objects::{Binding, ComponentKey, Plugin, Version};
-use crate::place::{Failover, Place};
+use crate::place::Place;
 use crate::status;
 
 /// Places that are served at a time. Each may have two instances while it is swapped and one that is being dropped, and

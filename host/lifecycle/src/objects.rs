@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use berth_api::Timestamp;
 use berth_api::quantity::Quantity;
 use berth_json::Value;
+use berth_scheduler::Failover;
 use berth_state::Stored;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use crate::place::{Failover, Place, Role};
+use crate::place::{Place, RoleName};
 
 /// What the schema gives a plugin that names no limits.
 const LIMITS_DEFAULT: Limits = Limits { memory_bytes: 128 << 20, deadline_ms: 100 };
@@ -102,7 +103,7 @@ impl FailurePolicy {
     /// What serves a place while no policy of its own does.
     pub fn failover(self) -> Failover {
         match self {
-            Self::LastGood | Self::Default => Failover::BuiltIn,
+            Self::LastGood | Self::Default => Failover::Builtin,
             Self::Fail => Failover::Hold,
         }
     }
@@ -127,7 +128,7 @@ impl Binding {
             name: stored.key.name.to_string(),
             uid: stored.meta().uid.to_string(),
             created: stored.meta().creation_timestamp.unwrap_or_default(),
-            place: Place { role: Role::named(&spec.role)?, name: spec.profile },
+            place: Place { role: RoleName::named(&spec.role)?, name: spec.profile },
             plugin: spec.plugin,
             config: if spec.config.is_null() { String::new() } else { spec.config.to_string() },
             failure_policy: spec.failure_policy,

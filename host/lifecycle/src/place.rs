@@ -4,7 +4,7 @@ use std::fmt;
 
 /// A kind of policy. Each is started and asked in a way of its own; how one comes and goes is the same for all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Role {
+pub enum RoleName {
     /// Places pods.
     Scheduler,
     /// Changes or refuses objects.
@@ -13,8 +13,9 @@ pub enum Role {
     Autoscaler,
 }
 
-impl Role {
-    const ALL: [Self; 3] = [Self::Scheduler, Self::Admission, Self::Autoscaler];
+impl RoleName {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Scheduler, Self::Admission, Self::Autoscaler];
 
     /// As `spec.role` of a binding and the contract's worlds name it.
     pub fn name(self) -> &'static str {
@@ -31,7 +32,7 @@ impl Role {
     }
 }
 
-impl fmt::Display for Role {
+impl fmt::Display for RoleName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
@@ -41,7 +42,7 @@ impl fmt::Display for Role {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Place {
     /// Which kind of policy.
-    pub role: Role,
+    pub role: RoleName,
     /// Of a scheduler the profile: the `spec.schedulerName` of its pods.
     pub name: String,
 }
@@ -49,18 +50,8 @@ pub struct Place {
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.role {
-            Role::Scheduler => write!(f, "profile {}", self.name),
+            RoleName::Scheduler => write!(f, "profile {}", self.name),
             role => write!(f, "{role} {}", self.name),
         }
     }
-}
-
-/// What serves a place while no policy of its own does.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Failover {
-    /// What Berth has built in.
-    #[default]
-    BuiltIn,
-    /// Nothing: whatever needs a decision waits or is refused.
-    Hold,
 }

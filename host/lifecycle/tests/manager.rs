@@ -5,7 +5,8 @@
 mod common;
 
 use berth_json::json;
-use berth_lifecycle::{Event, Failover, Place, PluginManager, Role, StartFailure};
+use berth_lifecycle::{Event, Place, PluginManager, RoleName, StartFailure};
+use berth_scheduler::Failover;
 use common::{PROFILE, World, failure};
 
 const MINUTE: i64 = 60_000;
@@ -169,10 +170,10 @@ fn under_fail_pods_wait_from_before_the_first_decision_on() {
     assert_eq!(world.failovers[PROFILE], Failover::Hold);
     world.restart();
     let first = PluginManager::failovers(&world.read_bindings());
-    let place = Place { role: Role::Scheduler, name: PROFILE.to_owned() };
+    let place = Place { role: RoleName::Scheduler, name: PROFILE.to_owned() };
     assert_eq!(first, [(place, Failover::Hold)], "known without a plugin being loaded");
     world.unbind(PROFILE);
-    assert_eq!(world.failovers[PROFILE], Failover::BuiltIn);
+    assert_eq!(world.failovers[PROFILE], Failover::Builtin);
 }
 
 #[test]
@@ -353,7 +354,7 @@ fn a_plugin_is_deleted_while_it_is_loaded() {
     assert!(world.loading.is_empty(), "the load is cancelled");
     // The report was under way already.
     world.kept.insert(key.clone());
-    let loaded = berth_lifecycle::Loaded { role: Role::Scheduler, size: 1 };
+    let loaded = berth_lifecycle::Loaded { role: RoleName::Scheduler, size: 1 };
     world.handle(Event::Loaded(key, Ok(loaded)));
     assert!(world.kept.is_empty(), "nobody needs it");
 }

@@ -31,7 +31,7 @@ impl Holder {
 }
 
 /// Leads whenever it can: waits for the lease `name`, does `what` while the lease holds, and waits again once it is lost.
-/// Ends when the cluster shuts down.
+/// Never ends by itself.
 pub async fn lead<F>(
     cluster: Arc<Cluster>,
     name: &'static str,

@@ -14,7 +14,7 @@ use berth_cluster::{Cluster, Interest, Leader};
 use berth_control::{EventKind, EventNote, Writer};
 use berth_lifecycle::{
     About, Binding, Component, ComponentKey, Effect, Event, LoadFailure, Loaded, Loader, Place, Plugin,
-    PluginManager, Role as RoleName, StartFailure, Tone, Version, with_removals,
+    PluginManager, RoleName, StartFailure, Tone, Version, with_removals,
 };
 use berth_pipeline::Request;
 use berth_scheduler::Failover;
@@ -24,7 +24,7 @@ use tokio::sync::mpsc;
 
 use crate::events::EventSink;
 use crate::failures::FailureReports;
-use crate::roles::{Role, Start, failover_of};
+use crate::roles::{Role, Start};
 
 const PLUGINS: &str = "plugins.berth.dev";
 const BINDINGS: &str = "pluginbindings.berth.dev";
@@ -80,7 +80,7 @@ struct Writes {
 pub fn first_failovers(cluster: &Cluster) -> Vec<(String, Failover)> {
     let all = PluginManager::failovers(&read(cluster, BINDINGS, Binding::read));
     let profiles = all.into_iter().filter(|(place, _)| place.role == RoleName::Scheduler);
-    profiles.map(|(place, failover)| (place.name, failover_of(failover))).collect()
+    profiles.map(|(place, failover)| (place.name, failover)).collect()
 }
 
 /// Runs for as long as the leader leads.
@@ -221,7 +221,8 @@ impl Shell {
         let (role, component) = (self.roles.get(&place.role), self.components.get(&version.component));
         let started = match (role, component) {
             (Some(role), Some(component)) => {
-                Ok(role.start(Start::new(place, installation, version, component.clone(), is_cancelled)))
+                let component = component.clone();
+                Ok(role.start(Start { place, installation, version, component, is_cancelled }))
             }
             (None, _) => Err(StartFailure::Refused(format!("{} policies are not served yet", place.role))),
             (_, None) => Err(StartFailure::Failed("its component is not loaded".to_owned())),
@@ -264,9 +265,9 @@ impl Shell {
             return;
         }
         self.writes.are_behind = false;
+        self.writes.again_at = None; // the end of this write says whether there is an again
         let requests = self.outdated();
         if requests.is_empty() {
-            self.writes.again_at = None;
             return;
         }
         self.writes.are_under_way = true;

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use berth_lifecycle::{Component, Failover, Place, StartFailure, Version};
+use berth_lifecycle::{Component, Place, StartFailure, Version};
+use berth_scheduler::Failover;
 use berth_tasks::Executor;
 use futures_util::future::BoxFuture;
 
@@ -19,20 +20,10 @@ pub struct Start {
     pub version: Version,
     /// What runs.
     pub component: Arc<dyn Component>,
-    is_cancelled: Arc<AtomicBool>,
+    pub(crate) is_cancelled: Arc<AtomicBool>,
 }
 
 impl Start {
-    pub(crate) fn new(
-        place: Place,
-        installation: u64,
-        version: Version,
-        component: Arc<dyn Component>,
-        is_cancelled: Arc<AtomicBool>,
-    ) -> Self {
-        Self { place, installation, version, component, is_cancelled }
-    }
-
     /// Whether the policy is still wanted: to be asked between the steps of a start.
     ///
     /// # Errors
@@ -82,16 +73,8 @@ impl Role for SchedulerRole {
 
     fn set_failover<'a>(&'a self, place: &'a Place, failover: Failover) -> BoxFuture<'a, ()> {
         Box::pin(async move {
-            let _ = self.scheduler.set_failover(&place.name, failover_of(failover)).await;
+            let _ = self.scheduler.set_failover(&place.name, failover).await;
         })
-    }
-}
-
-/// What the scheduler calls it.
-pub(crate) fn failover_of(failover: Failover) -> berth_scheduler::Failover {
-    match failover {
-        Failover::BuiltIn => berth_scheduler::Failover::Builtin,
-        Failover::Hold => berth_scheduler::Failover::Hold,
     }
 }
 

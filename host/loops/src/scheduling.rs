@@ -25,7 +25,7 @@ const STATUS_WRITES_MAX: usize = 64;
 /// Commands and reports that wait for the scheduler's thread.
 const MAILBOX_MAX: usize = 1_024;
 
-/// The scheduler has stopped, because berth is shutting down.
+/// The scheduler has stopped: berth is shutting down, or another server leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the scheduler has stopped")]
 pub struct SchedulerStopped;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use berth_cluster::{Cluster, Leader};
 use berth_control::Config;
-use berth_lifecycle::{Loader, Role as RoleName};
+use berth_lifecycle::{Loader, RoleName};
 
 use crate::control::run_controllers;
 use crate::failures::FailureReports;
@@ -24,8 +24,8 @@ pub struct Leading {
     pub loader: Arc<dyn Loader>,
 }
 
-/// Runs controllers, scheduler and plugins whenever this server leads, and keeps what every cluster has, until the cluster
-/// shuts down.
+/// Runs controllers, scheduler and plugins whenever this server leads, and keeps what every cluster has, for as long as the
+/// executor runs.
 pub fn lead_when_possible(cluster: &Arc<Cluster>, leading: Leading) {
     let Leading { holder, control, loader } = leading;
     let executor = cluster.executor();

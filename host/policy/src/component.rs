@@ -5,7 +5,10 @@ use crate::error::{LoadError, StartError};
 use crate::limits::Limits;
 use crate::sandbox::{Sandbox, first_line};
 use crate::{Engine, WasmPolicy, link};
+use berth_lifecycle::{RoleName, StartFailure};
+use berth_scheduler::OFFERED;
 use berth_scheduler::policy::Columns;
+use berth_scheduler::policy::Policy;
 use sha2::Digest as _;
 use std::fmt;
 use std::sync::Arc;
@@ -35,38 +38,12 @@ impl fmt::Debug for Digest {
     }
 }
 
-/// What a component is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
-    /// Places pods.
-    Scheduler,
-    /// Changes or refuses objects.
-    Admission,
-    /// Recommends numbers of replicas.
-    Autoscaler,
-}
-
-impl Role {
-    const ALL: [Self; 3] = [Self::Scheduler, Self::Admission, Self::Autoscaler];
-
-    /// The interface whose export makes a component this.
-    fn interface(self) -> &'static str {
-        match self {
-            Self::Scheduler => "cluster",
-            Self::Admission => "reviewing",
-            Self::Autoscaler => "scaling",
-        }
-    }
-}
-
-/// As the contract names its world.
-impl fmt::Display for Role {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Scheduler => "scheduler",
-            Self::Admission => "admission",
-            Self::Autoscaler => "autoscaler",
-        })
+/// The interface whose export makes a component this.
+fn interface_of(role: RoleName) -> &'static str {
+    match role {
+        RoleName::Scheduler => "cluster",
+        RoleName::Admission => "reviewing",
+        RoleName::Autoscaler => "scaling",
     }
 }
 
@@ -79,7 +56,7 @@ pub struct Component {
 struct Shared {
     engine: Engine,
     digest: Digest,
-    role: Role,
+    role: RoleName,
     limits: Limits,
     pre: InstancePre<Sandbox>,
     scheduler: Option<SchedulerExports>,
@@ -118,8 +95,8 @@ impl Component {
         let role = role(&exports)?;
         let pre = engine.linker().instantiate_pre(component).map_err(|error| mismatch("log", &error))?;
         let scheduler = match role {
-            Role::Scheduler => Some(SchedulerExports::find(&pre, &exports)?),
-            Role::Admission | Role::Autoscaler => None,
+            RoleName::Scheduler => Some(SchedulerExports::find(&pre, &exports)?),
+            RoleName::Admission | RoleName::Autoscaler => None,
         };
         let engine = engine.clone();
         Ok(Self { shared: Arc::new(Shared { engine, digest, role, limits, pre, scheduler }) })
@@ -131,7 +108,7 @@ impl Component {
     }
 
     /// What it is for.
-    pub fn role(&self) -> Role {
+    pub fn role(&self) -> RoleName {
         self.shared.role
     }
 
@@ -163,6 +140,21 @@ impl Component {
     }
 }
 
+/// As roles start it.
+impl berth_lifecycle::Component for Component {
+    fn role(&self) -> RoleName {
+        self.shared.role
+    }
+
+    fn scheduler(&self, name: &str, config: &str) -> Result<Box<dyn Policy>, StartFailure> {
+        match Self::scheduler(self, name, config.as_bytes(), OFFERED) {
+            Ok(policy) => Ok(Box::new(policy)),
+            Err(error) if error.is_final() => Err(StartFailure::Refused(error.to_string())),
+            Err(error) => Err(StartFailure::Failed(error.to_string())),
+        }
+    }
+}
+
 impl SchedulerExports {
     fn find(pre: &InstancePre<Sandbox>, exports: &[String]) -> Result<Self, LoadError> {
         let has = |name: &str| exports.iter().any(|export| *export == interface(name));
@@ -182,20 +174,20 @@ fn mismatch(name: &str, error: &wasmtime::Error) -> LoadError {
 }
 
 /// The role the exports speak of, in this version of the contract.
-fn role(exports: &[String]) -> Result<Role, LoadError> {
-    let exact = |role: &Role| exports.iter().any(|export| *export == interface(role.interface()));
-    if let Some(role) = Role::ALL.into_iter().find(exact) {
+fn role(exports: &[String]) -> Result<RoleName, LoadError> {
+    let exact = |role: &RoleName| exports.iter().any(|export| *export == interface(interface_of(*role)));
+    if let Some(role) = RoleName::ALL.into_iter().find(exact) {
         return Ok(role);
     }
-    for role in Role::ALL {
-        let any_version = format!("berth:policy/{}@", role.interface());
+    for role in RoleName::ALL {
+        let any_version = format!("berth:policy/{}@", interface_of(role));
         if let Some(found) = exports.iter().find(|export| export.starts_with(&any_version)) {
             return Err(LoadError::OtherVersion {
                 found: found.clone(),
-                served: interface(role.interface()),
+                served: interface(interface_of(role)),
             });
         }
     }
-    let known = Role::ALL.map(|role| interface(role.interface())).to_vec();
+    let known = RoleName::ALL.map(|role| interface(interface_of(role))).to_vec();
     Err(LoadError::ExportsNothing { found: exports.to_vec(), known })
 }

@@ -60,7 +60,7 @@ pub enum StartError {
     #[error("the component is an {role} policy and cannot schedule")]
     Role {
         /// What it is.
-        role: crate::Role,
+        role: berth_lifecycle::RoleName,
     },
     /// No instance more can be alive.
     #[error(

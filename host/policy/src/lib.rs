@@ -30,7 +30,7 @@ mod wasm_policy;
 
 pub use cache::Cache;
 pub use compile::{COMPILE_ARGUMENT, CompileLimits, compile_main_if_asked};
-pub use component::{Component, Digest, Role};
+pub use component::{Component, Digest};
 pub use engine::Engine;
 pub use error::{LoadError, StartError};
 pub use limits::{

@@ -6,7 +6,8 @@
 mod by_hand;
 mod common;
 
-use berth_policy::{COMPONENT_BYTES_MAX, Cache, Engine, Limits, LoadError, Role};
+use berth_lifecycle::RoleName;
+use berth_policy::{COMPONENT_BYTES_MAX, Cache, Engine, Limits, LoadError};
 use berth_scheduler::policy::{Columns, Ctx, PlanQuestion, Policy, PolicyError};
 use common::{cluster, engine, guest, scores};
 use std::os::unix::fs::PermissionsExt;
@@ -250,7 +251,7 @@ fn the_places_for_running_policies_are_bounded_and_a_full_house_says_so() {
 #[test]
 fn interfaces_may_be_left_out_but_not_when_the_manifest_promises_them() {
     let component = engine().load(&by_hand::scores_without_scoring(), Limits::default()).unwrap();
-    assert_eq!(component.role(), Role::Scheduler);
+    assert_eq!(component.role(), RoleName::Scheduler);
     assert_eq!(
         component.scheduler("own", b"", Columns::default()).unwrap_err().to_string(),
         "the plugin's manifest says that it scores, but it does not export berth:policy/scoring@0.1.0-unstable"
@@ -260,9 +261,9 @@ fn interfaces_may_be_left_out_but_not_when_the_manifest_promises_them() {
 #[test]
 fn roles_are_found_from_exports() {
     for (package, role) in [
-        ("plugins/spread", Role::Scheduler),
-        ("tests/policies/admission", Role::Admission),
-        ("tests/policies/autoscaler", Role::Autoscaler),
+        ("plugins/spread", RoleName::Scheduler),
+        ("tests/policies/admission", RoleName::Admission),
+        ("tests/policies/autoscaler", RoleName::Autoscaler),
     ] {
         assert_eq!(engine().load(&guest(package), Limits::default()).unwrap().role(), role);
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use berth_api::{Catalogue, Reason};
 use berth_control::Writer;
 use berth_json::{Value, json};
-use berth_lifecycle::{Component, Limits, LoadError, Loader, Loading, Role, StartFailure};
+use berth_lifecycle::{Component, Limits, LoadError, Loader, Loading, RoleName, StartFailure};
 use berth_scheduler::policy::Policy;
 use berth_state::Key;
 use berth_tasks::Executor;
@@ -48,8 +48,11 @@ impl Recipe {
     }
 }
 
-/// Makes policies of recipes.
+/// Where all servers get their policies made.
 #[derive(Clone)]
+pub(crate) struct Workshop(Arc<Shared>);
+
+/// Makes policies of recipes in one server's process.
 pub(crate) struct SimulatedLoader {
     shared: Arc<Shared>,
     executor: Executor,
@@ -62,14 +65,13 @@ struct Shared {
     tap: Tap,
 }
 
-impl SimulatedLoader {
+impl Workshop {
     pub(crate) fn new(seed: u64, tap: Tap) -> Self {
-        Self { shared: Arc::new(Shared { seed, made: Mutex::default(), tap }), executor: Executor::default() }
+        Self(Arc::new(Shared { seed, made: Mutex::default(), tap }))
     }
 
-    /// The same in a process of its own.
-    pub(crate) fn with(&self, executor: Executor) -> Self {
-        Self { shared: self.shared.clone(), executor }
+    pub(crate) fn loader(&self, executor: Executor) -> SimulatedLoader {
+        SimulatedLoader { shared: self.0.clone(), executor }
     }
 }
 
@@ -105,8 +107,8 @@ struct SimulatedComponent {
 }
 
 impl Component for SimulatedComponent {
-    fn role(&self) -> Role {
-        Role::Scheduler
+    fn role(&self) -> RoleName {
+        RoleName::Scheduler
     }
 
     fn scheduler(&self, _: &str, _: &str) -> Result<Box<dyn Policy>, StartFailure> {

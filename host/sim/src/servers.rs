@@ -12,7 +12,7 @@ use berth_state::{Revision, State};
 
 use crate::call::{Ask, Reply, Ticket};
 use crate::disk::Disk;
-use crate::plugins::SimulatedLoader;
+use crate::plugins::Workshop;
 use crate::process::Process;
 
 /// How soon a server that could not start is started again, as systemd does it.
@@ -47,7 +47,7 @@ pub(crate) struct Parts {
     pub(crate) disk: Disk,
     pub(crate) ids: SharedIds,
     pub(crate) catalogue: Arc<Catalogue>,
-    pub(crate) loader: SimulatedLoader,
+    pub(crate) workshop: Workshop,
     pub(crate) is_shared: bool,
 }
 
@@ -82,7 +82,7 @@ impl Server {
             ids: Arc::new(parts.ids.clone()),
             ..Config::new(parts.catalogue.clone())
         };
-        let loader = Arc::new(parts.loader.with(executor.clone()));
+        let loader = Arc::new(parts.workshop.loader(executor.clone()));
         executor.clone().spawn("start", async move {
             let started = loop {
                 let store = disk.open(number, is_shared, executor.clone());

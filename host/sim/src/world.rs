@@ -18,7 +18,7 @@ use crate::disk::Disk;
 use crate::faults::{Fault, Plan};
 use crate::log::Log;
 use crate::oracle::Oracle;
-use crate::plugins::{Admin, Recipe, Sent, SimulatedLoader, Wish};
+use crate::plugins::{Admin, Recipe, Sent, Wish, Workshop};
 use crate::policy::{Style, Tap};
 use crate::process::{Process, TaskId};
 use crate::randomness::{Purpose, Random};
@@ -131,7 +131,7 @@ impl World {
             disk: Disk::new(seed),
             ids: SharedIds::new(Random::new(seed, Purpose::Ids).bits()),
             catalogue: catalogue.clone(),
-            loader: SimulatedLoader::new(seed, tap.clone()),
+            workshop: Workshop::new(seed, tap.clone()),
             is_shared: settings.servers > 1,
         };
         let outside = Process::default();

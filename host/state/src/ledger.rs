@@ -67,6 +67,13 @@ pub struct Fence {
     pub epoch: String,
 }
 
+impl Fence {
+    /// Whether the lease, as it is, still carries the epoch.
+    pub fn holds(&self, lease: Option<&Stored>) -> bool {
+        lease.is_some_and(|lease| lease.field("spec.leaseTransitions") == Some(self.epoch.as_str()))
+    }
+}
+
 /// Why a commit was not taken.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CommitError {
@@ -197,9 +204,8 @@ impl Ledger {
     }
 
     fn check_fence(&self, state: &State, fence: &Fence) -> Result<(), CommitError> {
-        let lease = self.current(state, &fence.lease);
-        let held = lease.is_some_and(|l| l.field("spec.leaseTransitions") == Some(fence.epoch.as_str()));
-        if held { Ok(()) } else { Err(CommitError::Fenced { lease: fence.lease.clone() }) }
+        let holds = fence.holds(self.current(state, &fence.lease).map(Arc::as_ref));
+        if holds { Ok(()) } else { Err(CommitError::Fenced { lease: fence.lease.clone() }) }
     }
 
     fn take(&mut self, state: &State, op: Op) -> Arc<Change> {

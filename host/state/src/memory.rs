@@ -25,8 +25,6 @@ struct Disk {
     objects: BTreeMap<Key, (Revision, Bytes)>,
     /// All that was ever written, in order.
     entries: Vec<Entry>,
-    /// Everything after this revision stands in `entries`.
-    complete_after: Revision,
     blobs: BTreeMap<String, Bytes>,
     waiting: Vec<Waker>,
     failing: bool,
@@ -41,13 +39,6 @@ impl MemoryStore {
     /// Lets every further write fail (a full disk), or work again.
     pub fn set_failing(&self, failing: bool) {
         self.disk().failing = failing;
-    }
-
-    /// Forgets how the objects came to be what they are: who has not seen it must load everything.
-    pub fn forget_changes(&self) {
-        let mut disk = self.disk();
-        disk.complete_after = disk.revision;
-        disk.entries.clear();
     }
 
     fn disk(&self) -> MutexGuard<'_, Disk> {
@@ -101,7 +92,7 @@ impl Store for MemoryStore {
     async fn changes_after(&mut self, revision: Revision) -> Result<Option<Vec<Entry>>, StoreError> {
         let disk = self.disk();
         let from = disk.entries.partition_point(|entry| entry.revision <= revision);
-        let entries = (revision >= disk.complete_after).then(|| disk.entries[from..].to_vec());
+        let entries = Some(disk.entries[from..].to_vec());
         let seen = disk.revision;
         drop(disk);
         self.seen = seen;

@@ -49,8 +49,6 @@ pub struct SqliteStore {
     connection: SqliteConnection,
     transform: Box<dyn Transform>,
     blobs: Arc<BlobFiles>,
-    /// The revision of the last commit, once it was loaded or written.
-    head: Option<Revision>,
     commits_since_vacuum: u32,
     _lock: File,
 }
@@ -76,7 +74,7 @@ impl SqliteStore {
         let mut connection = options(&path).connect().await.map_err(failed)?;
         format::check_and_migrate(&mut connection, &path, format::MIGRATIONS).await?;
         let blobs = BlobFiles::beside(&path)?;
-        Ok(Self { path, connection, transform, blobs, head: None, commits_since_vacuum: 0, _lock: lock })
+        Ok(Self { path, connection, transform, blobs, commits_since_vacuum: 0, _lock: lock })
     }
 
     /// Whether there is a database at `location`. Makes nothing.
@@ -145,7 +143,6 @@ impl Store for SqliteStore {
             Err(error) if error.is_behind() => return Err(Refused::Behind),
             Err(error) => return Err(error.in_store("writing to", &self.path).into()),
         }
-        self.head = Some(last.revision);
         if let Err(error) = self.vacuum().await {
             tracing::warn!(store = %self.path.display(), %error, "free space could not be given back");
         }
@@ -154,13 +151,8 @@ impl Store for SqliteStore {
 
     /// Nobody else writes to the file, so there is nothing after the head; what came before is known as objects only.
     async fn changes_after(&mut self, revision: Revision) -> Result<Option<Vec<Entry>>, StoreError> {
-        let head = match self.head {
-            Some(head) => head,
-            None => {
-                let head = rows::head(&mut self.connection).await;
-                head.map_err(|error| error.in_store("reading", &self.path))?
-            }
-        };
+        let head = rows::head(&mut self.connection).await;
+        let head = head.map_err(|error| error.in_store("reading", &self.path))?;
         Ok((revision >= head).then(Vec::new))
     }
 

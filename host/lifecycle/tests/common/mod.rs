@@ -7,9 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use berth_api::{Catalogue, Timestamp, kinds};
 use berth_json::{Value, json};
 use berth_lifecycle::{
-    About, Binding, ComponentKey, Effect, Event, Failover, Failure, LoadFailure, Loaded, Place, Plugin,
-    PluginManager, Role, StartFailure, Version,
+    About, Binding, ComponentKey, Effect, Event, Failure, LoadFailure, Loaded, Place, Plugin, PluginManager,
+    RoleName, StartFailure, Version,
 };
+use berth_scheduler::Failover;
 use berth_state::{Draft, Key, Revision, Stored};
 
 pub const PROFILE: &str = "default-scheduler";
@@ -187,7 +188,7 @@ impl World {
     pub fn load(&mut self, key: &ComponentKey) {
         assert!(self.loading.remove(key));
         self.kept.insert(key.clone());
-        let loaded = Loaded { role: Role::Scheduler, size: 100 };
+        let loaded = Loaded { role: RoleName::Scheduler, size: 100 };
         self.handle(Event::Loaded(key.clone(), Ok(loaded)));
     }
 
@@ -295,6 +296,6 @@ pub fn failure(why: &str, fatal: bool) -> Failure {
 
 /// The profile that a place of these tests is.
 fn profile(place: Place) -> String {
-    assert_eq!(place.role, Role::Scheduler);
+    assert_eq!(place.role, RoleName::Scheduler);
     place.name
 }
