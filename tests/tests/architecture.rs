@@ -19,6 +19,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("berth-pipeline", &["berth-api", "berth-custom", "berth-json", "berth-state"]),
     ("berth-control", &["berth-api", "berth-custom", "berth-json", "berth-pipeline", "berth-state"]),
     ("berth-scheduler", &["berth-api", "berth-state"]),
+    ("berth-metrics", &["berth-api"]),
+    ("berth-autoscale", &["berth-api", "berth-json"]),
+    ("berth-admission", &["berth-api", "berth-json"]),
     ("berth-lifecycle", &["berth-api", "berth-json", "berth-scheduler", "berth-state"]),
     ("berth-policy", &["berth-lifecycle", "berth-scheduler"]),
     ("berth-native", &["berth-scheduler", "berth-sdk"]),
@@ -75,7 +78,10 @@ const ARROWS: &[(&str, &[&str])] = &[
 const TOP: &str = "berth";
 
 /// Crates that are functions of their arguments, and all that they may depend on beside each other.
-const PURE: [&str; 10] = [
+const PURE: [&str; 13] = [
+    "berth-admission",
+    "berth-autoscale",
+    "berth-metrics",
     "berth-json",
     "berth-api",
     "berth-cel",

@@ -13,7 +13,7 @@ pub fn complaint(object: &[u8]) -> Option<String> {
 #[allow(missing_docs, unreachable_pub)]
 mod component {
     wit_bindgen::generate!({ path: "../../../wit", world: "admission" });
-    use exports::berth::policy::reviewing::{Ctx, Guest, Manifest, Request, Verdict};
+    use exports::berth::policy::reviewing::{Ctx, Guest, Manifest, Request, Rule, Verdict};
 
     struct Policy;
 
@@ -22,23 +22,26 @@ mod component {
             if !config.is_empty() {
                 return Err("it takes no configuration".to_owned());
             }
-            let resources = vec!["/v1/pods".to_owned()];
-            Ok(Manifest {
-                name: "no-latest".to_owned(),
-                version: "1".to_owned(),
-                resources,
+            let rule = Rule {
+                groups: vec![String::new()],
+                resources: vec!["pods".to_owned()],
                 operations: 1 | 2,
-            })
+                namespaces: vec![],
+                selector: String::new(),
+                namespace_selector: String::new(),
+            };
+            Ok(Manifest { name: "no-latest".to_owned(), version: "1".to_owned(), mutates: 0, rules: vec![rule] })
         }
 
         fn review(_c: Ctx, r: Request) -> Verdict {
             let complaint = super::complaint(&r.object);
             Verdict {
-                allowed: u32::from(complaint.is_none()),
-                status: 0,
+                allowed: complaint.is_none(),
+                code: 0,
                 message: complaint.unwrap_or_default(),
                 patch: Vec::new(),
                 warnings: Vec::new(),
+                audit: Vec::new(),
             }
         }
     }

@@ -20,14 +20,14 @@ mod component {
             if !config.is_empty() {
                 return Err("it takes no configuration".to_owned());
             }
-            let metrics = vec!["requests-per-second".to_owned()];
             let name = "by-load".to_owned();
-            Ok(Manifest { name, version: "1".to_owned(), metrics, window_s: 60, step_s: 15 })
+            Ok(Manifest { name, version: "1".to_owned(), window_s: 60, step_s: 15 })
         }
 
         fn recommend(_c: Ctx, q: Question) -> Recommendation {
-            let replicas = super::replicas(q.history.last().copied().unwrap_or(f64::NAN));
-            Recommendation { replicas, ask_again_s: 0, reason: "by load".to_owned() }
+            let last = q.metrics.first().and_then(|metric| metric.history.last()).copied();
+            let replicas = super::replicas(last.unwrap_or(f64::NAN));
+            Recommendation { able: 1, replicas, metric: 1, reason: "by load".to_owned() }
         }
     }
 

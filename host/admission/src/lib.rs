@@ -1,0 +1,1 @@
+//! Admission policies: which writes they are asked about, and what their verdicts mean.
