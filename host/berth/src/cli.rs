@@ -55,7 +55,11 @@ const PLUGIN_EXAMPLES: &str = "\
 Examples:
   berth plugin install target/my-policy.wasm            named after the file, or with --name
   berth plugin ls
+  berth plugin inspect target/my-policy.wasm            what it is, wants and costs
   berth plugin swap my-policy --profile default-scheduler --config '{\"weight\": 3}'
+  berth plugin swap image-policy --config '{\"allowedRegistries\": [\"registry.example\"]}' --failure-policy Fail
+  berth plugin rollback default-scheduler
+  berth plugin unbind image-policy
   berth plugin rm my-policy";
 
 /// Which cluster a command is about.
@@ -136,24 +140,50 @@ pub(crate) enum PluginCommand {
         #[arg(long)]
         name: Option<String>,
     },
-    /// List plugins and the profiles they serve
+    /// List plugins and where they decide
     Ls,
-    /// Let a plugin serve a profile from now on
-    Swap {
-        /// The plugin
-        plugin: String,
-        /// The profile: a pod's `spec.schedulerName`
-        #[arg(long, default_value = "default-scheduler")]
-        profile: String,
-        /// Configuration for the plugin, as JSON
-        #[arg(long, value_name = "JSON")]
-        config: Option<String>,
+    /// Say what a component is, wants and costs: of a file, or of an installed plugin
+    Inspect {
+        /// A file (`.wasm`), for which no cluster is needed, or the name of a plugin
+        what: String,
     },
-    /// Remove a plugin that serves no profile
+    /// Let a plugin decide from now on
+    Swap(SwapOptions),
+    /// Go back to the version that served before, with its configuration
+    Rollback {
+        /// The profile, or the binding of an admission policy
+        #[arg(default_value = "default-scheduler")]
+        place: String,
+    },
+    /// Take away a place's plugin: the built-in scheduling takes over, an admission policy is asked no more
+    Unbind {
+        /// The profile, or the binding of an admission policy
+        place: String,
+    },
+    /// Remove a plugin that decides nowhere
     Rm {
         /// The plugin
         plugin: String,
     },
+}
+
+#[derive(Args)]
+pub(crate) struct SwapOptions {
+    /// The plugin
+    pub(crate) plugin: String,
+    /// Where: a scheduling policy's profile (a pod's `spec.schedulerName`), an autoscaling policy's profile, an admission
+    /// policy's binding [default: `default-scheduler`, `default`, the plugin's name]
+    #[arg(long)]
+    pub(crate) profile: Option<String>,
+    /// Configuration for the plugin, as JSON
+    #[arg(long, value_name = "JSON")]
+    pub(crate) config: Option<String>,
+    /// What happens when the policy fails: LastGood, Fail, Default, or Ignore (of admission policies)
+    #[arg(long, value_name = "POLICY")]
+    pub(crate) failure_policy: Option<String>,
+    /// Of an admission policy: those with smaller numbers are asked first
+    #[arg(long, allow_hyphen_values = true)]
+    pub(crate) order: Option<i32>,
 }
 
 /// Prints a completion script to standard output.

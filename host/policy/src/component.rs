@@ -64,6 +64,8 @@ struct Shared {
     pre: InstancePre<Sandbox>,
     indices: Indices,
     configuring: Option<configuring::GuestIndices>,
+    exports: Vec<String>,
+    imports: Vec<String>,
 }
 
 /// Where the interfaces of its role are.
@@ -95,7 +97,8 @@ impl Component {
         limits: Limits,
     ) -> Result<Self, LoadError> {
         let kind = component.component_type();
-        let ungranted = link::ungranted(kind.imports(engine.wasmtime()).map(|(name, _)| name));
+        let imports: Vec<String> = kind.imports(engine.wasmtime()).map(|(name, _)| name.to_owned()).collect();
+        let ungranted = link::ungranted(imports.iter().map(String::as_str));
         if !ungranted.is_empty() {
             return Err(LoadError::Ungranted(ungranted));
         }
@@ -105,7 +108,19 @@ impl Component {
         let indices = Indices::find(role, &pre, &exports)?;
         let configuring = found("configuring", &exports, || configuring::GuestIndices::new(&pre))?;
         let engine = engine.clone();
-        Ok(Self { shared: Arc::new(Shared { engine, digest, role, limits, pre, indices, configuring }) })
+        Ok(Self {
+            shared: Arc::new(Shared {
+                engine,
+                digest,
+                role,
+                limits,
+                pre,
+                indices,
+                configuring,
+                exports,
+                imports,
+            }),
+        })
     }
 
     /// SHA-256 of the bytes it was made of.
@@ -121,6 +136,21 @@ impl Component {
     /// What each of its instances may use.
     pub fn limits(&self) -> Limits {
         self.shared.limits
+    }
+
+    /// The interfaces it exports.
+    pub fn exports(&self) -> &[String] {
+        &self.shared.exports
+    }
+
+    /// The interfaces it imports, all of them granted.
+    pub fn imports(&self) -> &[String] {
+        &self.shared.imports
+    }
+
+    /// How many bytes of memory an instance has that was only started.
+    pub fn memory_at_start(&self) -> Result<usize, StartError> {
+        Ok(Instance::start(self, "", |_, _| Ok(()))?.memory_bytes())
     }
 
     /// Starts a scheduling policy: a new instance, configured, described and checked, but not fed. Log lines carry `name`.

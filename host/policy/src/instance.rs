@@ -86,6 +86,11 @@ impl<E> Instance<E> {
         Duration::from_millis(self.component.limits().deadline_ms())
     }
 
+    /// Its linear memory.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.store.data().memory_bytes()
+    }
+
     /// Whether it may be asked again: it has not trapped, and has room for more questions.
     pub(crate) fn is_fit(&self) -> bool {
         self.state == State::Alive && self.store.data().has_room()

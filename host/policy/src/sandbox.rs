@@ -58,6 +58,11 @@ impl Sandbox {
         if out_of_time { UpdateDeadline::Interrupt } else { UpdateDeadline::Continue(1) }
     }
 
+    /// All linear memory of the instance.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.memory_bytes
+    }
+
     /// Whether the instance has kept more than half of its memory free.
     pub(crate) fn has_room(&self) -> bool {
         self.memory_bytes <= self.limits.memory_bytes() / 2

@@ -240,9 +240,9 @@ fn the_places_for_running_policies_are_bounded_and_a_full_house_says_so() {
     let component = by_hand::Component { describe: &describe, ..by_hand::Component::default() };
     let component = engine.load(&component.encode(), Limits::default()).unwrap();
     let start = || component.scheduler("hand-made", b"", Columns::default());
-    let running: Vec<_> = (0..64).map(|_| start().unwrap()).collect();
+    let running: Vec<_> = (0..256).map(|_| start().unwrap()).collect();
     let error = start().unwrap_err();
-    assert!(error.to_string().starts_with("all 64 places for running policies are taken"), "{error}");
+    assert!(error.to_string().starts_with("all 256 places for running policies are taken"), "{error}");
     assert!(!error.is_final());
     drop(running);
     start().unwrap();
@@ -262,12 +262,12 @@ fn interfaces_may_be_left_out_but_not_when_the_manifest_promises_them() {
 fn roles_are_found_from_exports() {
     for (package, role) in [
         ("plugins/spread", RoleName::Scheduler),
-        ("tests/policies/admission", RoleName::Admission),
-        ("tests/policies/autoscaler", RoleName::Autoscaler),
+        ("tests/policies/hostile-admission", RoleName::Admission),
+        ("tests/policies/hostile-autoscaler", RoleName::Autoscaler),
     ] {
         assert_eq!(engine().load(&guest(package), Limits::default()).unwrap().role(), role);
     }
-    let admission = engine().load(&guest("tests/policies/admission"), Limits::default()).unwrap();
+    let admission = engine().load(&guest("tests/policies/hostile-admission"), Limits::default()).unwrap();
     let error = admission.scheduler("a", b"", Columns::default()).unwrap_err().to_string();
     assert_eq!(error, "the component is for the role admission, and is bound in the role scheduler");
 }
