@@ -13,6 +13,8 @@ use tempfile::TempDir;
 
 /// For one command. Far more than any of them takes on an idle machine: two cores run several tests at once.
 const COMMAND_DEADLINE: Duration = Duration::from_secs(90);
+/// For a script that may compile a package.
+const SCRIPT_DEADLINE: Duration = Duration::from_secs(600);
 /// For `berth up` to answer.
 const READY_DEADLINE: Duration = Duration::from_secs(30);
 /// For `berth up` to end after SIGTERM.
@@ -216,6 +218,30 @@ impl Berth {
     /// Starts such a command beside the test.
     pub fn berth_beside(&self, args: &[&str]) -> Background {
         Background::start(&mut self.berth_command(args))
+    }
+
+    /// Runs a script as its reader would, with `berth` and `kubectl` on the path and this cluster as the one that is meant.
+    /// What it says on standard error stands in its output, too.
+    #[track_caller]
+    pub fn shell(&self, directory: &Path, script: &str, variables: &[(&str, &Path)]) -> Output {
+        let programs = self.root.path().join("bin");
+        std::fs::create_dir_all(&programs).unwrap();
+        for (name, program) in [("berth", program()), ("kubectl", kubectl().to_owned())] {
+            let link = programs.join(name);
+            if !link.exists() {
+                std::os::unix::fs::symlink(program, link).unwrap();
+            }
+        }
+        let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap_or_default());
+        let mut command = Command::new("bash");
+        command.args(["-euo", "pipefail", "-c", &format!("exec 2>&1\n{script}")]).current_dir(directory);
+        command.env("PATH", path).env("KUBECONFIG", self.data().join("kubeconfig"));
+        command
+            .env("KUBECACHEDIR", self.root.path().join("cache"))
+            .env("BERTH_DATA_DIR", self.data())
+            .envs(variables.iter().copied())
+            .env("NO_COLOR", "1");
+        run(&mut command, "", SCRIPT_DEADLINE)
     }
 
     fn berth_command(&self, args: &[&str]) -> Command {

@@ -1,12 +1,11 @@
-//! Policies are swapped while pods are being placed.
-#![allow(clippy::unwrap_used)] // a test may
+//! Scheduling policies are swapped while pods are being placed.
 
 use berth_tests::{Berth, Options, component, eventually, holds};
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::time::Duration;
 
-const SOON: Duration = Duration::from_secs(60);
+use super::{SOON, deploy, rolled_out};
+
 const NODES: u32 = 10;
 /// In one Deployment; as many as make the swap fall between them, and fit on one node of 110.
 const PODS: u32 = 100;
@@ -20,19 +19,6 @@ fn placement(berth: &Berth, label: &str) -> BTreeMap<String, u32> {
         *nodes.entry(node.to_owned()).or_default() += 1;
     }
     nodes
-}
-
-/// A Deployment whose pods need little.
-fn deploy(berth: &Berth, name: &str, replicas: u32) {
-    berth.apply(&format!(
-        "apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: {name}}}\nspec:\n  replicas: {replicas}\n  \
-         selector: {{matchLabels: {{app: {name}}}}}\n  template:\n    metadata: {{labels: {{app: {name}}}}}\n    \
-         spec: {{containers: [{{name: c, image: i, resources: {{requests: {{cpu: 10m, memory: 16Mi}}}}}}]}}\n"
-    ));
-}
-
-fn rolled_out(berth: &Berth, name: &str) {
-    berth.kubectl(&["rollout", "status", &format!("deployment/{name}"), "--timeout=90s"]).ok();
 }
 
 fn binding(berth: &Berth) -> Value {

@@ -1,0 +1,49 @@
+//! Policies whose calls are counted.
+
+use berth_admission::{PolicyError as ReviewError, Request, Reviewer, Verdict};
+use berth_scheduler::policy::{
+    Action, Feed, Manifest, PlanQuestion, Policy, PolicyError, ScoreQuestion,
+};
+
+use super::Counter;
+
+/// A policy of any role with its counter.
+pub(crate) struct Counted<P> {
+    policy: P,
+    counter: Counter,
+}
+
+impl<P> Counted<P> {
+    pub(crate) fn new(policy: P, counter: Counter) -> Self {
+        Self { policy, counter }
+    }
+}
+
+/// Feeds are not questions: they are counted with the decisions that they are made for.
+impl Policy for Counted<Box<dyn Policy>> {
+    fn manifest(&self) -> &Manifest {
+        self.policy.manifest()
+    }
+
+    fn feed(&mut self, feed: &Feed) -> Result<(), PolicyError> {
+        self.policy.feed(feed)
+    }
+
+    fn score(&mut self, question: &ScoreQuestion<'_>, scores: &mut Vec<i32>) -> Result<(), PolicyError> {
+        self.counter.call(|| self.policy.score(question, scores))
+    }
+
+    fn plan(&mut self, question: &PlanQuestion<'_>, actions: &mut Vec<Action>) -> Result<(), PolicyError> {
+        self.counter.call(|| self.policy.plan(question, actions))
+    }
+}
+
+impl Reviewer for Counted<std::sync::Arc<dyn Reviewer>> {
+    fn manifest(&self) -> &berth_admission::Manifest {
+        self.policy.manifest()
+    }
+
+    fn review(&self, request: &Request) -> Result<Verdict, ReviewError> {
+        self.counter.call(|| self.policy.review(request))
+    }
+}
