@@ -20,7 +20,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("berth-control", &["berth-api", "berth-custom", "berth-json", "berth-pipeline", "berth-state"]),
     ("berth-scheduler", &["berth-api", "berth-state"]),
     ("berth-metrics", &["berth-api"]),
-    ("berth-autoscale", &["berth-api", "berth-json"]),
+    ("berth-autoscale", &["berth-api", "berth-json", "berth-metrics"]),
     ("berth-admission", &["berth-api", "berth-json"]),
     ("berth-lifecycle", &["berth-api", "berth-json", "berth-scheduler", "berth-state"]),
     ("berth-policy", &["berth-lifecycle", "berth-scheduler"]),
