@@ -3,14 +3,17 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-const POLICIES: [&str; 2] = ["spread", "binpack"];
+const POLICIES: [&str; 5] = ["spread", "binpack", "image-policy", "label-policy", "limits-defaulter"];
 
-/// What the components are made of, seen from this package.
-const SOURCES: [&str; 5] = ["../spread", "../binpack", "../../sdk/rust", "../../wit", "../../Cargo.lock"];
+/// What the components are made of besides their own packages, seen from this one.
+const SOURCES: [&str; 3] = ["../../sdk/rust", "../../wit", "../../Cargo.lock"];
 
 fn main() -> ExitCode {
     for source in SOURCES {
         println!("cargo::rerun-if-changed={source}");
+    }
+    for policy in POLICIES {
+        println!("cargo::rerun-if-changed=../{policy}");
     }
     match POLICIES.iter().try_for_each(|policy| build(policy)) {
         Ok(()) => ExitCode::SUCCESS,

@@ -22,17 +22,22 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("berth-metrics", &["berth-api"]),
     ("berth-autoscale", &["berth-api", "berth-json", "berth-metrics"]),
     ("berth-admission", &["berth-api", "berth-json"]),
-    ("berth-lifecycle", &["berth-api", "berth-json", "berth-scheduler", "berth-state"]),
-    ("berth-policy", &["berth-lifecycle", "berth-scheduler"]),
+    (
+        "berth-lifecycle",
+        &["berth-admission", "berth-api", "berth-autoscale", "berth-json", "berth-scheduler", "berth-state"],
+    ),
+    ("berth-policy", &["berth-admission", "berth-autoscale", "berth-lifecycle", "berth-scheduler"]),
     ("berth-native", &["berth-scheduler", "berth-sdk"]),
     ("berth-tasks", &["berth-api"]),
     ("berth-cluster", &["berth-api", "berth-pipeline", "berth-state", "berth-tasks"]),
     (
         "berth-loops",
         &[
+            "berth-admission",
             "berth-api",
             "berth-cluster",
             "berth-control",
+            "berth-custom",
             "berth-json",
             "berth-lifecycle",
             "berth-pipeline",
@@ -45,7 +50,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "berth-sim",
         &[
+            "berth-admission",
             "berth-api",
+            "berth-autoscale",
             "berth-cluster",
             "berth-control",
             "berth-hollow",
@@ -72,6 +79,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("berth-plugins", &["berth-guest-build"]),
     ("berth-plugin-spread", &["berth-sdk"]),
     ("berth-plugin-binpack", &["berth-sdk"]),
+    ("berth-plugin-image-policy", &["berth-sdk"]),
+    ("berth-plugin-label-policy", &["berth-sdk"]),
+    ("berth-plugin-limits-defaulter", &["berth-sdk"]),
 ];
 
 /// The one crate that puts everything together.

@@ -17,14 +17,14 @@ use berth_client::{Client, NodeRegistry};
 use berth_cluster::{Cluster, Config, IdSource, SystemIds};
 use berth_control::Config as ControlConfig;
 use berth_lifecycle::LoadError;
-use berth_loops::{Holder, Leading, lead_when_possible};
+use berth_loops::{Holder, Leading, Reviews, lead_when_possible};
 use berth_network::Ipv4Cidr;
 use berth_pipeline::{Identity, Ids};
 use berth_policy::{Cache, Engine, Limits};
 use berth_server::{ComponentCheck, Hooks, Names, Pki, Server, Tls};
 use berth_state::Key;
 use berth_store::SqliteStore;
-use berth_tasks::{Clock, SystemClock};
+use berth_tasks::{Clock, Executor, SystemClock};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -102,7 +102,9 @@ async fn start(options: UpOptions) -> anyhow::Result<Running> {
         plan.bond.check_objects("", &location)?;
     }
     let store = SqliteStore::open(&location).await.context("--store")?;
+    let reviews = Reviews::new(Executor::default(), Arc::new(SystemIds));
     let config = Config {
+        admission: vec![Arc::new(reviews.clone())],
         tokens: Arc::new(pki.tokens().clone()),
         services,
         api_port: address.port(),
@@ -130,6 +132,7 @@ async fn start(options: UpOptions) -> anyhow::Result<Running> {
         holder: Holder::new(&format!("berth-{id}"), &(&SystemIds as &dyn IdSource).uid()),
         control: ControlConfig { kinds: cluster.kinds().clone(), ca_certificate },
         loader: compiler,
+        reviews,
     };
     lead_when_possible(&cluster, leading);
     if options.simulate_nodes > 0 {

@@ -22,7 +22,8 @@ impl Cluster {
         let mut results = Vec::with_capacity(requests.len());
         let (mut waiting, mut commits) = (Vec::new(), Vec::new());
         for (at, request) in requests.iter().enumerate() {
-            let planned = self.plan(request).await.map(|mut plan| (plan.commit.take(), plan));
+            let planned =
+                self.plan(request, &self.config.admission).await.map(|mut plan| (plan.commit.take(), plan));
             results.push(match planned {
                 Ok((Some(mut commit), plan)) => {
                     commit.fence = fence.cloned();

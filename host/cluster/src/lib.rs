@@ -19,7 +19,7 @@ mod writer;
 use std::sync::Arc;
 
 use berth_api::{Catalogue, Reason, Schema, Status, Timestamp};
-use berth_pipeline::{Answer, Attributes, Env, Identity, Kinds, Plan, Request, authorizer, plan};
+use berth_pipeline::{Admission, Answer, Attributes, Env, Identity, Kinds, Plan, Request, authorizer, plan};
 use berth_state::{Blobs, Change, Commit, CommitError, Fence, Revision, State, Store};
 use berth_tasks::Executor;
 use bytes::Bytes;
@@ -122,16 +122,25 @@ impl Cluster {
     }
 
     async fn apply_fenced(&self, request: Request, fence: Option<&Fence>) -> Result<Answer, Status> {
+        self.apply_admitted(request, &self.config.admission, fence).await
+    }
+
+    async fn apply_admitted(
+        &self,
+        request: Request,
+        admission: &[Arc<dyn Admission>],
+        fence: Option<&Fence>,
+    ) -> Result<Answer, Status> {
         let mut looked = false;
         for _ in 0..PLANS_MAX {
-            let mut plan = match self.plan(&request).await {
+            let mut plan = match self.plan(&request, admission).await {
                 Ok(plan) => plan,
                 // It may be another server's write that this one has not seen yet.
                 Err(status) if looked || self.is_sole => return Err(status),
                 Err(_) => {
                     self.reach_head().await?;
                     looked = true;
-                    self.plan(&request).await?
+                    self.plan(&request, admission).await?
                 }
             };
             let Some(mut commit) = plan.commit.take() else { return Ok(plan.into_answer(&[])) };
@@ -159,7 +168,7 @@ impl Cluster {
         answered.await.map_err(|_| stopping())?.map_err(|why| errors::unread(&why))
     }
 
-    async fn plan(&self, request: &Request) -> Result<Plan, Status> {
+    async fn plan(&self, request: &Request, admission: &[Arc<dyn Admission>]) -> Result<Plan, Status> {
         let config = &self.config;
         let state = self.snapshot();
         let catalogue = self.kinds.at(&state);
@@ -167,7 +176,7 @@ impl Cluster {
             catalogue: &catalogue,
             schema: Schema::builtin(),
             authorizer: config.authorizer.as_ref(),
-            admission: &config.admission,
+            admission,
             tokens: config.tokens.as_ref(),
             now: config.executor.now(),
             ids: &mut &*config.ids,

@@ -1,10 +1,11 @@
 //! One place: what should serve it, what does, and what becomes of failures.
 
 use berth_api::Timestamp;
+use berth_json::Value;
 use berth_scheduler::Failover;
 
 use crate::components::Components;
-use crate::effect::{Failure, StartFailure};
+use crate::effect::{Failure, Harm, StartFailure};
 use crate::failures::Failures;
 use crate::objects::{Binding, FailurePolicy, Version};
 
@@ -41,6 +42,8 @@ pub(crate) enum Trouble {
 pub(crate) struct Serving {
     pub(crate) installation: u64,
     pub(crate) candidate: Candidate,
+    /// What the policy says of itself.
+    pub(crate) manifest: Value,
     since: Timestamp,
     bad: BadAnswers,
 }
@@ -277,12 +280,12 @@ impl Served {
     }
 
     /// The start under way has ended well: this version serves. Its failure, when it has failed already.
-    pub(crate) fn started(&mut self, now: Timestamp) -> Option<(Version, Option<Failure>)> {
+    pub(crate) fn started(&mut self, manifest: Value, now: Timestamp) -> Option<(Version, Option<Failure>)> {
         let Starting { installation, mut candidate, failure, .. } = self.starting.take()?;
         candidate.trouble = None;
         let version = candidate.version.clone();
         self.remember(candidate.clone());
-        let serving = Serving { installation, candidate, since: now, bad: BadAnswers::default() };
+        let serving = Serving { installation, candidate, manifest, since: now, bad: BadAnswers::default() };
         let before = self.serving.replace(serving).map(|serving| serving.candidate);
         if let Some(before) = before.filter(|before| before.version != version && self.wanted_serves()) {
             self.good = Some(before);
@@ -325,7 +328,11 @@ impl Served {
         let mut news = vec![News::Failed { why: failure.why.clone() }];
         let Some(serving) = &mut self.serving else { return news };
         let mut why = failure.why;
-        if !failure.fatal {
+        if failure.harm == Harm::Passing {
+            serving.bad.last = Some((now, why));
+            return news;
+        }
+        if failure.harm == Harm::Unusable {
             let count = serving.bad.add(now, failure.count, &why);
             if count < BAD_ANSWERS_MAX {
                 return news;
@@ -356,7 +363,7 @@ impl Served {
     /// Keeps the report of a failure that overtook the report of the start.
     pub(crate) fn failed_early(&mut self, failure: Failure) {
         if let Some(starting) = &mut self.starting
-            && starting.failure.as_ref().is_none_or(|before| !before.fatal)
+            && starting.failure.as_ref().is_none_or(|before| before.harm < Harm::Ended)
         {
             starting.failure = Some(failure);
         }

@@ -4,6 +4,8 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use berth_admission::Reviewer;
+use berth_autoscale::Recommender;
 use berth_scheduler::policy::Policy;
 use bytes::Bytes;
 
@@ -21,6 +23,24 @@ pub trait Component: Send + Sync {
     /// # Errors
     /// When it does not start, or is of another role.
     fn scheduler(&self, name: &str, config: &str) -> Result<Box<dyn Policy>, StartFailure>;
+
+    /// Starts an admission policy in the same way.
+    ///
+    /// # Errors
+    /// When it does not start, or is of another role.
+    fn admission(&self, name: &str, config: &str) -> Result<Arc<dyn Reviewer>, StartFailure>;
+
+    /// Starts an autoscaling policy in the same way.
+    ///
+    /// # Errors
+    /// When it does not start, or is of another role.
+    fn autoscaler(&self, name: &str, config: &str) -> Result<Arc<dyn Recommender>, StartFailure>;
+
+    /// The schema of its configuration, as JSON (`configuring` of the contract); empty when it has none.
+    ///
+    /// # Errors
+    /// When it fails to say so.
+    fn config_schema(&self) -> Result<String, StartFailure>;
 }
 
 /// Why a component did not load.

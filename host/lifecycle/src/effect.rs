@@ -1,5 +1,6 @@
 //! What the manager is told, and what it wants done.
 
+use berth_json::Value;
 use berth_scheduler::Failover;
 
 use crate::objects::{Binding, ComponentKey, Plugin, Version};
@@ -17,8 +18,8 @@ pub enum Event {
     },
     /// An [`Effect::Load`] has ended.
     Loaded(ComponentKey, Result<Loaded, LoadFailure>),
-    /// An [`Effect::Start`] has ended: the policy decides, after so many microseconds without decisions.
-    Started(u64, Result<u64, StartFailure>),
+    /// An [`Effect::Start`] has ended.
+    Started(u64, Result<Started, StartFailure>),
     /// A policy that decides has failed.
     Failed(u64, Failure),
     /// Time has passed.
@@ -45,6 +46,15 @@ pub struct LoadFailure {
     pub passing: bool,
 }
 
+/// A policy decides.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Started {
+    /// How many microseconds nothing was decided while it took over.
+    pub gap_us: u64,
+    /// What it says of itself, as the binding's status shows it.
+    pub manifest: Value,
+}
+
 /// Why a policy was not started.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StartFailure {
@@ -61,10 +71,21 @@ pub enum StartFailure {
 pub struct Failure {
     /// One sentence.
     pub why: String,
-    /// Whether whoever asked it has put it aside.
-    pub fatal: bool,
+    /// What that means for it.
+    pub harm: Harm,
     /// How many failures of this kind the report is about.
     pub count: u32,
+}
+
+/// What a failure means for the policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Harm {
+    /// It goes on: whoever asks it sees to it that it is not asked when it fails too often.
+    Passing,
+    /// It goes on, unless there are too many of these.
+    Unusable,
+    /// Whoever asked it has put it aside.
+    Ended,
 }
 
 /// Something is to be done. Whoever does it reports what came of [`Effect::Load`] and [`Effect::Start`], and of nothing else.

@@ -18,7 +18,7 @@ mod place;
 mod status;
 
 pub use component::{Component, LoadError, Loader, Loading};
-pub use effect::{About, Effect, Event, Failure, LoadFailure, Loaded, StartFailure, Tone};
+pub use effect::{About, Effect, Event, Failure, Harm, LoadFailure, Loaded, StartFailure, Started, Tone};
 pub use manager::PluginManager;
 pub use objects::{Binding, ComponentKey, FailurePolicy, Limits, Memory, Plugin, Version};
 pub use place::{Place, RoleName};

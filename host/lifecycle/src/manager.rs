@@ -8,13 +8,13 @@ use berth_scheduler::Failover;
 
 use crate::binding::{Move, News, Served};
 use crate::components::Components;
-use crate::effect::{About, Effect, Event, Failure, LoadFailure, Loaded, StartFailure, Tone};
+use crate::effect::{About, Effect, Event, Failure, LoadFailure, Loaded, StartFailure, Started, Tone};
 use crate::objects::{Binding, ComponentKey, Plugin, Version};
 use crate::place::Place;
 use crate::status;
 
-/// Places that are served at a time. Each may have two instances while it is swapped and one that is being dropped, and
-/// the engine has room for 64: with fewer places none waits for another's.
+/// Places that are served at a time. A place of a pooled role may have four instances that are asked and two that are idle, and
+/// twice that while it is swapped; the engine has room for 256: with few places more none waits for another's.
 const PLACES_MAX: usize = 24;
 /// Policies that are started at a time: each takes the scheduler's time for its first feed.
 const STARTS_MAX: usize = 4;
@@ -169,7 +169,7 @@ impl PluginManager {
     fn started(
         &mut self,
         installation: u64,
-        result: Result<u64, StartFailure>,
+        result: Result<Started, StartFailure>,
         now: Timestamp,
         effects: &mut Vec<Effect>,
     ) {
@@ -181,8 +181,8 @@ impl PluginManager {
         let about = served.owner.as_ref().map(|owner| About::Binding(owner.name.clone()));
         let mut early = None;
         match result {
-            Ok(gap_us) => {
-                let Some((version, failure)) = served.started(now) else { return };
+            Ok(Started { gap_us, manifest }) => {
+                let Some((version, failure)) = served.started(manifest, now) else { return };
                 early = failure;
                 let Version { plugin, component, .. } = &version;
                 let text = format!(

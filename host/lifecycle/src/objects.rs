@@ -87,7 +87,7 @@ pub struct Memory {
     pub digest: Option<String>,
 }
 
-/// What serves a place after its policy failed.
+/// What becomes of a place whose policy failed.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
 pub enum FailurePolicy {
     /// The version that served before it.
@@ -97,13 +97,15 @@ pub enum FailurePolicy {
     Default,
     /// Nothing.
     Fail,
+    /// It is as if there were no policy: of admission alone.
+    Ignore,
 }
 
 impl FailurePolicy {
     /// What serves a place while no policy of its own does.
     pub fn failover(self) -> Failover {
         match self {
-            Self::LastGood | Self::Default => Failover::Builtin,
+            Self::LastGood | Self::Default | Self::Ignore => Failover::Builtin,
             Self::Fail => Failover::Hold,
         }
     }
@@ -124,11 +126,14 @@ impl Binding {
     pub fn read(stored: &Stored) -> Option<Self> {
         let BindingObject { spec, status } = parse(stored)?;
         let failed = status.failed.map(|failed| (failed.message.clone(), failed.version()));
+        let role = RoleName::named(&spec.role)?;
+        // Each admission policy has a place of its own: many are asked about a write.
+        let place = if role == RoleName::Admission { stored.key.name.to_string() } else { spec.profile };
         Some(Self {
             name: stored.key.name.to_string(),
             uid: stored.meta().uid.to_string(),
             created: stored.meta().creation_timestamp.unwrap_or_default(),
-            place: Place { role: RoleName::named(&spec.role)?, name: spec.profile },
+            place: Place { role, name: place },
             plugin: spec.plugin,
             config: if spec.config.is_null() { String::new() } else { spec.config.to_string() },
             failure_policy: spec.failure_policy,

@@ -43,7 +43,8 @@ impl fmt::Display for RoleName {
 pub struct Place {
     /// Which kind of policy.
     pub role: RoleName,
-    /// Of a scheduler the profile: the `spec.schedulerName` of its pods.
+    /// Of a scheduler the profile: the `spec.schedulerName` of its pods. Of an autoscaler the profile that
+    /// HorizontalPodAutoscalers name. Of an admission policy its binding.
     pub name: String,
 }
 
@@ -51,7 +52,8 @@ impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.role {
             RoleName::Scheduler => write!(f, "profile {}", self.name),
-            role => write!(f, "{role} {}", self.name),
+            RoleName::Admission => write!(f, "admission as {}", self.name),
+            RoleName::Autoscaler => write!(f, "autoscaling profile {}", self.name),
         }
     }
 }

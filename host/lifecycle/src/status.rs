@@ -62,6 +62,11 @@ pub(crate) fn binding(object: &Value, served: &Served, components: &Components, 
         status["activePlugin"] = version.plugin.as_str().into();
         status["activeDigest"] = version.component.digest.as_str().into();
     }
+    // After a start of the server this is what the policy that served before it asked for.
+    let manifest = served.serving.as_ref().map_or(&object["status"]["manifest"], |serving| &serving.manifest);
+    if !manifest.is_null() {
+        status["manifest"] = manifest.clone();
+    }
     let (last_good, failed) = served.memory();
     let fits = |version: &Version| version.config.len() <= CONFIG_BYTES_MAX;
     if let Some(last_good) = last_good.filter(|version| fits(version)) {
@@ -100,7 +105,7 @@ fn active(served: &Served, components: &Components) -> (&'static str, &'static s
     let plugin = &wanted.version.plugin;
     let no = |reason, why: &str| ("False", reason, sentence(&format!("plugin {plugin}: {why}")));
     if served.wanted_serves() {
-        return ("True", "Installed", format!("plugin {plugin} serves this profile"));
+        return ("True", "Installed", format!("plugin {plugin} decides"));
     }
     if let Some(why) = served.condemned() {
         return no(

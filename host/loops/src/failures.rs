@@ -1,9 +1,9 @@
-//! Reports of failed policies on their way from the scheduler's thread to the plugin manager.
+//! Reports of failed policies on their way to the plugin manager.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use berth_lifecycle::Failure;
+use berth_lifecycle::{Failure, Harm};
 use berth_scheduler::PolicyFailure;
 use tokio::sync::Notify;
 
@@ -20,19 +20,21 @@ struct Shared {
 }
 
 impl FailureReports {
-    /// Hands over a report; never waits.
+    /// Hands over a report of the scheduler's; never waits.
     pub fn report(&self, failure: &PolicyFailure) {
-        let (why, fatal) = (failure.error.to_string(), failure.error.is_fatal());
+        let harm = if failure.error.is_fatal() { Harm::Ended } else { Harm::Unusable };
+        self.tell(failure.installation, failure.error.to_string(), harm);
+    }
+
+    /// Hands over a report; never waits.
+    pub fn tell(&self, installation: u64, why: String, harm: Harm) {
         let mut waiting = self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        let report = waiting.entry(failure.installation).or_insert_with(|| Failure {
-            why: String::new(),
-            fatal,
-            count: 0,
-        });
+        let report =
+            waiting.entry(installation).or_insert_with(|| Failure { why: String::new(), harm, count: 0 });
         report.count = report.count.saturating_add(1);
-        // What ended a policy counts, not what it said before.
-        if fatal || !report.fatal {
-            (report.why, report.fatal) = (why, fatal);
+        // What ended a policy counts, not what it said before or after.
+        if harm >= report.harm {
+            (report.why, report.harm) = (why, harm);
         }
         drop(waiting);
         self.0.wake.notify_one();
@@ -73,9 +75,9 @@ mod tests {
         report(1, PolicyError::Trap("unreachable".to_owned()));
         report(1, PolicyError::Gone);
         let (installation, failure) = reports.next().await;
-        assert_eq!((installation, failure.count, failure.fatal), (1, 3, true));
+        assert_eq!((installation, failure.count, failure.harm), (1, 3, Harm::Ended));
         let (installation, failure) = reports.next().await;
-        assert_eq!((installation, failure.count, failure.fatal), (2, 10_000, false));
+        assert_eq!((installation, failure.count, failure.harm), (2, 10_000, Harm::Unusable));
         assert_eq!(failure.why, "the policy gave an unusable answer: nonsense");
     }
 }

@@ -3,6 +3,7 @@
 //! Whatever takes its time (loading, starting, writing statuses) runs beside this loop, so that a failure of one plugin is
 //! dealt with at once, whatever another one does.
 
+mod config;
 mod load;
 
 use std::collections::BTreeMap;
@@ -14,7 +15,7 @@ use berth_cluster::{Cluster, Interest, Leader};
 use berth_control::{EventKind, EventNote, Writer};
 use berth_lifecycle::{
     About, Binding, Component, ComponentKey, Effect, Event, LoadFailure, Loaded, Loader, Place, Plugin,
-    PluginManager, RoleName, StartFailure, Tone, Version, with_removals,
+    PluginManager, RoleName, StartFailure, Started, Tone, Version, with_removals,
 };
 use berth_pipeline::Request;
 use berth_scheduler::Failover;
@@ -47,7 +48,7 @@ pub struct PluginConfig {
 /// Work that ran beside the loop has ended.
 enum End {
     Loaded(ComponentKey, Result<(Arc<dyn Component>, u64), LoadFailure>),
-    Started(u64, Result<u64, StartFailure>),
+    Started(u64, Result<Started, StartFailure>),
     /// Statuses were written; whether all of them.
     Wrote(bool),
 }
@@ -221,8 +222,14 @@ impl Shell {
         let (role, component) = (self.roles.get(&place.role), self.components.get(&version.component));
         let started = match (role, component) {
             (Some(role), Some(component)) => {
-                let component = component.clone();
-                Ok(role.start(Start { place, installation, version, component, is_cancelled }))
+                let (component, executor) = (component.clone(), self.leader.executor().clone());
+                let (role, configured) = (role.clone(), (component.clone(), version.config.clone()));
+                Ok(async move {
+                    let (of, config) = configured;
+                    let checked = executor.blocking(move || config::check(&of, &config)).await;
+                    checked.map_err(|panic| StartFailure::Failed(panic.to_string()))??;
+                    role.start(Start { place, installation, version, component, is_cancelled }).await
+                })
             }
             (None, _) => Err(StartFailure::Refused(format!("{} policies are not served yet", place.role))),
             (_, None) => Err(StartFailure::Failed("its component is not loaded".to_owned())),

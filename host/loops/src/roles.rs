@@ -3,8 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use berth_lifecycle::{Component, Place, StartFailure, Version};
+use berth_json::{Value, json};
+use berth_lifecycle::{Component, Place, StartFailure, Started, Version};
 use berth_scheduler::Failover;
+use berth_scheduler::policy::{Manifest, Scores};
 use berth_tasks::Executor;
 use futures_util::future::BoxFuture;
 
@@ -36,8 +38,8 @@ impl Start {
 /// One kind of policy: how a component of it is started and comes to serve a place while the one before it serves, and how it
 /// goes. When, and what becomes of failures, is decided by the plugin manager, the same for all.
 pub trait Role: Send + Sync {
-    /// Starts a policy and exchanges it for what serves the place; for how many microseconds nothing was decided.
-    fn start(&self, start: Start) -> BoxFuture<'static, Result<u64, StartFailure>>;
+    /// Starts a policy and exchanges it for what serves the place.
+    fn start(&self, start: Start) -> BoxFuture<'static, Result<Started, StartFailure>>;
 
     /// Leaves a place to its failover, if it still has the policy of that installation.
     fn uninstall<'a>(&'a self, place: &'a Place, installation: u64) -> BoxFuture<'a, ()>;
@@ -60,7 +62,7 @@ impl SchedulerRole {
 }
 
 impl Role for SchedulerRole {
-    fn start(&self, start: Start) -> BoxFuture<'static, Result<u64, StartFailure>> {
+    fn start(&self, start: Start) -> BoxFuture<'static, Result<Started, StartFailure>> {
         Box::pin(start_policy(self.scheduler.clone(), self.executor.clone(), start))
     }
 
@@ -83,7 +85,7 @@ async fn start_policy(
     scheduler: ScheduleHandle,
     executor: Executor,
     start: Start,
-) -> Result<u64, StartFailure> {
+) -> Result<Started, StartFailure> {
     let failed = |error: &dyn std::fmt::Display| StartFailure::Failed(error.to_string());
     let stopped = |error: SchedulerStopped| failed(&error);
     let (component, plugin) = (start.component.clone(), start.version.plugin.clone());
@@ -98,5 +100,36 @@ async fn start_policy(
     });
     let policy = fed.await.map_err(|panic| failed(&panic))??;
     start.check()?;
-    scheduler.install(&start.place.name, start.installation, policy, mirror).await.map_err(stopped)
+    let manifest = shown(policy.manifest());
+    let gap = scheduler.install(&start.place.name, start.installation, policy, mirror).await;
+    gap.map(|gap_us| Started { gap_us, manifest }).map_err(stopped)
+}
+
+/// A manifest as the binding's status shows it; lists that are empty are left out.
+fn shown(manifest: &Manifest) -> Value {
+    let mut shown = json!({"name": manifest.name.as_str(), "version": manifest.version.as_str()});
+    let scores = match manifest.scores {
+        Scores::No => None,
+        Scores::NodeLocal => Some("node-local"),
+        Scores::ClusterWide => Some("cluster-wide"),
+    };
+    if let Some(scores) = scores {
+        shown["scores"] = scores.into();
+    }
+    if manifest.plans {
+        shown["plans"] = true.into();
+    }
+    let lists = [
+        ("dimensions", &manifest.dimensions),
+        ("nodeColumns", &manifest.node_columns),
+        ("classColumns", &manifest.class_columns),
+        ("nodeLabels", &manifest.node_labels),
+        ("nodeAnnotations", &manifest.node_annotations),
+        ("podLabels", &manifest.pod_labels),
+        ("podAnnotations", &manifest.pod_annotations),
+    ];
+    for (name, list) in lists.into_iter().filter(|(_, list)| !list.is_empty()) {
+        shown[name] = list.iter().map(|item| Value::from(item.as_str())).collect();
+    }
+    shown
 }

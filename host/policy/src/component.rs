@@ -1,10 +1,13 @@
 //! A component that has been compiled, checked and linked.
 
-use crate::bindings::{cluster, interface, planning, scoring};
+use crate::bindings::{cluster, configuring, interface, planning, reviewing, scaling, scoring};
 use crate::error::{LoadError, StartError};
-use crate::limits::Limits;
+use crate::instance::Instance;
+use crate::limits::{Limits, SCHEMA_BYTES_MAX, SETUP_DEADLINE};
 use crate::sandbox::{Sandbox, first_line};
-use crate::{Engine, WasmPolicy, link};
+use crate::{Engine, WasmPolicy, WasmRecommender, WasmReviewer, link};
+use berth_admission::Reviewer;
+use berth_autoscale::Recommender;
 use berth_lifecycle::{RoleName, StartFailure};
 use berth_scheduler::OFFERED;
 use berth_scheduler::policy::Columns;
@@ -59,14 +62,19 @@ struct Shared {
     role: RoleName,
     limits: Limits,
     pre: InstancePre<Sandbox>,
-    scheduler: Option<SchedulerExports>,
+    indices: Indices,
+    configuring: Option<configuring::GuestIndices>,
 }
 
-/// Where a scheduler's interfaces are.
-pub(crate) struct SchedulerExports {
-    pub(crate) cluster: cluster::GuestIndices,
-    pub(crate) scoring: Option<scoring::GuestIndices>,
-    pub(crate) planning: Option<planning::GuestIndices>,
+/// Where the interfaces of its role are.
+pub(crate) enum Indices {
+    Scheduler {
+        cluster: cluster::GuestIndices,
+        scoring: Option<scoring::GuestIndices>,
+        planning: Option<planning::GuestIndices>,
+    },
+    Admission(reviewing::GuestIndices),
+    Autoscaler(scaling::GuestIndices),
 }
 
 impl fmt::Debug for Shared {
@@ -94,12 +102,10 @@ impl Component {
         let exports: Vec<String> = kind.exports(engine.wasmtime()).map(|(name, _)| name.to_owned()).collect();
         let role = role(&exports)?;
         let pre = engine.linker().instantiate_pre(component).map_err(|error| mismatch("log", &error))?;
-        let scheduler = match role {
-            RoleName::Scheduler => Some(SchedulerExports::find(&pre, &exports)?),
-            RoleName::Admission | RoleName::Autoscaler => None,
-        };
+        let indices = Indices::find(role, &pre, &exports)?;
+        let configuring = found("configuring", &exports, || configuring::GuestIndices::new(&pre))?;
         let engine = engine.clone();
-        Ok(Self { shared: Arc::new(Shared { engine, digest, role, limits, pre, scheduler }) })
+        Ok(Self { shared: Arc::new(Shared { engine, digest, role, limits, pre, indices, configuring }) })
     }
 
     /// SHA-256 of the bytes it was made of.
@@ -127,6 +133,28 @@ impl Component {
         WasmPolicy::start(self, name, config, offered)
     }
 
+    /// Starts an admission policy. Log lines carry `name`.
+    pub fn admission(&self, name: &str, config: &[u8]) -> Result<WasmReviewer, StartError> {
+        WasmReviewer::start(self, name, config)
+    }
+
+    /// Starts an autoscaling policy. Log lines carry `name`.
+    pub fn autoscaler(&self, name: &str, config: &[u8]) -> Result<WasmRecommender, StartError> {
+        WasmRecommender::start(self, name, config)
+    }
+
+    /// The schema of its configuration, as JSON; empty when it has none.
+    pub fn config_schema(&self) -> Result<String, StartError> {
+        let Some(indices) = &self.shared.configuring else { return Ok(String::new()) };
+        let mut instance = Instance::start(self, "", |store, instance| indices.load(store, instance))?;
+        let schema = instance.call(SETUP_DEADLINE, |store, guest| guest.call_schema(store))?;
+        if schema.len() > SCHEMA_BYTES_MAX {
+            let why = format!("its schema has {} bytes, and {SCHEMA_BYTES_MAX} are the limit", schema.len());
+            return Err(StartError::BadManifest(why));
+        }
+        Ok(schema)
+    }
+
     pub(crate) fn engine(&self) -> &Engine {
         &self.shared.engine
     }
@@ -135,8 +163,8 @@ impl Component {
         &self.shared.pre
     }
 
-    pub(crate) fn scheduler_exports(&self) -> Option<&SchedulerExports> {
-        self.shared.scheduler.as_ref()
+    pub(crate) fn indices(&self) -> &Indices {
+        &self.shared.indices
     }
 }
 
@@ -147,26 +175,55 @@ impl berth_lifecycle::Component for Component {
     }
 
     fn scheduler(&self, name: &str, config: &str) -> Result<Box<dyn Policy>, StartFailure> {
-        match Self::scheduler(self, name, config.as_bytes(), OFFERED) {
-            Ok(policy) => Ok(Box::new(policy)),
-            Err(error) if error.is_final() => Err(StartFailure::Refused(error.to_string())),
-            Err(error) => Err(StartFailure::Failed(error.to_string())),
-        }
+        let started = Self::scheduler(self, name, config.as_bytes(), OFFERED);
+        started.map(|policy| Box::new(policy) as _).map_err(failure)
+    }
+
+    fn admission(&self, name: &str, config: &str) -> Result<Arc<dyn Reviewer>, StartFailure> {
+        Self::admission(self, name, config.as_bytes()).map(|policy| Arc::new(policy) as _).map_err(failure)
+    }
+
+    fn autoscaler(&self, name: &str, config: &str) -> Result<Arc<dyn Recommender>, StartFailure> {
+        Self::autoscaler(self, name, config.as_bytes()).map(|policy| Arc::new(policy) as _).map_err(failure)
+    }
+
+    fn config_schema(&self) -> Result<String, StartFailure> {
+        Self::config_schema(self).map_err(failure)
     }
 }
 
-impl SchedulerExports {
-    fn find(pre: &InstancePre<Sandbox>, exports: &[String]) -> Result<Self, LoadError> {
-        let has = |name: &str| exports.iter().any(|export| *export == interface(name));
-        let cluster = cluster::GuestIndices::new(pre).map_err(|error| mismatch("cluster", &error))?;
-        let scoring = has("scoring").then(|| scoring::GuestIndices::new(pre)).transpose();
-        let planning = has("planning").then(|| planning::GuestIndices::new(pre)).transpose();
-        Ok(Self {
-            cluster,
-            scoring: scoring.map_err(|error| mismatch("scoring", &error))?,
-            planning: planning.map_err(|error| mismatch("planning", &error))?,
+fn failure(error: StartError) -> StartFailure {
+    let why = error.to_string();
+    if error.is_final() { StartFailure::Refused(why) } else { StartFailure::Failed(why) }
+}
+
+impl Indices {
+    fn find(role: RoleName, pre: &InstancePre<Sandbox>, exports: &[String]) -> Result<Self, LoadError> {
+        let needed = |name: &str, error: wasmtime::Error| mismatch(name, &error);
+        Ok(match role {
+            RoleName::Scheduler => Self::Scheduler {
+                cluster: cluster::GuestIndices::new(pre).map_err(|error| needed("cluster", error))?,
+                scoring: found("scoring", exports, || scoring::GuestIndices::new(pre))?,
+                planning: found("planning", exports, || planning::GuestIndices::new(pre))?,
+            },
+            RoleName::Admission => Self::Admission(
+                reviewing::GuestIndices::new(pre).map_err(|error| needed("reviewing", error))?,
+            ),
+            RoleName::Autoscaler => {
+                Self::Autoscaler(scaling::GuestIndices::new(pre).map_err(|error| needed("scaling", error))?)
+            }
         })
     }
+}
+
+/// Where an optional interface is, if it is exported.
+fn found<T>(
+    name: &str,
+    exports: &[String],
+    find: impl FnOnce() -> wasmtime::Result<T>,
+) -> Result<Option<T>, LoadError> {
+    let is_exported = exports.iter().any(|export| *export == interface(name));
+    is_exported.then(find).transpose().map_err(|error| mismatch(name, &error))
 }
 
 fn mismatch(name: &str, error: &wasmtime::Error) -> LoadError {

@@ -56,11 +56,13 @@ pub enum LoadError {
 /// Why a component does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// It is no scheduler.
-    #[error("the component is an {role} policy and cannot schedule")]
+    /// It is of another role.
+    #[error("the component is for the role {role}, and is bound in the role {wanted}")]
     Role {
-        /// What it is.
+        /// What it is for.
         role: berth_lifecycle::RoleName,
+        /// What it was to be.
+        wanted: berth_lifecycle::RoleName,
     },
     /// No instance more can be alive.
     #[error(

@@ -1,7 +1,8 @@
 //! The Wasm policy engine: load, verify, limit, feed, swap.
 //!
-//! [`Engine::load`] turns bytes from anywhere into a [`Component`] or says in one sentence why not. A component of the scheduler
-//! role starts as a [`WasmPolicy`], which implements [`berth_scheduler::policy::Policy`].
+//! [`Engine::load`] turns bytes from anywhere into a [`Component`] or says in one sentence why not. It starts as what
+//! its role is: a [`WasmPolicy`] keeps one instance, which is fed; a [`WasmReviewer`] and a [`WasmRecommender`] are functions of their
+//! question, and keep a pool.
 //!
 //! Everything slow can be done beside a policy that serves: loading compiles and checks, starting configures and describes, and
 //! the first feed brings the whole cluster. A swap is then the exchange of one boxed policy for another.
@@ -20,10 +21,14 @@ mod compile;
 mod component;
 mod engine;
 mod error;
+mod instance;
 mod limits;
 mod link;
 mod log_limit;
 mod manifest;
+mod pool;
+mod recommender;
+mod reviewer;
 mod sandbox;
 mod ticker;
 mod wasm_policy;
@@ -37,4 +42,6 @@ pub use limits::{
     COMPILED_BYTES_MAX, COMPONENT_BYTES_MAX, DEADLINE_MS_DEFAULT, DEADLINE_MS_MAX, Limits,
     MEMORY_BYTES_DEFAULT, MEMORY_BYTES_MAX,
 };
+pub use recommender::WasmRecommender;
+pub use reviewer::WasmReviewer;
 pub use wasm_policy::WasmPolicy;

@@ -1,5 +1,7 @@
 //! What a component may use, and why.
 
+use std::time::Duration;
+
 /// Bytes of a component. A Python policy has 18 MB with its interpreter; beyond twice that compilation takes tens of seconds.
 pub const COMPONENT_BYTES_MAX: usize = 32 << 20;
 
@@ -30,7 +32,7 @@ pub const DEADLINE_MS_MAX: u64 = 10_000;
 pub const DEADLINE_MS_DEFAULT: u64 = 100;
 
 /// Time for calls that happen once per plugin and not in the way of decisions: `describe`, and the feed of the whole cluster.
-pub(crate) const SETUP_DEADLINE_MS: u64 = 2_000;
+pub(crate) const SETUP_DEADLINE: Duration = Duration::from_secs(2);
 
 /// How many times its processor time a call may take by the clock on the wall: on a loaded machine a call waits through no
 /// fault of its own.
@@ -48,8 +50,15 @@ pub(crate) const LOG_LINES_PER_SECOND_MAX: u32 = 20;
 /// in the status of objects, where a long one would leave no room for anything else.
 pub(crate) const TEXT_BYTES_MAX: usize = 1024;
 
-/// Instances alive at one time, over all components: a few per scheduler profile, twice while they are swapped.
-pub(crate) const INSTANCES_MAX: u32 = 64;
+/// Instances alive at one time, over all components: a pool for each place that is bound, twice while it is swapped.
+pub(crate) const INSTANCES_MAX: u32 = 256;
+
+/// Idle instances that a pool keeps: as many as are asked at a time where writes come one after another, while a policy in an
+/// interpreted language keeps tens of MiB in each.
+pub(crate) const POOL_IDLE_MAX: usize = 2;
+
+/// Bytes of the schema of a configuration.
+pub(crate) const SCHEMA_BYTES_MAX: usize = 64 << 10;
 
 /// Core instances, memories and tables per component: what interpreters with adapters need. Python's has 38 instances,
 /// QuickJS's has 3 memories.

@@ -58,6 +58,11 @@ impl Sandbox {
         if out_of_time { UpdateDeadline::Interrupt } else { UpdateDeadline::Continue(1) }
     }
 
+    /// Whether the instance has kept more than half of its memory free.
+    pub(crate) fn has_room(&self) -> bool {
+        self.memory_bytes <= self.limits.memory_bytes() / 2
+    }
+
     /// What an error of Wasmtime means to the policy's owner.
     pub(crate) fn explain(&self, error: &wasmtime::Error) -> PolicyError {
         if error.downcast_ref::<Trap>() == Some(&Trap::Interrupt) {

@@ -1,47 +1,37 @@
 //! A running component that schedules.
 
 use crate::bindings::{cluster, interface, planning, scoring, types};
-use crate::component::Component;
+use crate::component::{Component, Indices};
 use crate::error::StartError;
-use crate::limits::{ANSWER_BYTES_MAX, SETUP_DEADLINE_MS};
+use crate::instance::Instance;
+use crate::limits::SETUP_DEADLINE;
 use crate::manifest;
 use crate::sandbox::{Sandbox, first_line};
+use berth_lifecycle::RoleName;
 use berth_scheduler::policy::{
     Action, Columns, Ctx, Feed, Manifest, PlanQuestion, Policy, PolicyError, ScoreQuestion, Scores, Unit,
     Verb, check_plan, check_scores,
 };
-use std::time::Duration;
-use wasmtime::{PoolConcurrencyLimitError, Store};
+use wasmtime::Store;
 
 /// One instance of a component, and what it says it is.
 pub struct WasmPolicy {
-    instance: Instance,
+    instance: Instance<Exports>,
     manifest: Manifest,
     /// How many dimensions it has been told of.
     dimensions: usize,
 }
 
-/// The part of a policy that runs in the sandbox.
-struct Instance {
-    component: Component,
-    store: Store<Sandbox>,
+/// What can be called.
+pub(crate) struct Exports {
     cluster: cluster::Guest,
     scoring: Option<scoring::Guest>,
     planning: Option<planning::Guest>,
-    state: State,
-}
-
-/// Whether an instance can be called.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    Alive,
-    /// It has trapped, and Wasmtime would refuse to enter it.
-    Dead,
 }
 
 impl std::fmt::Debug for WasmPolicy {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let digest = self.instance.component.digest();
+        let digest = self.component().digest();
         f.debug_struct("WasmPolicy")
             .field("name", &self.manifest.name)
             .field("digest", &digest)
@@ -56,98 +46,42 @@ impl WasmPolicy {
         config: &[u8],
         offered: Columns<'_>,
     ) -> Result<Self, StartError> {
-        let mut instance = Instance::start(component, name)?;
-        let described = instance.call(Duration::from_millis(SETUP_DEADLINE_MS), |store, instance| {
-            instance.cluster.call_describe(store, config)
+        let Indices::Scheduler { cluster, scoring, planning } = component.indices() else {
+            return Err(StartError::Role { role: component.role(), wanted: RoleName::Scheduler });
+        };
+        let mut instance = Instance::start(component, name, |store, instance| {
+            Ok(Exports {
+                cluster: cluster.load(&mut *store, instance)?,
+                scoring: scoring.as_ref().map(|scoring| scoring.load(&mut *store, instance)).transpose()?,
+                planning: planning
+                    .as_ref()
+                    .map(|planning| planning.load(&mut *store, instance))
+                    .transpose()?,
+            })
         })?;
+        let described =
+            instance.call(SETUP_DEADLINE, |store, exports| exports.cluster.call_describe(store, config))?;
         let manifest = manifest::decode(described.map_err(|why| StartError::Config(first_line(&why)))?)?;
         manifest.check(offered)?;
-        instance.check_exports(&manifest)?;
+        check_exports(instance.exports(), &manifest)?;
         Ok(Self { instance, manifest, dimensions: 0 })
     }
 
     /// The component it is an instance of.
     pub fn component(&self) -> &Component {
-        &self.instance.component
-    }
-
-    fn deadline(&self) -> Duration {
-        Duration::from_millis(self.instance.component.limits().deadline_ms())
+        self.instance.component()
     }
 }
 
-impl Instance {
-    fn start(component: &Component, name: &str) -> Result<Self, StartError> {
-        let Some(exports) = component.scheduler_exports() else {
-            return Err(StartError::Role { role: component.role() });
-        };
-        let mut store =
-            Store::new(component.engine().wasmtime(), Sandbox::new(name.to_owned(), component.limits()));
-        store.limiter(|sandbox| sandbox);
-        store.set_hostcall_fuel(ANSWER_BYTES_MAX);
-        store.epoch_deadline_callback(|mut store| Ok(store.data_mut().tick()));
-        let failed =
-            |store: &Store<Sandbox>, error: &wasmtime::Error| match error.is::<PoolConcurrencyLimitError>() {
-                true => StartError::NoPlace,
-                false => StartError::Instantiate(store.data().explain(error).to_string()),
-            };
-        // Instantiation may run code of the component.
-        let in_flight = component.engine().ticker().enter();
-        store.data_mut().begin(Duration::from_millis(SETUP_DEADLINE_MS));
-        store.set_epoch_deadline(1);
-        let instance = component.pre().instantiate(&mut store).map_err(|error| failed(&store, &error))?;
-        drop(in_flight);
-        let cluster = exports.cluster.load(&mut store, &instance).map_err(|error| failed(&store, &error))?;
-        let scoring = exports.scoring.as_ref().map(|indices| indices.load(&mut store, &instance)).transpose();
-        let scoring = scoring.map_err(|error| failed(&store, &error))?;
-        let planning =
-            exports.planning.as_ref().map(|indices| indices.load(&mut store, &instance)).transpose();
-        let planning = planning.map_err(|error| failed(&store, &error))?;
-        Ok(Self { component: component.clone(), store, cluster, scoring, planning, state: State::Alive })
+fn check_exports(exports: &Exports, manifest: &Manifest) -> Result<(), StartError> {
+    let missing = |does, name| Err(StartError::MissingInterface { does, interface: interface(name) });
+    if manifest.scores != Scores::No && exports.scoring.is_none() {
+        return missing("scores", "scoring");
     }
-
-    fn check_exports(&self, manifest: &Manifest) -> Result<(), StartError> {
-        let missing = |does, name| Err(StartError::MissingInterface { does, interface: interface(name) });
-        if manifest.scores != Scores::No && self.scoring.is_none() {
-            return missing("scores", "scoring");
-        }
-        if manifest.plans && self.planning.is_none() {
-            return missing("plans", "planning");
-        }
-        Ok(())
+    if manifest.plans && exports.planning.is_none() {
+        return missing("plans", "planning");
     }
-
-    /// Calls into the component within its limits. After an error it is dead.
-    fn call<T>(
-        &mut self,
-        deadline: Duration,
-        call: impl FnOnce(&mut Store<Sandbox>, &Exports<'_>) -> wasmtime::Result<T>,
-    ) -> Result<T, PolicyError> {
-        if self.state == State::Dead {
-            return Err(PolicyError::Gone);
-        }
-        let in_flight = self.component.engine().ticker().enter();
-        self.store.data_mut().begin(deadline);
-        self.store.set_epoch_deadline(1);
-        let exports = Exports {
-            cluster: &self.cluster,
-            scoring: self.scoring.as_ref(),
-            planning: self.planning.as_ref(),
-        };
-        let result = call(&mut self.store, &exports);
-        drop(in_flight);
-        result.map_err(|error| {
-            self.state = State::Dead;
-            self.store.data().explain(&error)
-        })
-    }
-}
-
-/// What can be called.
-struct Exports<'a> {
-    cluster: &'a cluster::Guest,
-    scoring: Option<&'a scoring::Guest>,
-    planning: Option<&'a planning::Guest>,
+    Ok(())
 }
 
 impl Policy for WasmPolicy {
@@ -162,16 +96,16 @@ impl Policy for WasmPolicy {
         feed.assert_shape(&self.manifest, self.dimensions);
         // The dimensions come with the whole cluster: in a policy's first feed, and after a reset.
         let deadline = match &feed.dimensions {
-            Some(_) => Duration::from_millis(SETUP_DEADLINE_MS).max(self.deadline()),
-            None => self.deadline(),
+            Some(_) => SETUP_DEADLINE.max(self.instance.deadline()),
+            None => self.instance.deadline(),
         };
-        self.instance.call(deadline, |store, exports| send(feed, store, exports.cluster))
+        self.instance.call(deadline, |store, exports| send(feed, store, &exports.cluster))
     }
 
     fn score(&mut self, question: &ScoreQuestion<'_>, scores: &mut Vec<i32>) -> Result<(), PolicyError> {
         let ScoreQuestion { ctx, class, candidates, columns } = *question;
-        let deadline = self.deadline();
-        let answer = self.instance.call(deadline, |store, exports| match exports.scoring {
+        let deadline = self.instance.deadline();
+        let answer = self.instance.call(deadline, |store, exports| match &exports.scoring {
             Some(scoring) => scoring.call_score(store, wire_ctx(ctx), class, candidates, columns).map(Some),
             None => Ok(None),
         })?;
@@ -188,8 +122,8 @@ impl Policy for WasmPolicy {
             eligible: question.eligible.to_vec(),
             columns: question.columns.to_vec(),
         };
-        let deadline = self.deadline();
-        let answer = self.instance.call(deadline, |store, exports| match exports.planning {
+        let deadline = self.instance.deadline();
+        let answer = self.instance.call(deadline, |store, exports| match &exports.planning {
             Some(planning) => planning.call_plan(store, wire_ctx(question.ctx), &batch).map(Some),
             None => Ok(None),
         })?;

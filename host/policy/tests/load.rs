@@ -269,7 +269,7 @@ fn roles_are_found_from_exports() {
     }
     let admission = engine().load(&guest("tests/policies/admission"), Limits::default()).unwrap();
     let error = admission.scheduler("a", b"", Columns::default()).unwrap_err().to_string();
-    assert_eq!(error, "the component is an admission policy and cannot schedule");
+    assert_eq!(error, "the component is for the role admission, and is bound in the role scheduler");
 }
 
 #[test]

@@ -3,7 +3,9 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use berth_admission::Reviewer;
 use berth_api::{Catalogue, Reason};
+use berth_autoscale::Recommender;
 use berth_control::Writer;
 use berth_json::{Value, json};
 use berth_lifecycle::{Component, Limits, LoadError, Loader, Loading, RoleName, StartFailure};
@@ -122,6 +124,18 @@ impl Component for SimulatedComponent {
         }
         let tap = self.shared.tap.clone();
         Ok(Box::new(SimulatedPolicy::new(style, failing_permille, random, tap)))
+    }
+
+    fn admission(&self, _: &str, _: &str) -> Result<Arc<dyn Reviewer>, StartFailure> {
+        Err(StartFailure::Refused("it schedules".to_owned()))
+    }
+
+    fn autoscaler(&self, _: &str, _: &str) -> Result<Arc<dyn Recommender>, StartFailure> {
+        Err(StartFailure::Refused("it schedules".to_owned()))
+    }
+
+    fn config_schema(&self) -> Result<String, StartFailure> {
+        Ok(String::new())
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use berth_api::{Catalogue, Timestamp};
 use berth_cluster::{Cluster, Config, SharedIds};
 use berth_control::Config as ControlConfig;
-use berth_loops::{Holder, Leading, lead_when_possible};
+use berth_loops::{Holder, Leading, Reviews, lead_when_possible};
 use berth_state::{Revision, State};
 
 use crate::call::{Ask, Reply, Ticket};
@@ -77,9 +77,12 @@ impl Server {
         };
         let (disk, number, is_shared) = (parts.disk.clone(), self.number, parts.is_shared);
         let holder = Holder::new(&format!("server-{number}"), &self.life.to_string());
+        let ids = Arc::new(parts.ids.clone());
+        let reviews = Reviews::new(executor.clone(), ids.clone());
         let config = Config {
+            admission: vec![Arc::new(reviews.clone())],
             executor: executor.clone(),
-            ids: Arc::new(parts.ids.clone()),
+            ids,
             ..Config::new(parts.catalogue.clone())
         };
         let loader = Arc::new(parts.workshop.loader(executor.clone()));
@@ -93,7 +96,7 @@ impl Server {
             };
             let ca_certificate = CA_CERTIFICATE.to_owned();
             let control = ControlConfig { kinds: started.kinds().clone(), ca_certificate };
-            lead_when_possible(&started, Leading { holder, control, loader });
+            lead_when_possible(&started, Leading { holder, control, loader, reviews });
             *lock(&cluster) = Some(started);
         });
         self.running = Some(running);

@@ -5,3 +5,12 @@ pub const SPREAD: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/spread.wasm"
 
 /// Most allocated first: `plugins/binpack`.
 pub const BINPACK: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/binpack.wasm"));
+
+/// Where images may come from, and how they are named: `plugins/image-policy`.
+pub const IMAGE_POLICY: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/image-policy.wasm"));
+
+/// Labels that objects must have: `plugins/label-policy`.
+pub const LABEL_POLICY: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/label-policy.wasm"));
+
+/// Requests and limits for containers that have none: `plugins/limits-defaulter`.
+pub const LIMITS_DEFAULTER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/limits-defaulter.wasm"));

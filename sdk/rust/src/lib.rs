@@ -48,9 +48,15 @@
 //!
 //! Policies that need more speed score sixteen nodes at a time with [`lanes`]; those that must see several pods at once, such
 //! as gangs or preemption, implement [`Scheduler::plan`].
+//!
+//! [`admission`] is for policies that change or refuse objects, [`autoscaler`] for those that recommend numbers of replicas;
+//! each begins with a whole one.
 
+pub mod admission;
+pub mod autoscaler;
 mod batch;
 mod cluster;
+mod config;
 mod instance;
 pub mod lanes;
 pub mod log;
@@ -63,6 +69,7 @@ pub mod wasm;
 
 pub use batch::{Action, Batch, Plan, Slots, Transaction, Verb};
 pub use cluster::{Class, Cluster, Group, NO_GROUP, NO_SLOT, NO_SYMBOL, Pod, Unit};
+pub use config::config;
 pub use instance::Instance;
 pub use manifest::{Manifest, Scores, Watches};
 pub use room::Room;
@@ -71,10 +78,47 @@ pub use scheduler::{Ctx, Node, Question, Scheduler};
 /// The score that means: not on this node, whatever the others' scores are.
 pub const REFUSED: i32 = i32::MIN;
 
-/// Makes a type that implements [`Scheduler`] the policy of this component. Does nothing when compiled natively, so that a
-/// policy can be linked into tests.
+/// Makes a type that implements [`Scheduler`] the policy of this component; `export!(Type as admission)` is for
+/// [`admission::Admission`], `export!(Type as autoscaler)` for [`autoscaler::Autoscaler`]. Does nothing when compiled natively,
+/// so that a policy can be linked into tests.
 #[macro_export]
 macro_rules! export {
+    ($policy:ident as admission) => {
+        #[cfg(target_arch = "wasm32")]
+        const _: () = {
+            use $crate::wasm::admission as face;
+            $crate::export!(@place $policy, face, $crate::admission::Admission);
+            type Component = face::Component<$policy>;
+            face::export_admission!(Component with_types_in face::bindings);
+        };
+    };
+    ($policy:ident as autoscaler) => {
+        #[cfg(target_arch = "wasm32")]
+        const _: () = {
+            use $crate::wasm::autoscaler as face;
+            $crate::export!(@place $policy, face, $crate::autoscaler::Autoscaler);
+            type Component = face::Component<$policy>;
+            face::export_autoscaler!(Component with_types_in face::bindings);
+        };
+    };
+    (@place $policy:ident, $face:ident, $role:path) => {
+        use $crate::wasm::configuring;
+        impl configuring::Exported for $policy {
+            fn schema() -> Option<&'static str> {
+                <Self as $role>::schema()
+            }
+        }
+        type Configuring = configuring::Component<$policy>;
+        configuring::export_configuring!(Configuring with_types_in configuring::bindings);
+        ::std::thread_local! {
+            static PLACE: ::core::cell::RefCell<Option<$policy>> = const { ::core::cell::RefCell::new(None) };
+        }
+        impl $face::Exported for $policy {
+            fn with_place<T>(call: impl FnOnce(&mut Option<Self>) -> T) -> T {
+                PLACE.with_borrow_mut(call)
+            }
+        }
+    };
     ($policy:ty) => {
         #[cfg(target_arch = "wasm32")]
         const _: () = {

@@ -1,5 +1,9 @@
 //! The component's face: generated bindings, and the policy behind them.
 
+pub mod admission;
+pub mod autoscaler;
+pub mod configuring;
+
 use crate::{Batch, Ctx, Instance, Question, Scheduler, log};
 use bindings::exports::berth::policy::{cluster, planning, scoring};
 
@@ -15,6 +19,11 @@ pub mod bindings {
 }
 pub use bindings::export_component;
 
+/// The host shows the last line logged as an error when a component traps.
+fn report_panics() {
+    std::panic::set_hook(Box::new(|panic| log::write(log::Level::Error, &panic.to_string())));
+}
+
 /// A policy that has a place in this component: implemented by [`crate::export`].
 pub trait Exported: Scheduler + 'static {
     /// Calls with the component's only instance.
@@ -27,7 +36,7 @@ pub struct Component<P>(core::marker::PhantomData<P>);
 
 impl<P: Exported> cluster::Guest for Component<P> {
     fn describe(config: Vec<u8>) -> Result<cluster::Manifest, String> {
-        std::panic::set_hook(Box::new(|panic| log::write(log::Level::Error, &panic.to_string())));
+        report_panics();
         P::with_instance(|instance| instance.describe(&config)).map(Into::into)
     }
 

@@ -19,11 +19,13 @@ const NAMES: Names = Names {
     short: &["pb"],
 };
 
-/// What a plugin can decide. Only schedulers can be bound so far.
-const ROLES: [&str; 1] = ["scheduler"];
+/// What a plugin can decide.
+const ROLES: [&str; 3] = ["admission", "autoscaler", "scheduler"];
 /// What happens when the plugin fails: the last one that worked goes on, the built-in policy takes over, or nothing
 /// is decided.
 const FAILURE_POLICIES: [&str; 3] = ["LastGood", "Default", "Fail"];
+/// The same of an admission policy, for which there is no built-in one: writes go on as if it were not there.
+const FAILURE_POLICIES_OF_ADMISSION: [&str; 3] = ["LastGood", "Ignore", "Fail"];
 
 pub(super) fn resource() -> Resource {
     Resource {
@@ -41,8 +43,10 @@ impl Kind for PluginBinding {
         let Some(spec) = fill::object_at(object, "spec") else { return };
         fill::zero(spec, "role", "scheduler");
         fill::zero(spec, "failurePolicy", "LastGood");
-        if spec["role"] == "scheduler" {
-            fill::zero(spec, "profile", "default-scheduler");
+        match spec["role"].as_str() {
+            Some("scheduler") => fill::zero(spec, "profile", "default-scheduler"),
+            Some("autoscaler") => fill::zero(spec, "profile", "default"),
+            _ => {}
         }
     }
 
@@ -58,15 +62,27 @@ impl Kind for PluginBinding {
         validate_meta(object, Scope::Cluster, names::subdomain_1123, problems);
         let spec = Cursor::top(object, "spec");
         one_of(&spec.child("role"), &ROLES, problems);
-        let profile = spec.child("profile");
-        reject(&profile, names::subdomain_1123(profile.text()), problems);
+        let (profile, order) = (spec.child("profile"), spec.child("order"));
+        let is_admission = spec.child("role").text() == "admission";
+        if !is_admission {
+            reject(&profile, names::subdomain_1123(profile.text()), problems);
+            if order.exists() {
+                problems.forbidden(order, "only admission policies are asked one after another");
+            }
+        } else if !profile.is_empty() {
+            problems.forbidden(
+                profile,
+                "an admission policy has no profile; it names the writes it is asked about itself",
+            );
+        }
         let plugin = spec.child("plugin");
         if plugin.is_empty() {
             problems.required(plugin, "name the Plugin that decides");
         } else {
             reject(&plugin, names::subdomain_1123(plugin.text()), problems);
         }
-        one_of(&spec.child("failurePolicy"), &FAILURE_POLICIES, problems);
+        let known = if is_admission { &FAILURE_POLICIES_OF_ADMISSION } else { &FAILURE_POLICIES };
+        one_of(&spec.child("failurePolicy"), known, problems);
     }
 
     /// The role and profile say what a binding is; another one is another binding.

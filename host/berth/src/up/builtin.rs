@@ -17,7 +17,7 @@ struct Builtin {
     component: &'static [u8],
 }
 
-const BUILTINS: [Builtin; 2] = [
+const BUILTINS: [Builtin; 5] = [
     Builtin {
         name: "spread",
         description: "Puts pods where most is free: the default of Kubernetes.",
@@ -27,6 +27,21 @@ const BUILTINS: [Builtin; 2] = [
         name: "binpack",
         description: "Fills nodes up before it starts another: fewer nodes in use.",
         component: berth_plugins::BINPACK,
+    },
+    Builtin {
+        name: "image-policy",
+        description: "Refuses pods whose images come from elsewhere than allowed, or are named badly.",
+        component: berth_plugins::IMAGE_POLICY,
+    },
+    Builtin {
+        name: "label-policy",
+        description: "Refuses objects without the labels they must have, and adds labels by default.",
+        component: berth_plugins::LABEL_POLICY,
+    },
+    Builtin {
+        name: "limits-defaulter",
+        description: "Gives containers requests and limits that have none.",
+        component: berth_plugins::LIMITS_DEFAULTER,
     },
 ];
 

@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use berth_api::{Catalogue, Timestamp, kinds};
 use berth_json::{Value, json};
 use berth_lifecycle::{
-    About, Binding, ComponentKey, Effect, Event, Failure, LoadFailure, Loaded, Place, Plugin, PluginManager,
-    RoleName, StartFailure, Version,
+    About, Binding, ComponentKey, Effect, Event, Failure, Harm, LoadFailure, Loaded, Place, Plugin,
+    PluginManager, RoleName, StartFailure, Started, Version,
 };
 use berth_scheduler::Failover;
 use berth_state::{Draft, Key, Revision, Stored};
@@ -212,7 +212,7 @@ impl World {
     pub fn start(&mut self, installation: u64) {
         let Start { profile, version, .. } = self.starting.remove(&installation).unwrap();
         self.scheduler.insert(profile, (installation, version));
-        self.handle(Event::Started(installation, Ok(7)));
+        self.handle(Event::Started(installation, Ok(Started { gap_us: 7, manifest: Value::Null })));
     }
 
     /// The one start that is under way fails.
@@ -291,7 +291,8 @@ impl World {
 }
 
 pub fn failure(why: &str, fatal: bool) -> Failure {
-    Failure { why: why.to_owned(), fatal, count: 1 }
+    let harm = if fatal { Harm::Ended } else { Harm::Unusable };
+    Failure { why: why.to_owned(), harm, count: 1 }
 }
 
 /// The profile that a place of these tests is.

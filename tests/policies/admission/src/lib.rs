@@ -30,7 +30,12 @@ mod component {
                 selector: String::new(),
                 namespace_selector: String::new(),
             };
-            Ok(Manifest { name: "no-latest".to_owned(), version: "1".to_owned(), mutates: 0, rules: vec![rule] })
+            Ok(Manifest {
+                name: "no-latest".to_owned(),
+                version: "1".to_owned(),
+                mutates: 0,
+                rules: vec![rule],
+            })
         }
 
         fn review(_c: Ctx, r: Request) -> Verdict {

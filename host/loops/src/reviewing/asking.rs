@@ -1,0 +1,208 @@
+//! Asking a policy about a write.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use berth_admission::{FailurePolicy, Judged, Mutates, Request, Rules, Subject, judge};
+use berth_api::status::Details;
+use berth_api::{Reason, Resource, Status};
+use berth_json::Value;
+use berth_pipeline::{Ids, Review, Verb};
+
+use super::installed::Installed;
+use super::{Reviews, namespace_labels, operation};
+
+/// Time that a write may spend with all its policies. A controller's write waits as long, and a client that waits longer than a
+/// few seconds gives up.
+const BUDGET: Duration = Duration::from_secs(3);
+/// After how many seconds a client whose policy does not run yet is to try again: a component that is in the cache of compiled
+/// code is back in milliseconds.
+const RETRY_AFTER_SECONDS: u32 = 1;
+
+/// A policy that a write concerns.
+pub(super) struct Asked<'s> {
+    /// Its binding.
+    pub(super) name: &'s str,
+    pub(super) order: i32,
+    pub(super) failure_policy: FailurePolicy,
+    pub(super) mutates: Mutates,
+    /// `None` when it does not run.
+    pub(super) installed: Option<Arc<Installed>>,
+    /// What the policy that served last asked about.
+    pub(super) remembered: Option<&'s Rules>,
+}
+
+impl Asked<'_> {
+    /// Whether the policy wants to be asked about a write.
+    pub(super) fn is_concerned(&self, review: &Review<'_>, object: &Value) -> bool {
+        let rules = self.installed.as_ref().map(|installed| installed.rules()).or(self.remembered);
+        let labels = namespace_labels(review, object);
+        let subject = Subject {
+            operation: operation(review.verb),
+            group: &review.resource.group,
+            resource: &review.resource.plural,
+            sub_resource: review.subresource,
+            namespace: review.namespace,
+            namespace_labels: labels.as_deref(),
+            objects: [Some(object), review.old],
+        };
+        rules.is_some_and(|rules| rules.matches(&subject))
+    }
+}
+
+/// One write, for all policies that are asked about it.
+#[derive(Clone)]
+pub(super) struct Question<'a> {
+    reviews: &'a Reviews,
+    review: &'a Review<'a>,
+    uid: String,
+    /// The object as JSON, as long as it is the same.
+    encoded: Option<(Value, Arc<[u8]>)>,
+    old: Arc<[u8]>,
+}
+
+impl<'a> Question<'a> {
+    pub(super) fn new(reviews: &'a Reviews, review: &'a Review<'a>) -> Self {
+        let old = review.old.map(encode).unwrap_or_default();
+        Self { reviews, review, uid: (&mut &*reviews.ids).uid(), encoded: None, old }
+    }
+
+    /// What a policy says, or what its binding says when it gives no verdict.
+    ///
+    /// # Errors
+    /// What the client is told when the write is refused.
+    pub(super) async fn ask(&mut self, asked: &Asked<'_>, object: &Value) -> Result<Judged, Status> {
+        let Some(installed) = &asked.installed else {
+            let status = Status::new(Reason::ServiceUnavailable, without(asked.name, "it does not run"));
+            let details = Details { retry_after_seconds: RETRY_AFTER_SECONDS, ..Details::default() };
+            return go_on(asked, Status { details: Some(Box::new(details)), ..status });
+        };
+        let verdict = self.verdict(installed, object).await;
+        let judged = verdict.and_then(|verdict| {
+            let Review { resource, subresource, verb, .. } = *self.review;
+            let changeable = (verb != Verb::Delete).then_some(object);
+            judge(asked.name, asked.mutates, verdict, resource, subresource, changeable)
+                .map_err(|error| error.to_string())
+        });
+        let now = self.reviews.executor.now();
+        match judged {
+            Ok(judged) => {
+                installed.answered(now);
+                self.note(asked.name, &judged);
+                match judged.refusal {
+                    Some(refusal) => Err(refusal),
+                    None => Ok(judged),
+                }
+            }
+            Err(why) => {
+                if installed.failed(now, &why) {
+                    self.reviews.put_aside(asked.name, installed.installation);
+                }
+                go_on(asked, Status::internal(without(asked.name, &why)))
+            }
+        }
+    }
+
+    /// Calls the policy, for as long as the write has time left.
+    async fn verdict(
+        &mut self,
+        installed: &Arc<Installed>,
+        object: &Value,
+    ) -> Result<berth_admission::Verdict, String> {
+        let executor = &self.reviews.executor;
+        let spent = executor.now().millis_since(self.review.now).max(0).unsigned_abs();
+        let left = BUDGET.saturating_sub(Duration::from_millis(spent));
+        let out_of_time = || format!("the {} s that a write has for its policies are over", BUDGET.as_secs());
+        if left.is_zero() {
+            return Err(out_of_time());
+        }
+        let request = self.request(object);
+        let call = async {
+            let _seat = installed.seats.acquire().await.map_err(|closed| closed.to_string())?;
+            let reviewer = installed.reviewer.clone();
+            let answer = executor.blocking(move || reviewer.review(&request)).await;
+            answer.map_err(|panic| panic.to_string())?.map_err(|error| error.to_string())
+        };
+        tokio::select! {
+            biased;
+            answer = call => answer,
+            () = executor.sleep(left) => Err(out_of_time()),
+        }
+    }
+
+    fn request(&mut self, object: &Value) -> Request {
+        let review = self.review;
+        let is_deletion = review.verb == Verb::Delete;
+        let (object_json, old_object) = match is_deletion {
+            true => (Arc::default(), encode(object)),
+            false => (self.encoded(object), self.old.clone()),
+        };
+        let Resource { group, version, kind, plural, .. } = review.resource;
+        let (group, version, kind) = match review.resource.subresource(review.subresource) {
+            Some(subresource) if review.subresource == "scale" => subresource.kind(),
+            _ => (group.as_str(), version.as_str(), kind.as_str()),
+        };
+        let extra = &review.identity.extra;
+        Request {
+            now_ms: self.reviews.executor.now().micros().max(0).unsigned_abs() / 1_000,
+            seed: (&mut &*self.reviews.ids).bits(),
+            uid: self.uid.clone(),
+            operation: operation(review.verb),
+            group: group.to_owned(),
+            version: version.to_owned(),
+            kind: kind.to_owned(),
+            resource: plural.clone(),
+            sub_resource: review.subresource.to_owned(),
+            namespace: review.namespace.to_owned(),
+            namespace_labels: namespace_labels(review, object).unwrap_or_default(),
+            name: review.name.to_owned(),
+            user: review.identity.user.clone(),
+            user_uid: review.identity.uid.clone(),
+            user_groups: review.identity.groups.clone(),
+            user_extra: extra.iter().map(|(key, values)| (key.clone(), values.clone())).collect(),
+            dry_run: review.dry_run,
+            object: object_json,
+            old_object,
+        }
+    }
+
+    fn encoded(&mut self, object: &Value) -> Arc<[u8]> {
+        match &self.encoded {
+            Some((known, json)) if known == object => json.clone(),
+            _ => {
+                let json = encode(object);
+                self.encoded = Some((object.clone(), json.clone()));
+                json
+            }
+        }
+    }
+
+    /// What policies note of who did what.
+    fn note(&self, policy: &str, judged: &Judged) {
+        let Review { identity, verb, resource, namespace, name, .. } = self.review;
+        for (key, value) in &judged.audit {
+            tracing::info!(
+                target: "berth::audit", policy, user = %identity.user, verb = verb.as_str(),
+                resource = %resource.plural, namespace, name, "{key}={value}"
+            );
+        }
+    }
+}
+
+fn encode(object: &Value) -> Arc<[u8]> {
+    object.to_string().into_bytes().into()
+}
+
+fn without(policy: &str, why: &str) -> String {
+    format!("admission policy \"{policy}\" gave no verdict: {why}")
+}
+
+/// What becomes of a write without a verdict: it ends with that answer, or goes on with a warning.
+fn go_on(asked: &Asked<'_>, status: Status) -> Result<Judged, Status> {
+    match asked.failure_policy {
+        FailurePolicy::Fail | FailurePolicy::LastGood => Err(status),
+        FailurePolicy::Ignore => {
+            Ok(Judged { changed: None, refusal: None, warnings: vec![status.message], audit: Vec::new() })
+        }
+    }
+}
