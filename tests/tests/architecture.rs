@@ -79,6 +79,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("berth-plugins", &["berth-guest-build"]),
     ("berth-plugin-spread", &["berth-sdk"]),
     ("berth-plugin-binpack", &["berth-sdk"]),
+    ("berth-plugin-target-utilisation", &["berth-sdk"]),
     ("berth-plugin-image-policy", &["berth-sdk"]),
     ("berth-plugin-label-policy", &["berth-sdk"]),
     ("berth-plugin-limits-defaulter", &["berth-sdk"]),

@@ -116,8 +116,8 @@ pub fn judge(
             match recommendation.replicas {
                 Some(replicas) => {
                     verdict.active(specs, &recommendation, replicas);
-                    let reason = shortened(&recommendation.reason).to_owned();
-                    verdict.hold(autoscaler, memory, (replicas, reason), now);
+                    let why = reason_of(specs, &recommendation, replicas > scale.wanted);
+                    verdict.hold(autoscaler, memory, (replicas, why), now);
                 }
                 None => verdict.unable(&question, specs, &recommendation),
             }
@@ -179,18 +179,14 @@ impl Verdict {
         &mut self,
         autoscaler: &Autoscaler,
         memory: &mut Memory,
-        (recommended, reason): (u32, String),
+        (recommended, why): (u32, String),
         now: Timestamp,
     ) {
         let current = self.scale.wanted;
         let held = hold(autoscaler, memory, current, recommended, millis(now));
         self.said.extend([(ABLE, held.able), (LIMITED, held.limited)]);
         self.rescale = Some(held.replicas).filter(|replicas| *replicas != current);
-        self.why = match (reason.is_empty(), recommended > current) {
-            (false, _) => reason,
-            (true, true) => "the autoscaling policy recommended more".to_owned(),
-            (true, false) => "the autoscaling policy recommended fewer".to_owned(),
-        };
+        self.why = why;
     }
 
     /// The policy can say nothing.
@@ -287,6 +283,17 @@ fn conditions(autoscaler: &Autoscaler, said: &[(&'static str, Said)], now: Times
         }
     }
     all.iter().map(Condition::to_value).collect()
+}
+
+/// Why there shall be more or fewer: what the policy says, or what Kubernetes says of the metric.
+fn reason_of(specs: &[MetricSpec], recommendation: &Recommendation, is_more: bool) -> String {
+    let spec = recommendation.metric.and_then(|index| specs.get(index));
+    match (shortened(&recommendation.reason), spec, is_more) {
+        ("", Some(spec), true) => format!("{} above target", spec.title()),
+        ("", Some(_), false) => "All metrics below target".to_owned(),
+        ("", None, _) => "the autoscaling policy says so".to_owned(),
+        (reason, ..) => reason.to_owned(),
+    }
 }
 
 /// As much of a sentence as is shown.

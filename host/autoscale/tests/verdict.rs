@@ -98,8 +98,7 @@ fn a_question_says_what_was_measured() {
 fn a_recommendation_becomes_a_scale_a_status_and_an_event() {
     let (autoscaler, mut memory) = (autoscaler(cpu()), Memory::default());
     let question = question(&autoscaler, &mut memory, json!({"cpu": "200m"}));
-    let answer =
-        recommendation(Some(4), Some(0), "cpu resource utilization (percentage of request) above target");
+    let answer = recommendation(Some(4), Some(0), "");
     let verdict =
         judge(&autoscaler, scale(3), Answer::Recommended(question.into(), answer), &mut memory, NOW);
     assert_eq!(verdict.rescale, Some(4));
