@@ -45,9 +45,9 @@ pub struct Look<'a> {
 }
 
 impl Look<'_> {
-    /// The question to a policy with this manifest, with what is measured now; it enters the history, of which `share` samples
+    /// The question to a policy with this manifest (`None`: to nobody), with what is measured now; it enters the history, of which `share` samples
     /// are kept ([`fair_share`](crate::fair_share)).
-    pub fn question(&self, manifest: &Manifest, memory: &mut Memory, share: usize) -> Question {
+    pub fn question(&self, manifest: Option<&Manifest>, memory: &mut Memory, share: usize) -> Question {
         let spec = &self.autoscaler.spec;
         let mut metrics: Vec<Metric> =
             spec.metrics.iter().map(|metric| read(metric, self.pods, self.usages, self.described)).collect();
@@ -58,9 +58,11 @@ impl Look<'_> {
             .map(|(spec, metric)| (spec.identity(), metric.total()))
             .collect();
         let now_ms = millis(self.now);
-        memory.history.keep_for(manifest);
+        if let Some(manifest) = manifest {
+            memory.history.keep_for(manifest);
+        }
         memory.history.record(now_ms, self.scale.present, &measured, share);
-        let series = memory.history.series(manifest);
+        let series = manifest.map(|manifest| memory.history.series(manifest)).unwrap_or_default();
         for ((identity, _), metric) in measured.iter().zip(&mut metrics) {
             let unknown = || vec![f64::NAN; series.replicas.len()];
             metric.history = series.metrics.get(identity).cloned().unwrap_or_else(unknown);

@@ -61,7 +61,7 @@ fn question(autoscaler: &Autoscaler, memory: &mut Memory, requests: Value) -> Qu
     };
     let (window, step) = (Duration::from_secs(600), Duration::from_secs(60));
     let manifest = Manifest { name: "p".to_owned(), version: "1".to_owned(), window, step };
-    look.question(&manifest, memory, 1_000)
+    look.question(Some(&manifest), memory, 1_000)
 }
 
 fn recommendation(replicas: Option<u32>, metric: Option<usize>, reason: &str) -> Recommendation {
