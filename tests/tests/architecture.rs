@@ -27,7 +27,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         &["berth-admission", "berth-api", "berth-autoscale", "berth-json", "berth-scheduler", "berth-state"],
     ),
     ("berth-policy", &["berth-admission", "berth-autoscale", "berth-lifecycle", "berth-scheduler"]),
-    ("berth-native", &["berth-scheduler", "berth-sdk"]),
+    ("berth-native", &["berth-autoscale", "berth-scheduler", "berth-sdk"]),
     ("berth-tasks", &["berth-api"]),
     ("berth-cluster", &["berth-api", "berth-pipeline", "berth-state", "berth-tasks"]),
     (
@@ -82,6 +82,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("berth-plugins", &["berth-guest-build"]),
     ("berth-plugin-spread", &["berth-sdk"]),
     ("berth-plugin-binpack", &["berth-sdk"]),
+    ("berth-plugin-predictive", &["berth-sdk"]),
+    ("berth-plugin-schedule", &["berth-sdk"]),
+    ("berth-plugin-step", &["berth-sdk"]),
     ("berth-plugin-target-utilisation", &["berth-sdk"]),
     ("berth-plugin-image-policy", &["berth-sdk"]),
     ("berth-plugin-label-policy", &["berth-sdk"]),

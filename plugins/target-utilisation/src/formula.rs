@@ -8,13 +8,13 @@
 use berth_sdk::autoscaler::{Metric, Pod, Question, Recommendation, Source, TargetKind};
 
 /// Why a metric says nothing: a sentence.
-pub type Unable = String;
+pub(crate) type Unable = String;
 
 const UNREADY: &str = "did not receive metrics for targeted pods (pods might be unready)";
 
 /// What all metrics together recommend: what the one does that wants most. When some say nothing, nobody goes down. The
 /// host has words for a change by a metric.
-pub fn recommend(question: &Question) -> Recommendation {
+pub(crate) fn recommend(question: &Question) -> Recommendation {
     let mut most: Option<(usize, u32)> = None;
     let mut first: Option<(usize, Unable)> = None;
     for (index, metric) in question.metrics.iter().enumerate() {
@@ -40,7 +40,7 @@ pub fn recommend(question: &Question) -> Recommendation {
 ///
 /// # Errors
 /// When it was not measured, or of no pod that counts.
-pub fn replicas(question: &Question, metric: &Metric) -> Result<u32, Unable> {
+pub(crate) fn replicas(question: &Question, metric: &Metric) -> Result<u32, Unable> {
     let name = &metric.name;
     match (metric.source, metric.target_kind) {
         (Source::Resource | Source::ContainerResource, kind) => {

@@ -4,7 +4,6 @@ mod formula;
 
 use berth_sdk::autoscaler::{Autoscaler, Manifest, Question, Recommendation};
 
-pub use formula::{Unable, recommend, replicas};
 
 /// The policy.
 #[derive(Debug)]
@@ -19,7 +18,7 @@ impl Autoscaler for TargetUtilisation {
     }
 
     fn recommend(&self, question: &Question) -> Recommendation {
-        recommend(question)
+        formula::recommend(question)
     }
 }
 
