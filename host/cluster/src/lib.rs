@@ -133,12 +133,16 @@ impl Cluster {
     ) -> Result<Answer, Status> {
         let mut looked = false;
         for _ in 0..PLANS_MAX {
+            let seen = self.snapshot().revision();
             let mut plan = match self.plan(&request, admission).await {
                 Ok(plan) => plan,
                 // It may be another server's write that this one has not seen yet.
                 Err(status) if looked || self.is_sole => return Err(status),
-                Err(_) => {
+                Err(status) => {
                     self.reach_head().await?;
+                    if self.snapshot().revision() == seen {
+                        return Err(status);
+                    }
                     looked = true;
                     self.plan(&request, admission).await?
                 }

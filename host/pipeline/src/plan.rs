@@ -101,7 +101,7 @@ pub async fn plan(state: &State, env: &mut Env<'_>, request: &Request) -> Result
         (Verb::Create, "binding") => binding::plan(&mut context),
         (Verb::Create, "eviction") => eviction::plan(&mut context).await,
         (Verb::Create, "token") => token::plan(&mut context),
-        (Verb::Update | Verb::Patch, "scale") => scale::plan(&mut context),
+        (Verb::Update | Verb::Patch, "scale") => scale::plan(&mut context).await,
         (Verb::Update, "" | "status" | "finalize") => update::plan(&mut context).await,
         (Verb::Patch, "" | "status") => match request.body {
             Body::Apply(_) => apply::plan(&mut context).await,

@@ -73,9 +73,10 @@ impl<'a> Question<'a> {
     /// What the client is told when the write is refused.
     pub(super) async fn ask(&mut self, asked: &Asked<'_>, object: &Value) -> Result<Judged, Status> {
         let Some(installed) = &asked.installed else {
-            let status = Status::new(Reason::ServiceUnavailable, without(asked.name, "it does not run"));
-            let details = Details { retry_after_seconds: RETRY_AFTER_SECONDS, ..Details::default() };
-            return go_on(asked, Status { details: Some(Box::new(details)), ..status });
+            return go_on(asked, "it does not run", |why| {
+                let details = Details { retry_after_seconds: RETRY_AFTER_SECONDS, ..Details::default() };
+                Status { details: Some(Box::new(details)), ..Status::new(Reason::ServiceUnavailable, why) }
+            });
         };
         let verdict = self.verdict(installed, object).await;
         let judged = verdict.and_then(|verdict| {
@@ -98,7 +99,7 @@ impl<'a> Question<'a> {
                 if installed.failed(now, &why) {
                     self.reviews.put_aside(asked.name, installed.installation);
                 }
-                go_on(asked, Status::internal(without(asked.name, &why)))
+                go_on(asked, &why, |why| Status::internal(format!("Internal error occurred: {why}")))
             }
         }
     }
@@ -193,16 +194,13 @@ fn encode(object: &Value) -> Arc<[u8]> {
     object.to_string().into_bytes().into()
 }
 
-fn without(policy: &str, why: &str) -> String {
-    format!("admission policy \"{policy}\" gave no verdict: {why}")
-}
-
-/// What becomes of a write without a verdict: it ends with that answer, or goes on with a warning.
-fn go_on(asked: &Asked<'_>, status: Status) -> Result<Judged, Status> {
+/// What becomes of a write without a verdict: it ends with an answer, or goes on with a warning.
+fn go_on(asked: &Asked<'_>, why: &str, answer: impl FnOnce(String) -> Status) -> Result<Judged, Status> {
+    let said = format!("admission policy \"{}\" gave no verdict: {why}", asked.name);
     match asked.failure_policy {
-        FailurePolicy::Fail | FailurePolicy::LastGood => Err(status),
+        FailurePolicy::Fail | FailurePolicy::LastGood => Err(answer(said)),
         FailurePolicy::Ignore => {
-            Ok(Judged { changed: None, refusal: None, warnings: vec![status.message], audit: Vec::new() })
+            Ok(Judged { changed: None, refusal: None, warnings: vec![said], audit: Vec::new() })
         }
     }
 }

@@ -53,8 +53,8 @@ impl Installed {
         let opened = self.breaker().count(now, true);
         match opened {
             None => self.failures.tell(self.installation, why.to_owned(), Harm::Passing),
-            Some((failures, calls)) => {
-                let why = format!("{failures} of {calls} reviews failed; the last: {why}");
+            Some(failures) => {
+                let why = format!("the last {failures} reviews failed: {why}");
                 self.failures.tell(self.installation, why, Harm::Ended);
             }
         }

@@ -116,8 +116,9 @@ impl Context<'_, '_> {
         for plugin in &plugins {
             warnings.extend(plugin.mutate(&review, object).await?);
         }
-        if !self.env.admission.is_empty() {
-            // A plugin's object is a client's object: it may lack defaults.
+        // A configured plugin's object is a client's object: it may lack defaults. A Scale has none.
+        let is_own = matches!(self.request.subresource, "" | "status");
+        if is_own && self.env.admission.iter().any(|plugin| plugin.concerns(&review)) {
             self.request.resource.behaviour.default(object);
         }
         for plugin in &plugins {

@@ -9,6 +9,7 @@ use berth_json::{Value, json};
 
 use super::context::{Context, Reply, not_allowed};
 use super::{Plan, update};
+use crate::identity::Verb;
 use crate::request::Body;
 
 const SCALE_TYPE: &str = "autoscaling.v1.Scale";
@@ -62,13 +63,13 @@ fn set_at(object: &mut Value, path: &str, value: Value) {
 }
 
 /// Plans a PUT or PATCH of a Scale.
-pub(super) fn plan(context: &mut Context<'_, '_>) -> Result<Plan, Status> {
+pub(super) async fn plan(context: &mut Context<'_, '_>) -> Result<Plan, Status> {
     context.authorize()?;
     let resource = context.request.resource.clone();
     let Some(paths) = &resource.scale else { return Err(not_allowed()) };
     let expected = context.expected_at_subresource(SCALE_TYPE);
     let mut managers = None;
-    let (scale, warnings) = match &context.request.body {
+    let (mut scale, mut warnings) = match &context.request.body {
         Body::Apply(_) => {
             let workload = context.found()?.to_value(&resource);
             let mut present = scale_of(paths, &workload);
@@ -91,6 +92,8 @@ pub(super) fn plan(context: &mut Context<'_, '_>) -> Result<Plan, Status> {
         return Err(context.conflict(status::MODIFIED));
     }
     context.check_uid(&scale, old)?;
+    let present = scale_of(paths, &old.to_value(&resource));
+    context.admit(Verb::Update, &mut scale, Some(&present), &mut warnings).await?;
     let replicas = int_at(&scale, "spec.replicas").unwrap_or_default();
     check_replicas(&context.request.name, replicas)?;
 
