@@ -5,6 +5,7 @@
 
 mod look;
 mod recommenders;
+mod role;
 mod rota;
 mod workload;
 
@@ -21,6 +22,7 @@ use look::{Hands, Looked};
 use rota::{Rota, Version};
 
 pub use recommenders::Recommenders;
+pub use role::AutoscalerRole;
 
 const AUTOSCALERS: &str = "horizontalpodautoscalers.autoscaling";
 

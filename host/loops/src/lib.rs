@@ -16,7 +16,7 @@ mod roles;
 mod scheduling;
 mod serve;
 
-pub use autoscaling::{Autoscaling, Recommenders, run_autoscaling};
+pub use autoscaling::{AutoscalerRole, Autoscaling, Recommenders, run_autoscaling};
 pub use control::run_controllers;
 pub use events::EventSink;
 pub use failures::FailureReports;

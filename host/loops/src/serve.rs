@@ -7,7 +7,7 @@ use berth_control::Config;
 use berth_lifecycle::{Loader, RoleName};
 use berth_metrics::Usage;
 
-use crate::autoscaling::{Autoscaling, Recommenders, run_autoscaling};
+use crate::autoscaling::{AutoscalerRole, Autoscaling, Recommenders, run_autoscaling};
 use crate::control::run_controllers;
 use crate::failures::FailureReports;
 use crate::lead::{Holder, lead};
@@ -53,12 +53,14 @@ async fn run_policies(leader: Leader, loader: Arc<dyn Loader>, reviews: Reviews,
     };
     let scheduling = SchedulerRole::new(scheduler, leader.executor().clone());
     let admission = AdmissionRole::new(reviews, failures.clone());
+    let recommenders = Recommenders::default();
+    let scaling = AutoscalerRole::new(recommenders.clone(), leader.executor().clone());
     let roles = [
         (RoleName::Scheduler, Arc::new(scheduling) as Arc<dyn Role>),
         (RoleName::Admission, Arc::new(admission)),
+        (RoleName::Autoscaler, Arc::new(scaling)),
     ];
-    let autoscaling =
-        Autoscaling { recommenders: Recommenders::default(), usage, failures: failures.clone() };
+    let autoscaling = Autoscaling { recommenders, usage, failures: failures.clone() };
     let plugins = run_plugins(leader.clone(), PluginConfig { loader, roles: roles.into(), failures });
     // Neither ends by itself; both do when another server leads.
     futures_util::future::join(plugins, run_autoscaling(leader, autoscaling)).await;
