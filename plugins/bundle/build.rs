@@ -3,7 +3,17 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-const POLICIES: [&str; 5] = ["spread", "binpack", "image-policy", "label-policy", "limits-defaulter"];
+const POLICIES: [&str; 9] = [
+    "spread",
+    "binpack",
+    "image-policy",
+    "label-policy",
+    "limits-defaulter",
+    "target-utilisation",
+    "predictive",
+    "step",
+    "schedule",
+];
 
 /// What the components are made of besides their own packages, seen from this one.
 const SOURCES: [&str; 3] = ["../../sdk/rust", "../../wit", "../../Cargo.lock"];

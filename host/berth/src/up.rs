@@ -18,6 +18,7 @@ use berth_cluster::{Cluster, Config, IdSource, SystemIds};
 use berth_control::Config as ControlConfig;
 use berth_lifecycle::LoadError;
 use berth_loops::{Holder, Leading, Reviews, lead_when_possible};
+use berth_metrics::Usage;
 use berth_network::Ipv4Cidr;
 use berth_pipeline::{Identity, Ids};
 use berth_policy::{Cache, Engine, Limits};
@@ -133,6 +134,7 @@ async fn start(options: UpOptions) -> anyhow::Result<Running> {
         control: ControlConfig { kinds: cluster.kinds().clone(), ca_certificate },
         loader: compiler,
         reviews,
+        usage: Usage::default(),
     };
     lead_when_possible(&cluster, leading);
     if options.simulate_nodes > 0 {

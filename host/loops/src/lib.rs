@@ -4,6 +4,7 @@
 //! while they think. Whatever is written goes through a [`Leader`](berth_cluster::Leader). The simulation runs these very
 //! loops, so nothing in them may depend on threads, clocks, chance, or the order of a hash map.
 
+mod autoscaling;
 mod control;
 mod events;
 mod failures;
@@ -15,6 +16,7 @@ mod roles;
 mod scheduling;
 mod serve;
 
+pub use autoscaling::{AutoscalerRole, Autoscaling, Recommenders, run_autoscaling};
 pub use control::run_controllers;
 pub use events::EventSink;
 pub use failures::FailureReports;

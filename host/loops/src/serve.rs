@@ -5,7 +5,9 @@ use std::sync::Arc;
 use berth_cluster::{Cluster, Leader};
 use berth_control::Config;
 use berth_lifecycle::{Loader, RoleName};
+use berth_metrics::Usage;
 
+use crate::autoscaling::{AutoscalerRole, Autoscaling, Recommenders, run_autoscaling};
 use crate::control::run_controllers;
 use crate::failures::FailureReports;
 use crate::lead::{Holder, lead};
@@ -25,22 +27,24 @@ pub struct Leading {
     pub loader: Arc<dyn Loader>,
     /// Where admission policies serve: what the cluster has as its admission.
     pub reviews: Reviews,
+    /// What pods use, by which they are scaled.
+    pub usage: Usage,
 }
 
 /// Runs controllers, scheduler and plugins whenever this server leads, and keeps what every cluster has, for as long as the
 /// executor runs.
 pub fn lead_when_possible(cluster: &Arc<Cluster>, leading: Leading) {
-    let Leading { holder, control, loader, reviews } = leading;
+    let Leading { holder, control, loader, reviews, usage } = leading;
     let executor = cluster.executor();
     executor.spawn("system objects", cluster.clone().keep_system_objects());
     let controllers = move |leader| run_controllers(leader, control.clone());
     executor.spawn("controllers", lead(cluster.clone(), "berth-controllers", holder.clone(), controllers));
-    let policies = move |leader| run_policies(leader, loader.clone(), reviews.clone());
+    let policies = move |leader| run_policies(leader, loader.clone(), reviews.clone(), usage.clone());
     executor.spawn("scheduling", lead(cluster.clone(), "berth-scheduler", holder, policies));
 }
 
-/// Places pods by the policies that are bound, and keeps those of all roles running.
-async fn run_policies(leader: Leader, loader: Arc<dyn Loader>, reviews: Reviews) {
+/// Places pods and scales workloads by the policies that are bound, and keeps those of all roles running.
+async fn run_policies(leader: Leader, loader: Arc<dyn Loader>, reviews: Reviews, usage: Usage) {
     let (failures, failovers) = (FailureReports::default(), first_failovers(&leader));
     let seed = leader.now().micros().unsigned_abs();
     let scheduler = match start_scheduler(leader.clone(), seed, failovers, failures.clone()) {
@@ -49,9 +53,15 @@ async fn run_policies(leader: Leader, loader: Arc<dyn Loader>, reviews: Reviews)
     };
     let scheduling = SchedulerRole::new(scheduler, leader.executor().clone());
     let admission = AdmissionRole::new(reviews, failures.clone());
+    let recommenders = Recommenders::default();
+    let scaling = AutoscalerRole::new(recommenders.clone(), leader.executor().clone());
     let roles = [
         (RoleName::Scheduler, Arc::new(scheduling) as Arc<dyn Role>),
         (RoleName::Admission, Arc::new(admission)),
+        (RoleName::Autoscaler, Arc::new(scaling)),
     ];
-    run_plugins(leader, PluginConfig { loader, roles: roles.into(), failures }).await;
+    let autoscaling = Autoscaling { recommenders, usage, failures: failures.clone() };
+    let plugins = run_plugins(leader.clone(), PluginConfig { loader, roles: roles.into(), failures });
+    // Neither ends by itself; both do when another server leads.
+    futures_util::future::join(plugins, run_autoscaling(leader, autoscaling)).await;
 }

@@ -2,11 +2,15 @@
 //!
 //! Has no limits and catches no panics, so that it is for policies that are linked into the program on purpose.
 
+mod autoscaler;
+
 use berth_scheduler::policy::{
     Action, Columns, Ctx, Feed, Manifest, ManifestError, PlanQuestion, Pod, PodFlags, Policy, PolicyError,
     ScoreQuestion, Scores, Verb, Watches, check_plan, check_scores,
 };
 use berth_sdk::{Batch, Instance, Question, Scheduler};
+
+pub use autoscaler::NativeRecommender;
 
 /// A policy compiled into this program.
 #[derive(Debug)]

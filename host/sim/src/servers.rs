@@ -8,6 +8,7 @@ use berth_api::{Catalogue, Timestamp};
 use berth_cluster::{Cluster, Config, SharedIds};
 use berth_control::Config as ControlConfig;
 use berth_loops::{Holder, Leading, Reviews, lead_when_possible};
+use berth_metrics::Usage;
 use berth_state::{Revision, State};
 
 use crate::call::{Ask, Reply, Ticket};
@@ -96,7 +97,10 @@ impl Server {
             };
             let ca_certificate = CA_CERTIFICATE.to_owned();
             let control = ControlConfig { kinds: started.kinds().clone(), ca_certificate };
-            lead_when_possible(&started, Leading { holder, control, loader, reviews });
+            lead_when_possible(
+                &started,
+                Leading { holder, control, loader, reviews, usage: Usage::default() },
+            );
             *lock(&cluster) = Some(started);
         });
         self.running = Some(running);

@@ -14,3 +14,15 @@ pub const LABEL_POLICY: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/label-
 
 /// Requests and limits for containers that have none: `plugins/limits-defaulter`.
 pub const LIMITS_DEFAULTER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/limits-defaulter.wasm"));
+
+/// Kubernetes' formula: `plugins/target-utilisation`.
+pub const TARGET_UTILISATION: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/target-utilisation.wasm"));
+
+/// By season and trend: `plugins/predictive`.
+pub const PREDICTIVE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/predictive.wasm"));
+
+/// By thresholds of a metric: `plugins/step`.
+pub const STEP: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/step.wasm"));
+
+/// By the time of the week: `plugins/schedule`.
+pub const SCHEDULE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/schedule.wasm"));

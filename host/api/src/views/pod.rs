@@ -42,6 +42,10 @@ pub struct Pod {
     pub is_gated: bool,
     /// Since when it is ready; `None` while it is not.
     pub ready_since: Option<Timestamp>,
+    /// Since when it is not, when it says so; `None` while it is ready, and while nobody has asked it yet.
+    pub unready_since: Option<Timestamp>,
+    /// When its node took it up.
+    pub started_at: Option<Timestamp>,
     /// When it got its node, as far as its conditions say so.
     pub scheduled_at: Option<Timestamp>,
     rare: Option<Box<Rare>>,
@@ -82,6 +86,8 @@ pub enum Phase {
 /// One container.
 #[derive(Debug, Default, PartialEq)]
 pub struct Container {
+    /// Its name.
+    pub name: Box<str>,
     /// What it requests, as quantities.
     pub requests: Pairs,
     /// The ports that it wants on the node.
@@ -190,6 +196,7 @@ struct Spec {
 #[derive(Deserialize, Default)]
 #[serde(default, rename_all = "camelCase")]
 struct ContainerWire {
+    name: Box<str>,
     resources: Resources,
     ports: Vec<Port>,
     restart_policy: Box<str>,
@@ -235,6 +242,7 @@ struct Required {
 #[serde(default, rename_all = "camelCase")]
 struct Status {
     phase: Phase,
+    start_time: Option<Box<str>>,
     conditions: Vec<Condition>,
     container_statuses: Vec<ContainerStatus>,
 }
@@ -249,6 +257,7 @@ impl From<Wire> for Pod {
     fn from(wire: Wire) -> Self {
         let Wire { metadata, spec, status } = wire;
         let holds = |kind: &str| status.conditions.iter().find(|c| &*c.kind == kind && &*c.status == "True");
+        let unready = status.conditions.iter().find(|c| &*c.kind == "Ready" && &*c.status != "True");
         let NodeAffinity { required, preferred } = spec.affinity.node_affinity;
         let rare = Rare {
             init_containers: spec.init_containers,
@@ -266,6 +275,8 @@ impl From<Wire> for Pod {
             phase: status.phase,
             is_gated: !spec.scheduling_gates.is_empty(),
             ready_since: holds("Ready").map(|ready| ready.since().unwrap_or_default()),
+            unready_since: unready.map(|unready| unready.since().unwrap_or_default()),
+            started_at: status.start_time.as_deref().and_then(Timestamp::parse),
             scheduled_at: holds("PodScheduled").and_then(Condition::since),
             rare: (rare != Rare::default()).then(|| Box::new(rare)),
         }
@@ -278,9 +289,11 @@ fn shared(tolerations: Vec<Toleration>) -> Arc<[Toleration]> {
 
 impl<'de> Deserialize<'de> for Container {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let ContainerWire { resources, ports, restart_policy } = Deserialize::deserialize(deserializer)?;
+        let ContainerWire { name, resources, ports, restart_policy } =
+            Deserialize::deserialize(deserializer)?;
         let on_node = ports.into_iter().filter(|port| port.host_port > 0);
         Ok(Self {
+            name,
             requests: resources.requests,
             host_ports: on_node
                 .map(|Port { host_port, host_ip, protocol }| HostPort {
@@ -321,7 +334,7 @@ mod tests {
                 }}},
             },
             "status": {
-                "phase": "Running",
+                "phase": "Running", "startTime": "2026-11-21T10:45:14Z",
                 "conditions": [
                     {"type": "PodScheduled", "status": "True", "lastTransitionTime": "2026-11-21T10:45:13Z"},
                     {"type": "Ready", "status": "True", "lastTransitionTime": null},
@@ -334,7 +347,9 @@ mod tests {
         assert_eq!((read.priority, read.is_gated, read.restarts, read.phase), (7, true, 5, Phase::Running));
         assert_eq!(read.scheduled_at, Timestamp::parse("2026-11-21T10:45:13Z"));
         assert_eq!(read.ready_since, Some(Timestamp::default()), "ready, nobody knows since when");
+        assert_eq!((read.unready_since, read.started_at), (None, Timestamp::parse("2026-11-21T10:45:14Z")));
         let [container] = &*read.containers else { panic!("one container") };
+        assert_eq!(&*container.name, "c");
         assert_eq!(container.requests.iter().collect::<Vec<_>>(), [("cpu", "1"), ("memory", "1Gi")]);
         let port = HostPort { port: 8080, protocol: "TCP".into(), ip: "10.0.0.1".into() };
         assert_eq!(*container.host_ports, [port], "the others are in the pod's own network");
@@ -351,7 +366,10 @@ mod tests {
         assert_eq!((bare.phase, bare.is_finished()), (Phase::Unknown, false));
         assert_eq!(bare.rare().required, None);
         let unready = json!({"status": {"conditions": [{"type": "Ready", "status": "False"}]}});
-        assert_eq!(pod(&unready).ready_since, None);
+        assert_eq!(
+            (pod(&unready).ready_since, pod(&unready).unready_since),
+            (None, Some(Timestamp::default()))
+        );
     }
 
     #[test]

@@ -17,7 +17,7 @@ struct Builtin {
     component: &'static [u8],
 }
 
-const BUILTINS: [Builtin; 5] = [
+const BUILTINS: [Builtin; 9] = [
     Builtin {
         name: "spread",
         description: "Puts pods where most is free: the default of Kubernetes.",
@@ -43,18 +43,40 @@ const BUILTINS: [Builtin; 5] = [
         description: "Gives containers requests and limits that have none.",
         component: berth_plugins::LIMITS_DEFAULTER,
     },
+    Builtin {
+        name: "target-utilisation",
+        description: "Scales workloads until their metrics are at their targets: the formula of Kubernetes.",
+        component: berth_plugins::TARGET_UTILISATION,
+    },
+    Builtin {
+        name: "predictive",
+        description: "Scales workloads for what the last days and the present trend make expect.",
+        component: berth_plugins::PREDICTIVE,
+    },
+    Builtin {
+        name: "step",
+        description: "Scales workloads by thresholds of a metric.",
+        component: berth_plugins::STEP,
+    },
+    Builtin {
+        name: "schedule",
+        description: "Scales workloads by the time of the week.",
+        component: berth_plugins::SCHEDULE,
+    },
 ];
 
-/// Makes the built-in plugins what this binary carries, and lets `spread` serve the default profile of a new cluster.
+/// Makes the built-in plugins what this binary carries, and lets `spread` and `target-utilisation` serve the default profiles of
+/// a cluster that does not have them yet.
 pub(super) async fn install(cluster: &Cluster) -> anyhow::Result<()> {
     let writer = Writer::new("berth", cluster.catalogue());
-    let mut first = true;
+    let mut new = Vec::new();
     for builtin in &BUILTINS {
         let digest = cluster.put_blob(Bytes::from_static(builtin.component)).await?;
         let key = Key::new("plugins.berth.dev", "", builtin.name);
         let present = cluster.read(|state| state.get(&key).cloned());
         let request = match present {
             None => {
+                new.push(builtin.name);
                 let labels = json!({BUILTIN_LABEL: "true"});
                 let object = json!({
                     "metadata": {"name": builtin.name, "labels": labels},
@@ -63,7 +85,6 @@ pub(super) async fn install(cluster: &Cluster) -> anyhow::Result<()> {
                 writer.create("plugins.berth.dev", "", object)
             }
             Some(stored) => {
-                first = false;
                 // A plugin of the same name that somebody made is theirs.
                 if stored.label(BUILTIN_LABEL) != Some("true")
                     || writer.value(&stored)["spec"]["digest"] == digest
@@ -75,11 +96,16 @@ pub(super) async fn install(cluster: &Cluster) -> anyhow::Result<()> {
         };
         apply(cluster, request, builtin.name).await?;
     }
-    if first {
-        let spec = json!({"role": "scheduler", "profile": "default-scheduler", "plugin": "spread"});
-        let object = json!({"metadata": {"name": "default-scheduler"}, "spec": spec});
-        let request = writer.create("pluginbindings.berth.dev", "", object);
-        apply(cluster, request, "the binding of the default scheduler").await?;
+    for (role, profile, plugin) in
+        [("scheduler", "default-scheduler", "spread"), ("autoscaler", "default", "target-utilisation")]
+    {
+        if new.contains(&plugin) {
+            let name = if role == "scheduler" { profile } else { "default-autoscaler" };
+            let spec = json!({"role": role, "profile": profile, "plugin": plugin});
+            let object = json!({"metadata": {"name": name}, "spec": spec});
+            let request = writer.create("pluginbindings.berth.dev", "", object);
+            apply(cluster, request, &format!("the binding of the default {role}")).await?;
+        }
     }
     Ok(())
 }
