@@ -1,4 +1,4 @@
-//! What the server asks of the node: logs, exec, attach.
+//! What the server asks of the node: logs, exec, attach, and what it uses.
 
 mod running;
 mod streams;
@@ -6,6 +6,7 @@ mod streams;
 use berth_client::{
     AttachRequest, ByteStream, ExecRequest, ExitStatus, LogRequest, NodeApi, NodeError, Streams,
 };
+use berth_metrics::NodeSample;
 use berth_runtime::PodHandle;
 use futures_util::future::BoxFuture;
 use tokio::sync::watch;
@@ -15,6 +16,7 @@ use crate::clock;
 use crate::container::logs::{self, Wanted};
 use crate::container::spec::id;
 use crate::manifest::Pod;
+use crate::node::usage;
 use crate::pod::observed::{ImageState, Observed, Phase, Record};
 use crate::pod::worker::View;
 use crate::serve::running::Running;
@@ -59,6 +61,14 @@ impl NodeApi for AgentHandle {
             let (handle, container_id) = running(&view.borrow(), &request.container)?;
             let mut running = Running { view, container: request.container, container_id };
             streams::attach(&handle, &mut running, streams).await
+        })
+    }
+
+    fn usage(&self) -> BoxFuture<'_, Result<NodeSample, NodeError>> {
+        Box::pin(async {
+            let pods = usage::running(&self.workers);
+            let read = tokio::task::spawn_blocking(move || usage::read(&pods));
+            read.await.map_err(|_| NodeError::Internal("reading what the node uses failed".to_owned()))?
         })
     }
 }

@@ -10,6 +10,7 @@ use berth_client::{
     HttpsTransport, LogRequest, NodeApi, NodeError, NodeRegistry, Streams, Transport,
 };
 use berth_cluster::{Cluster, Config};
+use berth_metrics::NodeSample;
 use berth_pipeline::{Identity, ServiceCidr};
 use berth_server::{ComponentCheck, Hooks, Names, Pki, Server, Tls};
 use berth_state::MemoryStore;
@@ -63,7 +64,7 @@ impl Harness {
         let nodes = NodeRegistry::default();
         let running = Arc::<AtomicUsize>::default();
         nodes.insert("n1", Arc::new(Pretender(running.clone())));
-        let hooks = Hooks { components: Arc::new(MagicCheck) };
+        let hooks = Hooks { components: Arc::new(MagicCheck), ..Hooks::default() };
         let server = Server::new(cluster, nodes, pki.tokens().clone(), hooks);
         let tls =
             Tls::new(&pki, Names { listen: address, service: services.api_server().into() }, now).unwrap();
@@ -176,5 +177,9 @@ impl NodeApi for Pretender {
 
     fn attach(&self, _: AttachRequest, _: Streams) -> BoxFuture<'_, Result<ExitStatus, NodeError>> {
         Box::pin(async { Err(NodeError::NotReady("the container is not running".to_owned())) })
+    }
+
+    fn usage(&self) -> BoxFuture<'_, Result<NodeSample, NodeError>> {
+        Box::pin(async { Err(NodeError::Internal("it does not measure".to_owned())) })
     }
 }
