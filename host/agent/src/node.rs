@@ -8,7 +8,6 @@ pub(crate) mod machine;
 pub(crate) mod pull_secrets;
 pub(crate) mod status;
 pub(crate) mod storage;
-pub(crate) mod usage;
 
 use std::path::PathBuf;
 use std::sync::Arc;

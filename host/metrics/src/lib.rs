@@ -8,6 +8,7 @@
 //! begins anew, and so does its rate. As in metrics-server, a pod has usage once all its running containers have a rate.
 
 mod book;
+mod exposition;
 mod objects;
 mod sample;
 
@@ -17,6 +18,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use berth_api::Timestamp;
 
 use crate::book::Book;
+pub use crate::exposition::{EXPOSITION_BYTES_MAX, Exposition, ExpositionError, Reader};
 pub use crate::objects::{node_metrics, pod_metrics};
 pub use crate::sample::{ContainerSample, NodeSample, PodSample};
 

@@ -26,11 +26,11 @@ fn top_shows_what_each_container_uses() {
         Some((number(&row[2]), number(&row[3])))
     };
     eventually("the containers are measured over a whole window", MEASURED, || {
-        holds(top(&["pods", "--containers"]), |rows| {
-            let (main, idle) = (of(rows, "main"), of(rows, "idle"));
-            main.is_some_and(|(cpu, memory)| (150..=220).contains(&cpu) && (30..=50).contains(&memory))
-                && idle.is_some_and(|(cpu, memory)| cpu < 20 && memory < 10)
-        })
+        let rows = top(&["pods", "--containers"]);
+        let main = of(&rows, "main")
+            .is_some_and(|(cpu, memory)| (150..=220).contains(&cpu) && (30..=50).contains(&memory));
+        let idle = of(&rows, "idle").is_some_and(|(cpu, memory)| cpu < 20 && memory < 10);
+        holds(main && idle, format!("{rows:?}"))
     });
     let nodes = top(&["nodes"]);
     assert_eq!(nodes.len(), 1);

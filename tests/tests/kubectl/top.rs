@@ -35,9 +35,17 @@ spec:
 ";
 
 /// What `kubectl top pods` says of the workload, pod by pod: CPU and memory.
-fn web(berth: &Berth) -> Vec<Vec<String>> {
+fn web(berth: &Berth) -> Vec<String> {
     let top = berth.kubectl(&["top", "pods", "-l", "app=web", "--no-headers"]).stdout;
-    top.lines().map(|line| words(line)[1..].iter().map(ToString::to_string).collect()).collect()
+    top.lines().map(|line| words(line)[1..].join(" ")).collect()
+}
+
+/// Waits until that many pods of the workload each use so much.
+fn share(berth: &Berth, pods: usize, each: &str) {
+    eventually("the pods share the load", MEASURED, || {
+        let seen = web(berth);
+        holds(seen == vec![each; pods], seen.join(", "))
+    });
 }
 
 #[test]
@@ -45,9 +53,7 @@ fn pods_and_nodes_use_what_annotations_say() {
     let berth = cluster();
     let early = berth.kubectl(&["top", "nodes"]).stderr;
     berth.apply(WORKLOAD);
-    eventually("two pods share the load", MEASURED, || {
-        holds(web(&berth), |seen| *seen == [["1500m", "64Mi"]; 2])
-    });
+    share(&berth, 2, "1500m 64Mi");
     if !early.is_empty() {
         contains(&early, &["metrics not available yet"]);
     }
@@ -72,16 +78,14 @@ fn pods_and_nodes_use_what_annotations_say() {
     contains(&events, &["InvalidUsage", r#"annotation berth.dev/usage-cpu: "lots" is no quantity"#]);
 
     berth.kubectl(&["scale", "deployment", "web", "--replicas=4"]).ok();
-    eventually("four pods share the load", MEASURED, || {
-        holds(web(&berth), |seen| *seen == [["750m", "64Mi"]; 4])
-    });
+    share(&berth, 4, "750m 64Mi");
 }
 
 #[test]
 fn metrics_are_read_and_nothing_else() {
     let berth = cluster();
     berth.apply(WORKLOAD);
-    eventually("the pods are measured", MEASURED, || holds(web(&berth), |seen| seen.len() == 2));
+    share(&berth, 2, "1500m 64Mi");
     let table = berth.kubectl(&["get", "pods.metrics.k8s.io"]).ok();
     assert_eq!(words(table.lines().next().unwrap()), ["NAME", "CPU", "MEMORY", "WINDOW"]);
     assert_eq!(row(&table, "little"), ["little", "10m", "0", "15s"]);

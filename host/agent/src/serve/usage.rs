@@ -1,23 +1,27 @@
 //! What the machine and the containers on it have used so far.
 
 use std::fs;
+use std::net::IpAddr;
+use std::sync::Arc;
 
 use berth_client::NodeError;
 use berth_metrics::{ContainerSample, NodeSample, PodSample};
 use berth_runtime::PodHandle;
 
 use crate::clock::Moment;
+use crate::manifest::Pod;
 use crate::pod::workers::Workers;
 
-/// A pod with containers that run: its uid, how to ask for it, and name and id of each.
+/// A pod with containers that run: how to ask for it, and name and id of each.
 pub(crate) struct Measured {
-    uid: String,
+    pod: Arc<Pod>,
+    ip: IpAddr,
     handle: PodHandle,
     containers: Vec<(String, String)>,
 }
 
-/// The pods that have containers running now.
-pub(crate) fn running(workers: &Workers) -> Vec<Measured> {
+/// The pods that have containers running now, on a node of this address.
+pub(crate) fn running(workers: &Workers, node_ip: IpAddr) -> Vec<Measured> {
     workers.with(|workers| {
         let views = workers.values().map(|worker| worker.view.borrow());
         let measured = views.filter_map(|view| {
@@ -25,8 +29,8 @@ pub(crate) fn running(workers: &Workers) -> Vec<Measured> {
             let running =
                 records.filter_map(|(name, record)| Some((name.clone(), record.running()?.id.clone())));
             let containers: Vec<_> = running.collect();
-            let uid = view.pod.uid().to_owned();
-            (!containers.is_empty()).then_some(Measured { uid, handle: view.handle.clone()?, containers })
+            let (pod, ip) = (view.pod.clone(), view.observed.ip.map_or(node_ip, IpAddr::V4));
+            (!containers.is_empty()).then_some(Measured { pod, ip, handle: view.handle.clone()?, containers })
         });
         measured.collect()
     })
@@ -52,6 +56,11 @@ pub(crate) fn read(pods: &[Measured]) -> Result<NodeSample, NodeError> {
 }
 
 impl Measured {
+    /// The pod, and where it can be asked.
+    pub(crate) fn page(&self) -> (Arc<Pod>, IpAddr) {
+        (self.pod.clone(), self.ip)
+    }
+
     fn read(&self) -> PodSample {
         let moment_micros = Moment::now().micros();
         let container = |(name, id): &(String, String)| {
@@ -65,7 +74,7 @@ impl Measured {
             })
         };
         PodSample {
-            uid: self.uid.clone(),
+            uid: self.pod.uid().to_owned(),
             moment_micros,
             containers: self.containers.iter().filter_map(container).collect(),
             ..PodSample::default()
