@@ -85,3 +85,6 @@ fn running(stored: &Stored) -> Option<&Pod> {
     let pod = stored.view::<Pod>()?;
     (pod.phase == Phase::Running && stored.meta().deletion_timestamp.is_none()).then_some(pod)
 }
+
+#[cfg(test)]
+mod tests;
