@@ -12,6 +12,9 @@ use crate::{AGE_MS_MAX, ContainerUsage, NodeUsage, PodUsage};
 /// that ask at nearly the same time would make peaks of nothing.
 const WINDOW_MICROS_MIN: i64 = 1_000_000;
 
+/// The longest: of what was that long ago, nobody is told either.
+const WINDOW_MICROS_MAX: i64 = AGE_MS_MAX * 1000;
+
 /// What is known of all nodes and pods.
 #[derive(Debug, Default)]
 pub(crate) struct Book {
@@ -169,9 +172,9 @@ enum Window {
 impl Window {
     fn between(earlier: i64, later: i64) -> Self {
         match later.saturating_sub(earlier) {
-            micros if micros < 0 || micros > AGE_MS_MAX * 1000 => Self::None,
-            micros if micros < WINDOW_MICROS_MIN => Self::TooShort,
-            micros => Self::Of(micros),
+            0..WINDOW_MICROS_MIN => Self::TooShort,
+            micros @ WINDOW_MICROS_MIN..=WINDOW_MICROS_MAX => Self::Of(micros),
+            _ => Self::None,
         }
     }
 }
