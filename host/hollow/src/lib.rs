@@ -17,7 +17,7 @@ use berth_pipeline::Request;
 use berth_state::{Change, Key, State, Stored};
 
 pub use crate::course::Course;
-pub use crate::load::{Circumstances, Load};
+pub use crate::load::{Circumstances, Container, Load};
 pub use crate::measured::NodeLoad;
 
 /// Whose writes and events these are.

@@ -14,8 +14,8 @@ use std::collections::BTreeMap;
 
 use berth_api::views::Pairs;
 use berth_api::{Quantity, Timestamp};
-use berth_json::Value;
 use berth_metrics::{ContainerUsage, PodUsage};
+use serde::Deserialize;
 
 use crate::course::Course;
 
@@ -37,6 +37,20 @@ pub struct Load {
 struct Demand {
     own: Option<Course>,
     shared: Option<Course>,
+}
+
+/// A container, as far as its load depends on it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Container {
+    name: String,
+    resources: Resources,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+struct Resources {
+    limits: Pairs,
 }
 
 /// What a load depends on beside the time.
@@ -97,10 +111,10 @@ impl Load {
         self.values.entry(metric.to_owned()).or_default().part(name)
     }
 
-    /// What a pod with these containers (as in its spec) uses `now`, as if it had done so for the whole window.
+    /// What a pod with these containers uses `now`, as if it had done so for the whole window.
     pub fn of(
         &self,
-        containers: &[Value],
+        containers: &[Container],
         around: Circumstances,
         now: Timestamp,
         window_ms: i64,
@@ -108,13 +122,13 @@ impl Load {
         let amount = |demand: &Demand| demand.at(self.start, around, now);
         let count = containers.len().max(1) as f64;
         let (cpu, memory) = (amount(&self.cpu) / count, amount(&self.memory) / count);
-        let container = |container: &Value| {
-            let limit = container["resources"]["limits"]["cpu"].as_str();
+        let container = |container: &Container| {
+            let limit = container.resources.limits.get("cpu");
             let limit = limit
                 .and_then(|text| Quantity::parse(text).ok())
                 .map(|limit| limit.milli_value() as f64 / 1e3);
             ContainerUsage {
-                name: container["name"].as_str().unwrap_or_default().to_owned(),
+                name: container.name.clone(),
                 cpu_nanos: (cpu.min(limit.unwrap_or(f64::INFINITY)) * 1e9).round() as u64,
                 memory_bytes: memory.round() as u64,
             }
@@ -143,7 +157,7 @@ impl Demand {
 
 #[cfg(test)]
 mod tests {
-    use berth_json::json;
+    use berth_json::{from_value, json};
 
     use super::*;
 
@@ -155,7 +169,7 @@ mod tests {
     /// Thousandths of processors, MiB and the metric `q` of a pod with one container, at these seconds.
     fn uses(annotations: &[(&str, &str)], replicas: u32, limit: &str, at: i64) -> (u64, u64, Option<i64>) {
         let load = Load::read(&annotations.iter().copied().collect()).unwrap().unwrap();
-        let container = json!({"name": "c", "resources": {"limits": {"cpu": limit}}});
+        let container = from_value(&json!({"name": "c", "resources": {"limits": {"cpu": limit}}})).unwrap();
         let usage = load.of(&[container], around(replicas), Timestamp::from_seconds(at), 15_000);
         let only = &usage.containers[0];
         (only.cpu_nanos / 1_000_000, only.memory_bytes >> 20, usage.values.get("q").copied())
@@ -198,6 +212,7 @@ mod tests {
         let pairs = [("berth.dev/usage-cpu", "3"), ("berth.dev/usage-memory", "3Ki")].into_iter().collect();
         let load = Load::read(&pairs).unwrap().unwrap();
         let containers = [json!({"name": "c"}), json!({"name": "a", "resources": {"limits": {"cpu": "1"}}})];
+        let containers = containers.map(|container| from_value(&container).unwrap());
         let usage = load.of(&containers, around(1), Timestamp::from_seconds(1_000), 15_000);
         let of =
             |name: &str, cpu_nanos| ContainerUsage { name: name.to_owned(), cpu_nanos, memory_bytes: 1536 };

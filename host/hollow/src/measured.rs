@@ -7,9 +7,10 @@ use berth_api::Timestamp;
 use berth_api::views::{Pairs, Phase, Pod};
 use berth_metrics::{NodeUsage, PodUsage};
 use berth_state::{Key, State, Stored};
+use serde::Deserialize;
 
 use crate::HollowNodes;
-use crate::load::{Circumstances, Load};
+use crate::load::{Circumstances, Container, Load};
 
 /// What a node and its pods use.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,9 +45,7 @@ impl HollowNodes {
                 loads.entry(&pod.annotations).or_insert_with(|| Load::read(&pod.annotations).ok().flatten());
             let Some(load) = load else { continue };
             let around = self.circumstances(state, stored, pod, &replicas);
-            let value = self.writer.value(stored);
-            let containers = value["spec"]["containers"].as_array().map_or(&[][..], Vec::as_slice);
-            let usage = load.of(containers, around, now, window_ms);
+            let usage = load.of(&containers(stored), around, now, window_ms);
             for container in &usage.containers {
                 node.usage.cpu_nanos = node.usage.cpu_nanos.saturating_add(container.cpu_nanos);
                 node.usage.memory_bytes = node.usage.memory_bytes.saturating_add(container.memory_bytes);
@@ -78,6 +77,23 @@ impl HollowNodes {
             replicas: replicas.get(&*owner.uid).copied().unwrap_or(1),
         }
     }
+}
+
+/// The pod's containers: of all that is stored no more is read, for there may be a hundred thousand pods.
+fn containers(stored: &Stored) -> Vec<Container> {
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Spec {
+        containers: Vec<Container>,
+    }
+
+    #[derive(Deserialize)]
+    struct Object {
+        spec: Spec,
+    }
+
+    serde_json::from_slice(stored.bytes())
+        .map_or_else(|_| Vec::new(), |object: Object| object.spec.containers)
 }
 
 /// What there is to see of a pod that runs and is not about to go.

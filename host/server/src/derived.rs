@@ -16,12 +16,15 @@ use crate::render::{self, Context};
 use crate::rest::{Target, authorize};
 use crate::server::{Call, Handled, Inner};
 
+/// From how many objects on a list is made beside the async threads: these take some milliseconds.
+const APART_MIN: usize = 500;
+
 /// Serves a collection, or the object that the path names.
-pub(crate) fn serve(
+pub(crate) async fn serve(
     server: &Inner,
     target: &Target,
     call: &Call,
-    from: &dyn Derived,
+    from: Arc<dyn Derived>,
     watch: bool,
 ) -> Handled {
     let resource = &target.resource;
@@ -56,8 +59,17 @@ pub(crate) fn serve(
     let sources: Vec<Arc<Stored>> = server.cluster.read(|state| {
         state.list(source, namespace).filter(|stored| selection.matches(stored)).cloned().collect()
     });
-    let objects: Vec<_> = sources.iter().filter_map(|stored| from.object(stored, context.now)).collect();
-    render::values(resource, objects, form, context)
+    let resource = resource.clone();
+    let is_short = sources.len() < APART_MIN;
+    let answer = move || {
+        let objects = sources.iter().filter_map(|stored| from.object(stored, context.now)).collect();
+        render::values(&resource, objects, form, context)
+    };
+    if is_short {
+        return answer();
+    }
+    let answered = server.cluster.executor().blocking(answer).await;
+    answered.map_err(|_| Status::internal("an error on the server has prevented the list from being made"))?
 }
 
 /// What is made now is as new as anything can be wanted; what was then is not known any more.

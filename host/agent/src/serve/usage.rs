@@ -36,7 +36,7 @@ pub(crate) fn running(workers: &Workers, node_ip: IpAddr) -> Vec<Measured> {
     })
 }
 
-/// Reads the figures of these pods and of the machine; it takes some 50 µs a container.
+/// Reads the figures of these pods, four files for each container, and of the machine.
 pub(crate) fn read(pods: &[Measured]) -> Result<NodeSample, NodeError> {
     let pods = pods.iter().map(Measured::read).filter(|pod| !pod.containers.is_empty()).collect();
     let file = |path: &str| {

@@ -157,6 +157,23 @@ mod tests {
     }
 
     #[test]
+    fn no_line_makes_it_panic_or_read_beyond_its_end() {
+        let line = "a{x=\"1\\\"é\", y=\"}\"} 3 4 # {t=\"x\"} 5";
+        let ends: Vec<usize> = line.char_indices().map(|(at, _)| at).collect();
+        for (&from, other) in ends.iter().flat_map(|from| "{}\"\\,=#é 7\t".chars().map(move |c| (from, c))) {
+            for &to in ends.iter().filter(|to| **to >= from) {
+                let text = format!("{}{other}{}", &line[..from], &line[to..]);
+                if let Ok(Line::Sample(sample)) = read(&text) {
+                    assert!(
+                        text.starts_with(sample.name) && text.contains(sample.labels),
+                        "{text:?}: {sample:?}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
     fn what_is_no_number_is_said_to_be_none() {
         let Ok(Line::Sample(sample)) = read("a NaN") else { panic!("it is a sample") };
         assert!(sample.value.is_nan());

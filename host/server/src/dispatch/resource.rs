@@ -20,9 +20,10 @@ pub(crate) async fn serve(server: Arc<Inner>, path: ObjectPath, call: Call, body
         return Err(if named { no_such_resource() } else { method_not_allowed() });
     }
     if call.parts.method == Method::GET
-        && let Some(from) = server.hooks.derived.get(&target.resource.id)
+        && let Some(from) = server.hooks.derived.get(&target.resource.id).cloned()
     {
-        return derived::serve(&server, &target, &call, &**from, watched(&target, &call));
+        let is_watch = watched(&target, &call);
+        return derived::serve(&server, &target, &call, from, is_watch).await;
     }
     let deprecation = target.resource.deprecation.clone();
     let mut answered = dispatch(server, target, call, body).await;
