@@ -165,7 +165,7 @@ mod tests {
                 let text = format!("{}{other}{}", &line[..from], &line[to..]);
                 if let Ok(Line::Sample(sample)) = read(&text) {
                     assert!(
-                        text.starts_with(sample.name) && text.contains(sample.labels),
+                        text.trim_start().starts_with(sample.name) && text.contains(sample.labels),
                         "{text:?}: {sample:?}"
                     );
                 }
