@@ -19,7 +19,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("berth-pipeline", &["berth-api", "berth-custom", "berth-json", "berth-state"]),
     ("berth-control", &["berth-api", "berth-custom", "berth-json", "berth-pipeline", "berth-state"]),
     ("berth-scheduler", &["berth-api", "berth-state"]),
-    ("berth-metrics", &["berth-api"]),
+    ("berth-metrics", &["berth-api", "berth-json"]),
     ("berth-autoscale", &["berth-api", "berth-json", "berth-metrics"]),
     ("berth-admission", &["berth-api", "berth-json"]),
     (
@@ -36,6 +36,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "berth-admission",
             "berth-api",
             "berth-autoscale",
+            "berth-client",
             "berth-cluster",
             "berth-control",
             "berth-custom",
@@ -48,7 +49,10 @@ const ARROWS: &[(&str, &[&str])] = &[
             "berth-tasks",
         ],
     ),
-    ("berth-hollow", &["berth-api", "berth-control", "berth-json", "berth-pipeline", "berth-state"]),
+    (
+        "berth-hollow",
+        &["berth-api", "berth-control", "berth-json", "berth-metrics", "berth-pipeline", "berth-state"],
+    ),
     (
         "berth-sim",
         &[
@@ -68,7 +72,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "berth-tasks",
         ],
     ),
-    ("berth-client", &["berth-api"]),
+    ("berth-client", &["berth-metrics"]),
     (
         "berth-server",
         &["berth-api", "berth-client", "berth-cluster", "berth-json", "berth-pipeline", "berth-state"],
@@ -76,7 +80,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("berth-image", &[]),
     ("berth-network", &[]),
     ("berth-runtime", &[]),
-    ("berth-agent", &["berth-api", "berth-client", "berth-image", "berth-network", "berth-runtime"]),
+    (
+        "berth-agent",
+        &["berth-api", "berth-client", "berth-image", "berth-metrics", "berth-network", "berth-runtime"],
+    ),
     ("berth-sdk", &[]),
     ("berth-guest-build", &[]),
     ("berth-plugins", &["berth-guest-build"]),

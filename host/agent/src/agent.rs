@@ -22,6 +22,7 @@ use crate::node::machine::Machine;
 use crate::node::{self, Node, Services};
 use crate::pod::dispatcher::Dispatcher;
 use crate::pod::workers::Workers;
+use crate::serve::Scraper;
 
 /// Size of the file system for secrets and tokens, in bytes; it takes only what is in it. A secret has at most
 /// 1 MiB, a node 110 pods.
@@ -34,6 +35,7 @@ pub struct Agent;
 pub struct AgentHandle {
     pub(crate) node: Arc<Node>,
     pub(crate) workers: Workers,
+    pub(crate) scraper: Scraper,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -75,7 +77,7 @@ impl Agent {
             tokio::spawn(image_gc::keep(Arc::clone(&node), in_use)),
             tokio::spawn(dispatcher.run(watcher)),
         ];
-        Ok(AgentHandle { node, workers, tasks })
+        Ok(AgentHandle { node, workers, scraper: Scraper::default(), tasks })
     }
 
     /// [`Agent::destroy`] for an agent of this configuration.

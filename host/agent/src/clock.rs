@@ -24,6 +24,11 @@ impl Moment {
         Moment { micros: i64::try_from(since.as_micros()).unwrap_or(i64::MAX) }
     }
 
+    /// Microseconds since the machine's start.
+    pub(crate) fn micros(self) -> i64 {
+        self.micros
+    }
+
     pub(crate) fn plus_seconds(self, seconds: i64) -> Moment {
         Moment { micros: self.micros.saturating_add(seconds.saturating_mul(1_000_000)) }
     }

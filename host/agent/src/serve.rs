@@ -1,11 +1,14 @@
-//! What the server asks of the node: logs, exec, attach.
+//! What the server asks of the node: logs, exec, attach, and what it uses.
 
 mod running;
+mod scrape;
 mod streams;
+mod usage;
 
 use berth_client::{
     AttachRequest, ByteStream, ExecRequest, ExitStatus, LogRequest, NodeApi, NodeError, Streams,
 };
+use berth_metrics::NodeSample;
 use berth_runtime::PodHandle;
 use futures_util::future::BoxFuture;
 use tokio::sync::watch;
@@ -15,9 +18,12 @@ use crate::clock;
 use crate::container::logs::{self, Wanted};
 use crate::container::spec::id;
 use crate::manifest::Pod;
+use crate::node::events::Severity;
 use crate::pod::observed::{ImageState, Observed, Phase, Record};
 use crate::pod::worker::View;
 use crate::serve::running::Running;
+
+pub(crate) use scrape::Scraper;
 
 impl NodeApi for AgentHandle {
     fn logs(&self, request: LogRequest) -> BoxFuture<'_, Result<ByteStream, NodeError>> {
@@ -59,6 +65,22 @@ impl NodeApi for AgentHandle {
             let (handle, container_id) = running(&view.borrow(), &request.container)?;
             let mut running = Running { view, container: request.container, container_id };
             streams::attach(&handle, &mut running, streams).await
+        })
+    }
+
+    fn usage(&self) -> BoxFuture<'_, Result<NodeSample, NodeError>> {
+        Box::pin(async {
+            let pods = usage::running(&self.workers, self.node.machine.ip);
+            let pages = pods.iter().map(usage::Measured::page).collect();
+            let read = tokio::task::spawn_blocking(move || usage::read(&pods));
+            let tell = |pod: &Pod, why| self.node.events.pod(pod, Severity::Warning, "ScrapeFailed", why);
+            let (mut values, read) = tokio::join!(self.scraper.scrape(pages, tell), read);
+            let failed = |_| NodeError::Internal("reading what the node uses failed".to_owned());
+            let mut sample = read.map_err(failed)??;
+            for pod in &mut sample.pods {
+                pod.values = values.remove(&pod.uid).unwrap_or_default();
+            }
+            Ok(sample)
         })
     }
 }

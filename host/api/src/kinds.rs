@@ -9,6 +9,7 @@ mod fill;
 mod horizontal_pod_autoscaler;
 mod lease;
 pub mod meta;
+mod metrics;
 pub mod names;
 mod namespace;
 mod node;
@@ -56,7 +57,9 @@ pub fn catalogue() -> Catalogue {
         plugin::resource(),
     ];
     let posted = [review::bindings()].into_iter().chain(review::of_authentication());
-    for resource in stored.into_iter().chain(posted).chain(review::of_authorization()) {
+    for resource in
+        stored.into_iter().chain(posted).chain(review::of_authorization()).chain(metrics::resources())
+    {
         catalogue.register(resource);
     }
     catalogue

@@ -110,6 +110,11 @@ impl Quantity {
         Self { nanos: i128::from(value) * NANOS_PER_MILLI, format: Format::DecimalSi }
     }
 
+    /// A number of billionths, printed in decimal suffixes.
+    pub fn from_nanos(value: u64) -> Self {
+        Self { nanos: i128::from(value), format: Format::DecimalSi }
+    }
+
     /// The value in whole units, rounded up (away from zero); capped at the range of `i64`.
     pub fn value(self) -> i64 {
         saturate(divide_away(self.nanos, NANOS_PER_UNIT))

@@ -1,6 +1,7 @@
 //! `berth up`: server, controllers, scheduler, plugins and agent in one process.
 
 mod builtin;
+mod measured;
 mod preflight;
 mod simulated;
 
@@ -17,7 +18,7 @@ use berth_client::{Client, NodeRegistry};
 use berth_cluster::{Cluster, Config, IdSource, SystemIds};
 use berth_control::Config as ControlConfig;
 use berth_lifecycle::LoadError;
-use berth_loops::{Holder, Leading, Reviews, lead_when_possible};
+use berth_loops::{Holder, Leading, Reviews, lead_when_possible, measure};
 use berth_metrics::Usage;
 use berth_network::Ipv4Cidr;
 use berth_pipeline::{Identity, Ids};
@@ -119,7 +120,9 @@ async fn start(options: UpOptions) -> anyhow::Result<Running> {
     }
     let compiler = Arc::new(Compiler::new(Arc::new(engine(&data)?)));
     let nodes = NodeRegistry::default();
-    let hooks = Hooks { components: Arc::new(Compiles(compiler.clone())) };
+    let usage = Usage::default();
+    let hooks =
+        Hooks { components: Arc::new(Compiles(compiler.clone())), derived: measured::resources(&usage) };
     let server = Server::new(cluster.clone(), nodes.clone(), pki.tokens().clone(), hooks);
     let tls = Tls::new(&pki, Names { listen: address, service: services.api_server().into() }, now)?;
     let kubeconfig = data.join("kubeconfig");
@@ -134,11 +137,12 @@ async fn start(options: UpOptions) -> anyhow::Result<Running> {
         control: ControlConfig { kinds: cluster.kinds().clone(), ca_certificate },
         loader: compiler,
         reviews,
-        usage: Usage::default(),
+        usage: usage.clone(),
     };
     lead_when_possible(&cluster, leading);
+    cluster.executor().spawn("measuring", measure(cluster.executor().clone(), nodes.clone(), usage.clone()));
     if options.simulate_nodes > 0 {
-        tokio::spawn(simulated::run(cluster.clone(), options.simulate_nodes));
+        tokio::spawn(simulated::run(cluster.clone(), options.simulate_nodes, usage));
     }
     let agent = match plan.node {
         None => None,

@@ -1,9 +1,10 @@
-//! What a server asks of a node: logs, exec, attach.
+//! What a server asks of a node: logs, exec, attach, and what it uses.
 
 use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use berth_metrics::NodeSample;
 use bytes::Bytes;
 use futures_util::Stream;
 use futures_util::future::BoxFuture;
@@ -164,6 +165,12 @@ pub trait NodeApi: Send + Sync + 'static {
         request: AttachRequest,
         streams: Streams,
     ) -> BoxFuture<'_, Result<ExitStatus, NodeError>>;
+
+    /// What the node and its running containers have used so far. A container that ends meanwhile is not in the answer.
+    ///
+    /// # Errors
+    /// When the node cannot read its own figures.
+    fn usage(&self) -> BoxFuture<'_, Result<NodeSample, NodeError>>;
 }
 
 /// The nodes that a server can ask now, by name.
@@ -181,6 +188,14 @@ impl NodeRegistry {
     /// Forgets a node.
     pub fn remove(&self, name: &str) {
         self.nodes.write().unwrap_or_else(PoisonError::into_inner).remove(name);
+    }
+
+    /// All nodes that are connected, by name.
+    pub fn all(&self) -> Vec<(String, Arc<dyn NodeApi>)> {
+        let nodes = self.nodes.read().unwrap_or_else(PoisonError::into_inner);
+        let mut all: Vec<_> = nodes.iter().map(|(name, node)| (name.clone(), node.clone())).collect();
+        all.sort_by(|(a, _), (b, _)| a.cmp(b));
+        all
     }
 
     /// The node of that name, when it is connected.

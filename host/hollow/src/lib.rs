@@ -2,14 +2,26 @@
 //!
 //! Pure, like a controller: the simulation drives them under virtual time, `berth up --simulate-nodes` under real time.
 
+mod course;
+mod load;
+mod measured;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use berth_api::views::Pod;
 use berth_api::{Catalogue, Timestamp};
-use berth_control::{LEASE_NAMESPACE, Writer};
+use berth_control::{EventKind, EventNote, LEASE_NAMESPACE, Recorder, Writer};
 use berth_json::{Value, json};
 use berth_pipeline::Request;
 use berth_state::{Change, Key, State, Stored};
+
+pub use crate::course::Course;
+pub use crate::load::{Circumstances, Container, Load};
+pub use crate::measured::NodeLoad;
+
+/// Whose writes and events these are.
+const COMPONENT: &str = "berth-simulated-node";
 
 /// How often a hollow node renews its lease: often enough for the node controller's 40 s, seldom enough that
 /// thousands of them leave the store to others.
@@ -42,6 +54,10 @@ struct Node {
 /// A set of hollow nodes.
 pub struct HollowNodes {
     writer: Writer,
+    catalogue: Arc<Catalogue>,
+    recorder: Recorder,
+    /// What was last said to be wrong with a pod's annotations, so that it is said once.
+    told: BTreeMap<Key, Vec<String>>,
     nodes: BTreeMap<Arc<str>, Node>,
     /// Pods of these nodes that something must be done about.
     dirty: BTreeSet<Key>,
@@ -51,8 +67,15 @@ pub struct HollowNodes {
 impl HollowNodes {
     /// No nodes yet.
     pub fn new(catalogue: Arc<Catalogue>) -> Self {
-        let writer = Writer::new("berth-simulated-node", catalogue);
-        Self { writer, nodes: BTreeMap::new(), dirty: BTreeSet::new(), renewals: BTreeSet::new() }
+        Self {
+            writer: Writer::new(COMPONENT, catalogue.clone()),
+            recorder: Recorder::new(COMPONENT, catalogue.clone()),
+            catalogue,
+            told: BTreeMap::new(),
+            nodes: BTreeMap::new(),
+            dirty: BTreeSet::new(),
+            renewals: BTreeSet::new(),
+        }
     }
 
     /// Adds a node, which registers itself at the next step. `spread_ms` shifts its renewals, so that not all come at once.
@@ -77,12 +100,17 @@ impl HollowNodes {
     /// Takes in all pods of a state: at the start, and when the change feed was lost.
     pub fn resync(&mut self, state: &State) {
         self.dirty.extend(state.list("pods", "").map(|pod| pod.key.clone()));
+        self.told.retain(|key, _| state.get(key).is_some());
     }
 
     /// Takes in one change.
     pub fn on_change(&mut self, change: &Change) {
-        if &*change.key.resource == "pods" && change.new.is_some() {
-            self.dirty.insert(change.key.clone());
+        if &*change.key.resource != "pods" {
+            return;
+        }
+        match change.new {
+            Some(_) => _ = self.dirty.insert(change.key.clone()),
+            None => _ = self.told.remove(&change.key),
         }
     }
 
@@ -109,7 +137,9 @@ impl HollowNodes {
         }
         while requests.len() < limit {
             let Some(key) = self.dirty.pop_first() else { break };
-            requests.extend(state.get(&key).and_then(|pod| self.serve(pod, now)));
+            let Some(pod) = state.get(&key) else { continue };
+            requests.extend(self.serve(pod, now));
+            requests.extend(self.complain(pod, now));
         }
         requests
     }
@@ -167,6 +197,24 @@ impl HollowNodes {
                 &json!({"metadata": {"uid": &*pod.meta().uid}, "status": status}),
             )
         })
+    }
+}
+
+impl HollowNodes {
+    /// Says what is wrong with what a pod is to use; nothing when that was said already.
+    fn complain(&mut self, pod: &Stored, now: Timestamp) -> Option<Request> {
+        let is_ours = pod.field("spec.nodeName").is_some_and(|name| self.nodes.contains_key(name));
+        let faults = Load::read(&pod.view::<Pod>()?.annotations).err().filter(|_| is_ours);
+        if self.told.get(&pod.key) == faults.as_ref() {
+            return None;
+        }
+        let Some(faults) = faults else {
+            self.told.remove(&pod.key);
+            return None;
+        };
+        let message = format!("this simulated pod reports no usage: {}", faults.join("; "));
+        self.told.insert(pod.key.clone(), faults);
+        self.recorder.record(EventNote::new(pod, EventKind::Warning, "InvalidUsage", message), now)
     }
 }
 

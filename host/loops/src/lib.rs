@@ -1,4 +1,5 @@
-//! What a leading server does: it runs controllers, schedules pods and manages plugins, each as long as its lease holds.
+//! What a leading server does: it runs controllers, schedules pods and manages plugins, each as long as its lease holds; and
+//! what every server does: it asks its nodes what they use.
 //!
 //! Everything here does and waits; nothing here decides. Thinkers work on snapshots of the state, so that no lock is held
 //! while they think. Whatever is written goes through a [`Leader`](berth_cluster::Leader). The simulation runs these very
@@ -10,6 +11,7 @@ mod events;
 mod failures;
 mod feed;
 mod lead;
+mod measuring;
 mod plugins;
 mod reviewing;
 mod roles;
@@ -22,6 +24,7 @@ pub use events::EventSink;
 pub use failures::FailureReports;
 pub use feed::{Follower, News};
 pub use lead::{Holder, lead};
+pub use measuring::{MEASURE_PERIOD, measure};
 pub use plugins::{PluginConfig, first_failovers, run_plugins};
 pub use reviewing::{AdmissionRole, Reviews};
 pub use roles::{Role, SchedulerRole, Start};

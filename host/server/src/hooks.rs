@@ -1,7 +1,11 @@
 //! What the binary gives a server that crates below it do not know.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
+use berth_api::{ResourceName, Timestamp};
+use berth_json::Value;
+use berth_state::Stored;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
@@ -12,11 +16,23 @@ pub trait ComponentCheck: Send + Sync + 'static {
     fn check(&self, component: Bytes) -> BoxFuture<'_, Result<(), String>>;
 }
 
+/// Makes the objects of a resource that is read and stored nowhere: each of a stored one with the same name, namespace and
+/// labels.
+pub trait Derived: Send + Sync + 'static {
+    /// The resource of what is stored, e.g. `pods`.
+    fn source(&self) -> &'static str;
+
+    /// The object with kind and apiVersion; `None` when there is none of this one.
+    fn object(&self, source: &Stored, now: Timestamp) -> Option<Value>;
+}
+
 /// A server's hooks.
 #[derive(Clone)]
 pub struct Hooks {
     /// Asked about uploaded components.
     pub components: Arc<dyn ComponentCheck>,
+    /// Asked for the objects of the resources that are stored nowhere.
+    pub derived: HashMap<ResourceName, Arc<dyn Derived>>,
 }
 
 /// Takes every component; what is wrong with it shows in the Plugin's status later.
@@ -31,6 +47,6 @@ impl ComponentCheck for UncheckedComponents {
 
 impl Default for Hooks {
     fn default() -> Self {
-        Self { components: Arc::new(UncheckedComponents) }
+        Self { components: Arc::new(UncheckedComponents), derived: HashMap::new() }
     }
 }

@@ -6,6 +6,7 @@
 mod authentication;
 mod body;
 mod component;
+mod derived;
 mod discovery;
 mod dispatch;
 mod documents;
@@ -42,7 +43,7 @@ mod watch;
 mod websocket;
 mod write;
 
-pub use hooks::{ComponentCheck, Hooks, UncheckedComponents};
+pub use hooks::{ComponentCheck, Derived, Hooks, UncheckedComponents};
 pub use jwt::{ISSUER, TokenKey, TokenKeyError};
 pub use listen::Tls;
 pub use pki::{Names, Pki, PkiError};

@@ -288,7 +288,8 @@ pub(crate) fn refuse_shards(query: &Query, problems: &mut Problems) {
     }
 }
 
-fn check_options(query: &Query) -> Result<(), Status> {
+/// Refuses what no list can be asked for.
+pub(crate) fn check_options(query: &Query) -> Result<(), Status> {
     let mut problems = Problems::default();
     if query.optional_flag("sendInitialEvents").is_some() {
         problems.forbidden("sendInitialEvents", "sendInitialEvents is forbidden for list");

@@ -94,27 +94,34 @@ pub(crate) fn page(resource: &Arc<Resource>, page: Page, form: Form, context: Co
     }
     match form.transform {
         Transform::None if form.encoding == Encoding::Json => Ok(json_list(resource, page.items, &metadata)),
+        _ => list(resource, page.values(resource), metadata, form, context),
+    }
+}
+
+/// A collection of objects that are stored nowhere, and so have no revision.
+pub(crate) fn values(resource: &Resource, objects: Vec<Value>, form: Form, context: Context) -> Handled {
+    list(resource, objects, json!({}), form, context)
+}
+
+fn list(resource: &Resource, objects: Vec<Value>, metadata: Value, form: Form, context: Context) -> Handled {
+    let list = match form.transform {
         Transform::None => {
-            let items: Vec<Value> = page.items.iter().map(|item| bare(resource, item)).collect();
-            let list = json!({
+            let items: Vec<Value> = objects.into_iter().map(|object| bare(resource, object)).collect();
+            json!({
                 "kind": resource.list_kind, "apiVersion": resource.api_version(),
                 "metadata": metadata, "items": items,
-            });
-            Ok(respond::value(200, form.encoding, &list))
+            })
         }
         Transform::Table(version) => {
-            let objects = page.values(resource);
             let (include, now) = (context.include, context.now);
-            let table = table::table(resource, &objects, metadata, include, version.as_str(), now);
-            Ok(respond::value(200, form.encoding, &table))
+            table::table(resource, &objects, metadata, include, version.as_str(), now)
         }
         Transform::MetadataList(version) => {
-            let objects = page.values(resource);
-            let list = table::partial_object_metadata_list(&objects, metadata, version.as_str());
-            Ok(respond::value(200, form.encoding, &list))
+            table::partial_object_metadata_list(&objects, metadata, version.as_str())
         }
-        Transform::Metadata(_) => Err(is_a_list(resource)),
-    }
+        Transform::Metadata(_) => return Err(is_a_list(resource)),
+    };
+    Ok(respond::value(200, form.encoding, &list))
 }
 
 /// The list in JSON, out of the stored bytes: nothing is parsed. A large one is written while it is sent: neither does it lie in
@@ -175,13 +182,12 @@ impl JsonList {
 }
 
 /// An object as it stands in a list: of a built-in kind without kind and apiVersion.
-fn bare(resource: &Resource, item: &Stored) -> Value {
-    let mut value = item.to_value(resource);
-    if let Some(fields) = value.as_object_mut().filter(|_| !resource.is_custom) {
+fn bare(resource: &Resource, mut object: Value) -> Value {
+    if let Some(fields) = object.as_object_mut().filter(|_| !resource.is_custom) {
         fields.remove("kind");
         fields.remove("apiVersion");
     }
-    value
+    object
 }
 
 impl Page {

@@ -8,6 +8,7 @@ mod pulls;
 mod serving;
 mod streams;
 mod surroundings;
+mod usage;
 
 use berth_tests::{Agent, Berth, Options, eventually, images, repository, skip_unprepared};
 use std::io::{Read, Write};

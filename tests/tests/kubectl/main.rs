@@ -9,6 +9,7 @@ mod edit;
 mod get;
 mod nodes;
 mod rollout;
+mod top;
 
 use berth_tests::{Berth, Options, repository};
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use berth_api::time::Timestamp;
 pub(crate) use check::check;
-pub(crate) use http::Warning;
+pub(crate) use http::{HttpTarget, Warning, exchange};
 
 use crate::clock;
 use crate::manifest::{Container, Probe};

@@ -11,6 +11,7 @@ mod failures;
 mod images;
 mod lifecycle;
 mod network;
+mod usage;
 mod volumes;
 mod world;
 
@@ -67,6 +68,7 @@ fn all() -> Vec<Test> {
         lifecycle::pods_that_vanish_are_killed,
         network::host_ports_lead_to_the_pod_as_long_as_it_is_there,
         network::a_pod_may_use_the_nodes_network,
+        usage::a_node_says_what_its_containers_have_used_and_what_they_say,
         images::unused_images_go_when_the_disk_fills_up,
         images::an_image_of_127_layers_runs_and_shows_them_all,
         images::a_slow_registry_stops_nobody_else_and_its_pulls_end_with_their_pods,

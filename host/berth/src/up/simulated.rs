@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use berth_cluster::Cluster;
 use berth_hollow::{HollowNodes, Shape};
-use berth_loops::{Follower, News};
+use berth_loops::{Follower, MEASURE_PERIOD, News};
+use berth_metrics::Usage;
 use berth_state::Key;
 use futures_util::StreamExt;
 use futures_util::stream;
@@ -18,8 +19,8 @@ const STEP_MAX: usize = 512;
 /// How long the nodes rest after a write that failed: the server is busy, or its disk is full.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
-/// Runs `count` nodes `simulated-00001` … until the cluster shuts down.
-pub(super) async fn run(cluster: Arc<Cluster>, count: u32) {
+/// Runs `count` nodes `simulated-00001` … until the cluster shuts down. What their pods use goes into `usage`.
+pub(super) async fn run(cluster: Arc<Cluster>, count: u32, usage: Usage) {
     let (mut follower, state) = Follower::new(cluster.clone());
     let mut nodes = HollowNodes::new(cluster.catalogue());
     let now = cluster.now();
@@ -28,6 +29,8 @@ pub(super) async fn run(cluster: Arc<Cluster>, count: u32) {
     }
     nodes.resync(&state);
     drop(state);
+    let period_ms = i64::try_from(MEASURE_PERIOD.as_millis()).unwrap_or(i64::MAX);
+    let mut measured_at = now;
     loop {
         let News { state, changes } = follower.catch_up();
         match changes {
@@ -35,6 +38,12 @@ pub(super) async fn run(cluster: Arc<Cluster>, count: u32) {
             None => nodes.resync(&state),
         }
         let now = cluster.now();
+        if now.millis_since(measured_at) >= period_ms {
+            measured_at = now;
+            for load in nodes.usage(&state, now, period_ms) {
+                usage.told(&load.name, load.usage, load.pods);
+            }
+        }
         let requests = nodes.step(&state, now, STEP_MAX);
         drop(state);
         if !requests.is_empty() {

@@ -174,3 +174,46 @@ impl Cgroups for V1 {
         pods_in(&self.pids)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn usage_is_read_from_each_hierarchy() {
+        let root = tempfile::tempdir().unwrap();
+        let of = |name: &str| root.path().join(name);
+        let group = Group::Container { pod: "p", container: "c-0" };
+        for (controller, file, content) in [
+            ("cpuacct", "cpuacct.usage", "123456789\n"),
+            ("memory", "memory.usage_in_bytes", "8192000\n"),
+            (
+                "memory",
+                "memory.stat",
+                "cache 5\ninactive_file 1\ntotal_cache 6\ntotal_inactive_file 4096000\n",
+            ),
+            ("pids", "pids.current", "3\n"),
+        ] {
+            let directory = of(controller).join(group.path());
+            fs::create_dir_all(&directory).unwrap();
+            fs::write(directory.join(file), content).unwrap();
+        }
+        let v1 = V1 {
+            cpu: of("cpu"),
+            cpuacct: of("cpuacct"),
+            memory: of("memory"),
+            pids: of("pids"),
+            devices: of("devices"),
+            services: vec![],
+        };
+        let wanted = Usage {
+            cpu_usage_ns: 123_456_789,
+            memory_usage_bytes: 8_192_000,
+            memory_working_set_bytes: 4_096_000,
+            pids: 3,
+        };
+        assert_eq!(v1.usage(group).unwrap(), wanted);
+        let other = Group::Container { pod: "p", container: "c-1" };
+        assert_eq!(v1.usage(other).unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+}

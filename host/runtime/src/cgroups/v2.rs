@@ -160,4 +160,31 @@ mod tests {
     fn weights_cover_the_whole_range() {
         assert_eq!([0, 2, 1_024, 262_144, u64::MAX].map(weight), [1, 1, 39, 10_000, 10_000]);
     }
+
+    #[test]
+    fn usage_is_read_from_the_one_hierarchy() {
+        let mount = tempfile::tempdir().unwrap();
+        let v2 = V2 { mount: mount.path().to_owned(), root: mount.path().join("berth") };
+        let group = Group::Container { pod: "p", container: "c-0" };
+        let directory = v2.directory(group);
+        fs::create_dir_all(&directory).unwrap();
+        for (file, content) in [
+            ("cpu.stat", "usage_usec 123456\nuser_usec 100000\nsystem_usec 23456\nnr_periods 0\n"),
+            ("memory.current", "8192000\n"),
+            ("memory.stat", "anon 1\ninactive_anon 2\nactive_anon 3\ninactive_file 9000000\nactive_file 4\n"),
+            ("pids.current", "3\n"),
+        ] {
+            fs::write(directory.join(file), content).unwrap();
+        }
+        // The counters are not of one moment: what is inactive may seem more than all.
+        let wanted = Usage {
+            cpu_usage_ns: 123_456_000,
+            memory_usage_bytes: 8_192_000,
+            memory_working_set_bytes: 0,
+            pids: 3,
+        };
+        assert_eq!(v2.usage(group).unwrap(), wanted);
+        let other = Group::Container { pod: "p", container: "c-1" };
+        assert_eq!(v2.usage(other).unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
 }

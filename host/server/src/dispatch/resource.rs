@@ -10,7 +10,7 @@ use http::Method;
 use crate::path::ObjectPath;
 use crate::rest::{Target, find};
 use crate::server::{Call, Handled, Inner, method_not_allowed, no_such_resource};
-use crate::{component, list, logs, read, respond, session, watch, write};
+use crate::{component, derived, list, logs, read, respond, session, watch, write};
 
 /// Serves a request for a collection, an object or a part of one.
 pub(crate) async fn serve(server: Arc<Inner>, path: ObjectPath, call: Call, body: Body) -> Handled {
@@ -18,6 +18,12 @@ pub(crate) async fn serve(server: Arc<Inner>, path: ObjectPath, call: Call, body
     let named = !target.path.name.is_empty();
     if !target.resource.is_stored() && (named || call.parts.method != Method::POST) {
         return Err(if named { no_such_resource() } else { method_not_allowed() });
+    }
+    if call.parts.method == Method::GET
+        && let Some(from) = server.hooks.derived.get(&target.resource.id).cloned()
+    {
+        let is_watch = watched(&target, &call);
+        return derived::serve(&server, &target, &call, from, is_watch).await;
     }
     let deprecation = target.resource.deprecation.clone();
     let mut answered = dispatch(server, target, call, body).await;

@@ -4,15 +4,16 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use berth_api::kinds;
+use berth_api::{Timestamp, kinds};
 use berth_client::{
     AttachRequest, ByteStream, Client, Config as ClientConfig, Credentials, ExecRequest, ExitStatus,
     HttpsTransport, LogRequest, NodeApi, NodeError, NodeRegistry, Streams, Transport,
 };
 use berth_cluster::{Cluster, Config};
+use berth_metrics::NodeSample;
 use berth_pipeline::{Identity, ServiceCidr};
-use berth_server::{ComponentCheck, Hooks, Names, Pki, Server, Tls};
-use berth_state::MemoryStore;
+use berth_server::{ComponentCheck, Derived, Hooks, Names, Pki, Server, Tls};
+use berth_state::{MemoryStore, Stored};
 use berth_tasks::{Clock, SystemClock};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -63,7 +64,8 @@ impl Harness {
         let nodes = NodeRegistry::default();
         let running = Arc::<AtomicUsize>::default();
         nodes.insert("n1", Arc::new(Pretender(running.clone())));
-        let hooks = Hooks { components: Arc::new(MagicCheck) };
+        let derived = [("nodes.metrics.k8s.io".into(), Arc::new(Measured) as Arc<dyn Derived>)].into();
+        let hooks = Hooks { components: Arc::new(MagicCheck), derived };
         let server = Server::new(cluster, nodes, pki.tokens().clone(), hooks);
         let tls =
             Tls::new(&pki, Names { listen: address, service: services.api_server().into() }, now).unwrap();
@@ -108,6 +110,25 @@ impl Harness {
 impl Drop for Harness {
     fn drop(&mut self) {
         self.serving.abort();
+    }
+}
+
+/// Gives every node that has a label metrics of its own.
+struct Measured;
+
+impl Derived for Measured {
+    fn source(&self) -> &'static str {
+        "nodes"
+    }
+
+    fn object(&self, node: &Stored, now: Timestamp) -> Option<berth_json::Value> {
+        let name = &*node.key.name;
+        (!node.meta().labels.is_empty()).then(|| {
+            berth_json::json!({
+                "kind": "NodeMetrics", "apiVersion": "metrics.k8s.io/v1beta1", "metadata": {"name": name},
+                "timestamp": now.rfc3339(), "window": "15s", "usage": {"cpu": "250m", "memory": "1Mi"},
+            })
+        })
     }
 }
 
@@ -176,5 +197,9 @@ impl NodeApi for Pretender {
 
     fn attach(&self, _: AttachRequest, _: Streams) -> BoxFuture<'_, Result<ExitStatus, NodeError>> {
         Box::pin(async { Err(NodeError::NotReady("the container is not running".to_owned())) })
+    }
+
+    fn usage(&self) -> BoxFuture<'_, Result<NodeSample, NodeError>> {
+        Box::pin(async { Err(NodeError::Internal("it does not measure".to_owned())) })
     }
 }

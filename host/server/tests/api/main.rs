@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)] // a test may
 
 mod attacks;
+mod derived;
 mod harness;
 mod identity;
 mod rest;

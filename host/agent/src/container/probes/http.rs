@@ -72,6 +72,17 @@ impl HttpTarget {
         })
     }
 
+    /// A page of a pod, without TLS.
+    pub(crate) fn plain(
+        ip: IpAddr,
+        port: u16,
+        path: &str,
+        headers: Vec<(HeaderName, HeaderValue)>,
+    ) -> HttpTarget {
+        let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
+        HttpTarget { tls: Tls::None, host: ip.to_string(), port, path, headers }
+    }
+
     fn authority(&self) -> String {
         if self.host.contains(':') {
             format!("[{}]:{}", self.host, self.port)
@@ -87,7 +98,7 @@ impl HttpTarget {
         }
     }
 
-    fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("{}://{}{}", self.scheme(), self.authority(), self.path)
     }
 
@@ -179,7 +190,8 @@ async fn ask(target: &HttpTarget) -> Result<(StatusCode, String), String> {
     Err(format!("stopped after {REDIRECTIONS_MAX} redirects"))
 }
 
-async fn exchange(target: &HttpTarget) -> Result<Response<Incoming>, String> {
+/// Asks for a page; redirections are the caller's.
+pub(crate) async fn exchange(target: &HttpTarget) -> Result<Response<Incoming>, String> {
     let request = target.request()?;
     let stream = dial(&target.host, target.port).await?;
     match target.tls {
