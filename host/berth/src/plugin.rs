@@ -103,6 +103,8 @@ async fn remove(client: &Client, plugin: &str) -> anyhow::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]

@@ -18,7 +18,7 @@ use berth_client::{Client, NodeRegistry};
 use berth_cluster::{Cluster, Config, IdSource, SystemIds};
 use berth_control::Config as ControlConfig;
 use berth_lifecycle::LoadError;
-use berth_loops::{Holder, Leading, Reviews, lead_when_possible, measure};
+use berth_loops::{Holder, Leading, PolicyCalls, Reviews, lead_when_possible, measure};
 use berth_metrics::Usage;
 use berth_network::Ipv4Cidr;
 use berth_pipeline::{Identity, Ids};
@@ -121,8 +121,13 @@ async fn start(options: UpOptions) -> anyhow::Result<Running> {
     let compiler = Arc::new(Compiler::new(Arc::new(engine(&data)?)));
     let nodes = NodeRegistry::default();
     let usage = Usage::default();
-    let hooks =
-        Hooks { components: Arc::new(Compiles(compiler.clone())), derived: measured::resources(&usage) };
+    let calls = PolicyCalls::default();
+    let counted = calls.clone();
+    let hooks = Hooks {
+        components: Arc::new(Compiles(compiler.clone())),
+        derived: measured::resources(&usage),
+        metrics: Arc::new(move || counted.to_text()),
+    };
     let server = Server::new(cluster.clone(), nodes.clone(), pki.tokens().clone(), hooks);
     let tls = Tls::new(&pki, Names { listen: address, service: services.api_server().into() }, now)?;
     let kubeconfig = data.join("kubeconfig");
@@ -138,6 +143,7 @@ async fn start(options: UpOptions) -> anyhow::Result<Running> {
         loader: compiler,
         reviews,
         usage: usage.clone(),
+        calls,
     };
     lead_when_possible(&cluster, leading);
     cluster.executor().spawn("measuring", measure(cluster.executor().clone(), nodes.clone(), usage.clone()));

@@ -6,6 +6,7 @@
 //! loops, so nothing in them may depend on threads, clocks, chance, or the order of a hash map.
 
 mod autoscaling;
+mod calls;
 mod control;
 mod events;
 mod failures;
@@ -19,6 +20,7 @@ mod scheduling;
 mod serve;
 
 pub use autoscaling::{AutoscalerRole, Autoscaling, Recommenders, run_autoscaling};
+pub use calls::PolicyCalls;
 pub use control::run_controllers;
 pub use events::EventSink;
 pub use failures::FailureReports;

@@ -23,6 +23,7 @@ use berth_state::{Key, State, Stored};
 use futures_util::future::AbortHandle;
 use tokio::sync::mpsc;
 
+use crate::calls::PolicyCalls;
 use crate::events::EventSink;
 use crate::failures::FailureReports;
 use crate::roles::{Role, Start};
@@ -43,6 +44,8 @@ pub struct PluginConfig {
     pub roles: BTreeMap<RoleName, Arc<dyn Role>>,
     /// Where failures of policies are reported.
     pub failures: FailureReports,
+    /// Where their calls are counted.
+    pub calls: PolicyCalls,
 }
 
 /// Work that ran beside the loop has ended.
@@ -66,6 +69,7 @@ struct Shell {
     starts: BTreeMap<u64, Arc<AtomicBool>>,
     ends: mpsc::Sender<End>,
     writes: Writes,
+    calls: PolicyCalls,
 }
 
 /// How far the statuses are written.
@@ -86,7 +90,7 @@ pub fn first_failovers(cluster: &Cluster) -> Vec<(String, Failover)> {
 
 /// Runs for as long as the leader leads.
 pub async fn run_plugins(leader: Leader, config: PluginConfig) {
-    let PluginConfig { loader, roles, failures } = config;
+    let PluginConfig { loader, roles, failures, calls } = config;
     let (ends, mut ended) = mpsc::channel(ENDS_MAX);
     let mut shell = Shell {
         events: EventSink::start(leader.clone(), "plugin-controller"),
@@ -100,6 +104,7 @@ pub async fn run_plugins(leader: Leader, config: PluginConfig) {
         starts: BTreeMap::new(),
         ends,
         writes: Writes::default(),
+        calls,
     };
     let mut plugins = shell.leader.subscribe(PLUGINS, Interest::All);
     let mut bindings = shell.leader.subscribe(BINDINGS, Interest::All);
@@ -224,11 +229,12 @@ impl Shell {
             (Some(role), Some(component)) => {
                 let (component, executor) = (component.clone(), self.leader.executor().clone());
                 let (role, configured) = (role.clone(), (component.clone(), version.config.clone()));
+                let calls = self.calls.clone();
                 Ok(async move {
                     let (of, config) = configured;
                     let checked = executor.blocking(move || config::check(&of, &config)).await;
                     checked.map_err(|panic| StartFailure::Failed(panic.to_string()))??;
-                    role.start(Start { place, installation, version, component, is_cancelled }).await
+                    role.start(Start { place, installation, version, component, is_cancelled, calls }).await
                 })
             }
             (None, _) => Err(StartFailure::Refused(format!("{} policies are not served yet", place.role))),

@@ -6,10 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use berth_json::{Value, json};
 use berth_lifecycle::{Component, Place, StartFailure, Started, Version};
 use berth_scheduler::Failover;
-use berth_scheduler::policy::{Manifest, Scores};
+use berth_scheduler::policy::{Manifest, Policy, Scores};
 use berth_tasks::Executor;
 use futures_util::future::BoxFuture;
 
+use crate::calls::{Counted, Counter, PolicyCalls};
 use crate::scheduling::{ScheduleHandle, SchedulerStopped};
 
 /// A policy that is to be started.
@@ -23,9 +24,16 @@ pub struct Start {
     /// What runs.
     pub component: Arc<dyn Component>,
     pub(crate) is_cancelled: Arc<AtomicBool>,
+    pub(crate) calls: PolicyCalls,
 }
 
 impl Start {
+    /// A policy whose calls are counted as those of the place.
+    pub(crate) fn counted<P>(&self, policy: P, executor: &Executor) -> Counted<P> {
+        let (calls, plugin) = (self.calls.clone(), self.version.plugin.clone());
+        Counted::new(policy, Counter::new(calls, executor.clone(), self.place.clone(), plugin))
+    }
+
     /// Whether the policy is still wanted: to be asked between the steps of a start.
     ///
     /// # Errors
@@ -91,7 +99,8 @@ async fn start_policy(
     let (component, plugin) = (start.component.clone(), start.version.plugin.clone());
     let config = start.version.config.clone();
     let policy = executor.blocking(move || component.scheduler(&plugin, &config)).await;
-    let mut policy = policy.map_err(|panic| failed(&panic))??;
+    let policy = policy.map_err(|panic| failed(&panic))??;
+    let mut policy: Box<dyn Policy> = Box::new(start.counted(policy, &executor));
     start.check()?;
     let (mirror, feed) = scheduler.prepare(policy.manifest().clone()).await.map_err(stopped)?;
     let fed = executor.blocking(move || match policy.feed(&feed) {

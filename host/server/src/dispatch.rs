@@ -85,7 +85,7 @@ impl Inner {
             Route::Object(_) | Route::Nothing => Ok(respond::text(404, "404 page not found\n")),
             _ if call.parts.method != Method::GET => Err(method_not_allowed()),
             Route::Version | Route::Health { .. } => Ok(respond::text(404, "404 page not found\n")),
-            Route::Metrics => Ok(self.metrics.answer(&self.cluster)),
+            Route::Metrics => Ok(self.metrics.answer(&self.cluster, &(self.hooks.metrics)())),
             Route::IssuerConfiguration => issuer::configuration(&self, &call.identity),
             Route::IssuerKeys => issuer::keys(&self, &call.identity),
             Route::Paths

@@ -33,6 +33,8 @@ pub struct Hooks {
     pub components: Arc<dyn ComponentCheck>,
     /// Asked for the objects of the resources that are stored nowhere.
     pub derived: HashMap<ResourceName, Arc<dyn Derived>>,
+    /// Asked for more of `/metrics`, in the Prometheus text format 0.0.4.
+    pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
 }
 
 /// Takes every component; what is wrong with it shows in the Plugin's status later.
@@ -47,6 +49,10 @@ impl ComponentCheck for UncheckedComponents {
 
 impl Default for Hooks {
     fn default() -> Self {
-        Self { components: Arc::new(UncheckedComponents), derived: HashMap::new() }
+        Self {
+            components: Arc::new(UncheckedComponents),
+            derived: HashMap::new(),
+            metrics: Arc::new(String::new),
+        }
     }
 }

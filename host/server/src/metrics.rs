@@ -51,7 +51,8 @@ impl Metrics {
         self.watches.fetch_add(change, Ordering::Relaxed);
     }
 
-    pub(crate) fn answer(&self, cluster: &Cluster) -> Response<Body> {
+    /// `more` is what others count.
+    pub(crate) fn answer(&self, cluster: &Cluster, more: &str) -> Response<Body> {
         let (revision, objects) = cluster.read(|state| (state.revision(), state.len()));
         let mut out = String::new();
         head(&mut out, "apiserver_request_total", "counter", "Requests answered, by method and code.");
@@ -69,6 +70,7 @@ impl Metrics {
         line(&mut out, "berth_objects", objects);
         head(&mut out, "berth_revision", "counter", "The revision of the last write.");
         line(&mut out, "berth_revision", revision);
+        out.push_str(more);
         answer(200, "text/plain; version=0.0.4; charset=utf-8", out)
     }
 

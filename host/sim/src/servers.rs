@@ -7,7 +7,7 @@ use std::time::Duration;
 use berth_api::{Catalogue, Timestamp};
 use berth_cluster::{Cluster, Config, SharedIds};
 use berth_control::Config as ControlConfig;
-use berth_loops::{Holder, Leading, Reviews, lead_when_possible};
+use berth_loops::{Holder, Leading, PolicyCalls, Reviews, lead_when_possible};
 use berth_metrics::Usage;
 use berth_state::{Revision, State};
 
@@ -99,7 +99,14 @@ impl Server {
             let control = ControlConfig { kinds: started.kinds().clone(), ca_certificate };
             lead_when_possible(
                 &started,
-                Leading { holder, control, loader, reviews, usage: Usage::default() },
+                Leading {
+                    holder,
+                    control,
+                    loader,
+                    reviews,
+                    usage: Usage::default(),
+                    calls: PolicyCalls::default(),
+                },
             );
             *lock(&cluster) = Some(started);
         });

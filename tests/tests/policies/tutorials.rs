@@ -42,9 +42,7 @@ fn follow(name: &str) {
     let document = repository().join("sdk/tutorials").join(name);
     let document = std::fs::read_to_string(document).unwrap();
     let directory = tempfile::Builder::new().prefix("berth-tutorial-").tempdir().unwrap();
-    let (source, target) = (repository(), repository().join("target/tutorials"));
-    // What is compiled natively is compiled once for all tutorials.
-    let variables = [("BERTH_SOURCE", source), ("CARGO_TARGET_DIR", &target)];
+    let variables = [("BERTH_SOURCE", repository())];
     let mut output = String::new();
     let mut commands = 0;
     for Block { info, text } in blocks(&document) {

@@ -1,5 +1,8 @@
 //! How autoscaling policies come and go.
 
+use std::sync::Arc;
+
+use berth_autoscale::Recommender;
 use berth_json::json;
 use berth_lifecycle::{Place, StartFailure, Started};
 use berth_scheduler::Failover;
@@ -30,6 +33,7 @@ impl Role for AutoscalerRole {
             let config = start.version.config.clone();
             let started = executor.blocking(move || component.autoscaler(&plugin, &config)).await;
             let recommender = started.map_err(|panic| StartFailure::Failed(panic.to_string()))??;
+            let recommender: Arc<dyn Recommender> = Arc::new(start.counted(recommender, &executor));
             start.check()?;
             let manifest = recommender.manifest();
             let mut shown = json!({"name": manifest.name.as_str(), "version": manifest.version.as_str()});

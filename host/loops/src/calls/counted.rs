@@ -1,9 +1,10 @@
 //! Policies whose calls are counted.
 
+use std::sync::Arc;
+
 use berth_admission::{PolicyError as ReviewError, Request, Reviewer, Verdict};
-use berth_scheduler::policy::{
-    Action, Feed, Manifest, PlanQuestion, Policy, PolicyError, ScoreQuestion,
-};
+use berth_autoscale::{PolicyError as ScalingError, Question, Recommendation, Recommender};
+use berth_scheduler::policy::{Action, Feed, Manifest, PlanQuestion, Policy, PolicyError, ScoreQuestion};
 
 use super::Counter;
 
@@ -38,12 +39,22 @@ impl Policy for Counted<Box<dyn Policy>> {
     }
 }
 
-impl Reviewer for Counted<std::sync::Arc<dyn Reviewer>> {
+impl Reviewer for Counted<Arc<dyn Reviewer>> {
     fn manifest(&self) -> &berth_admission::Manifest {
         self.policy.manifest()
     }
 
     fn review(&self, request: &Request) -> Result<Verdict, ReviewError> {
         self.counter.call(|| self.policy.review(request))
+    }
+}
+
+impl Recommender for Counted<Arc<dyn Recommender>> {
+    fn manifest(&self) -> &berth_autoscale::Manifest {
+        self.policy.manifest()
+    }
+
+    fn recommend(&self, question: &Question) -> Result<Recommendation, ScalingError> {
+        self.counter.call(|| self.policy.recommend(question))
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use berth_admission::Rules;
+use berth_admission::{Reviewer, Rules};
 use berth_lifecycle::{Place, StartFailure, Started};
 use berth_scheduler::Failover;
 use futures_util::future::BoxFuture;
@@ -33,6 +33,7 @@ impl Role for AdmissionRole {
             let config = start.version.config.clone();
             let started = reviews.executor.blocking(move || component.admission(&plugin, &config)).await;
             let reviewer = started.map_err(|panic| StartFailure::Failed(panic.to_string()))??;
+            let reviewer: Arc<dyn Reviewer> = Arc::new(start.counted(reviewer, &reviews.executor));
             start.check()?;
             let manifest = reviewer.manifest().to_value();
             let rules = Rules::new(&reviewer.manifest().rules);

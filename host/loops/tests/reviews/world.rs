@@ -11,7 +11,8 @@ use berth_cluster::{Cluster, Config, Interest, SystemIds};
 use berth_control::Config as ControlConfig;
 use berth_json::{Value, json};
 use berth_lifecycle::{Component, Limits, LoadError, Loader, Loading, RoleName, StartFailure};
-use berth_loops::{Holder, Leading, Reviews, lead_when_possible};
+use berth_loops::{Holder, Leading, PolicyCalls, Reviews, lead_when_possible};
+use berth_metrics::Usage;
 use berth_pipeline::{Answer, Body, Identity, Options, PatchKind, Request, Verb};
 use berth_scheduler::policy::Policy;
 use berth_state::{Key, MemoryStore};
@@ -104,7 +105,17 @@ impl World {
         if leads {
             let control = ControlConfig { kinds: cluster.kinds().clone(), ca_certificate: "none".to_owned() };
             let (holder, loader) = (Holder::new("test", "1"), Arc::new(workshop.clone()));
-            lead_when_possible(&cluster, Leading { holder, control, loader, reviews });
+            lead_when_possible(
+                &cluster,
+                Leading {
+                    holder,
+                    control,
+                    loader,
+                    reviews,
+                    usage: Usage::default(),
+                    calls: PolicyCalls::default(),
+                },
+            );
         }
         Self { cluster, workshop }
     }
