@@ -112,7 +112,11 @@ pub fn judge(
     match answer {
         Answer::Unasked => verdict.bring_back(autoscaler),
         Answer::Recommended(question, recommendation) => {
-            verdict.show(&question, specs);
+            verdict.metrics = current_metrics(&question, specs);
+            // A policy that goes by the clock, say, misses no metric.
+            if recommendation.replicas.is_none() || recommendation.metric.is_some() {
+                verdict.tell_missing(&question, specs);
+            }
             match recommendation.replicas {
                 Some(replicas) => {
                     verdict.active(specs, &recommendation, replicas);
@@ -123,7 +127,7 @@ pub fn judge(
             }
         }
         Answer::Failed(question, sentence) => {
-            verdict.show(&question, specs);
+            verdict.metrics = current_metrics(&question, specs);
             let sentence = shortened(&sentence);
             let text =
                 format!("the autoscaling policy failed, and the replicas stay as they are: {sentence}");
@@ -150,9 +154,8 @@ impl Verdict {
         }
     }
 
-    /// Shows what was measured, and tells what was not.
-    fn show(&mut self, question: &Question, specs: &[MetricSpec]) {
-        self.metrics = current_metrics(question, specs);
+    /// Tells what was not measured.
+    fn tell_missing(&mut self, question: &Question, specs: &[MetricSpec]) {
         for (metric, spec) in question.metrics.iter().zip(specs).filter(|(m, _)| !m.trouble.is_empty()) {
             self.notes.push(Note::warning(spec.source.trouble(), metric_failure(spec, &metric.trouble)));
         }
