@@ -122,8 +122,6 @@ pub enum RateKind {
 pub struct Status {
     /// What was last wanted.
     pub desired_replicas: i64,
-    /// When that last changed.
-    pub last_scale_time: Option<Box<str>>,
     /// What was said.
     pub conditions: Vec<Condition>,
 }

@@ -112,18 +112,24 @@ pub fn judge(
     match answer {
         Answer::Unasked => verdict.bring_back(autoscaler),
         Answer::Recommended(question, recommendation) => {
-            verdict.show(&question, specs);
+            verdict.metrics = current_metrics(&question, specs);
+            // A policy that goes by the clock, say, misses no metric.
+            if recommendation.replicas.is_none() || recommendation.metric.is_some() {
+                verdict.tell_missing(&question, specs);
+            }
             match recommendation.replicas {
                 Some(replicas) => {
                     verdict.active(specs, &recommendation, replicas);
-                    let why = reason_of(specs, &recommendation, replicas > scale.wanted);
-                    verdict.hold(autoscaler, memory, (replicas, why), now);
+                    verdict.hold(autoscaler, memory, replicas, now);
+                    // Of what comes of it: an earlier recommendation may have been higher than this one.
+                    let is_more = verdict.rescale.is_some_and(|replicas| replicas > scale.wanted);
+                    verdict.why = reason_of(specs, &recommendation, is_more);
                 }
                 None => verdict.unable(&question, specs, &recommendation),
             }
         }
         Answer::Failed(question, sentence) => {
-            verdict.show(&question, specs);
+            verdict.metrics = current_metrics(&question, specs);
             let sentence = shortened(&sentence);
             let text =
                 format!("the autoscaling policy failed, and the replicas stay as they are: {sentence}");
@@ -150,9 +156,8 @@ impl Verdict {
         }
     }
 
-    /// Shows what was measured, and tells what was not.
-    fn show(&mut self, question: &Question, specs: &[MetricSpec]) {
-        self.metrics = current_metrics(question, specs);
+    /// Tells what was not measured.
+    fn tell_missing(&mut self, question: &Question, specs: &[MetricSpec]) {
         for (metric, spec) in question.metrics.iter().zip(specs).filter(|(m, _)| !m.trouble.is_empty()) {
             self.notes.push(Note::warning(spec.source.trouble(), metric_failure(spec, &metric.trouble)));
         }
@@ -175,18 +180,11 @@ impl Verdict {
         self.said.push((ACTIVE, said));
     }
 
-    fn hold(
-        &mut self,
-        autoscaler: &Autoscaler,
-        memory: &mut Memory,
-        (recommended, why): (u32, String),
-        now: Timestamp,
-    ) {
+    fn hold(&mut self, autoscaler: &Autoscaler, memory: &mut Memory, recommended: u32, now: Timestamp) {
         let current = self.scale.wanted;
         let held = hold(autoscaler, memory, current, recommended, millis(now));
         self.said.extend([(ABLE, held.able), (LIMITED, held.limited)]);
         self.rescale = Some(held.replicas).filter(|replicas| *replicas != current);
-        self.why = why;
     }
 
     /// The policy can say nothing.

@@ -242,6 +242,13 @@ fn several_metrics_have_several_targets_and_several_troubles() {
         notes(&report),
         [("FailedGetObjectMetric", trouble), ("SuccessfulRescale", "New size: 5; reason: cpu above")]
     );
+    let by_the_clock =
+        Answer::Recommended(question.clone().into(), recommendation(Some(6), None, "it is noon"));
+    let verdict = judge(&autoscaler, scale(3), by_the_clock, &mut memory, NOW);
+    let report = verdict.report(&autoscaler, Ok(()), &mut memory, NOW);
+    assert_eq!(notes(&report), [("SuccessfulRescale", "New size: 6; reason: it is noon")]);
+    let text = "the autoscaling policy recommended a replica count of 6: it is noon";
+    assert_eq!(said(&report, "ScalingActive"), ["True", "PolicyRecommended", text]);
     (question.metrics[1].trouble, question.metrics[1].value) = (String::new(), Some(45_500));
     let verdict = judge(&autoscaler, scale(3), answer(&question), &mut memory, NOW);
     let report = verdict.report(&autoscaler, Ok(()), &mut memory, NOW);

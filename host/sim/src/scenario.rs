@@ -119,6 +119,18 @@ impl World {
         self.write(request)
     }
 
+    /// Creates a HorizontalPodAutoscaler of a Deployment with the same name.
+    ///
+    /// # Errors
+    /// What the server answers.
+    pub fn autoscale(&mut self, name: &str, least: i64, most: i64) -> Result<Value, Status> {
+        let target = json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": name});
+        let spec = json!({"scaleTargetRef": target, "minReplicas": least, "maxReplicas": most});
+        let object = json!({"metadata": {"name": name}, "spec": spec});
+        let request = self.writer().create("horizontalpodautoscalers.autoscaling", "default", object);
+        self.write(request)
+    }
+
     /// Deletes an object.
     ///
     /// # Errors

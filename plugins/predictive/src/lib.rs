@@ -11,10 +11,15 @@ mod formula;
 use berth_sdk::autoscaler::{Autoscaler, Manifest, Metric, Question, Recommendation, TargetKind};
 use serde::Deserialize;
 
+use forecast::Expected;
+
 /// How far apart samples are: a forecast is about minutes.
 const STEP_S: u32 = 60;
 /// A season is a day, of which seven are looked at.
 const WINDOW_S: u32 = 7 * 24 * 3_600;
+
+/// Replicas that would be needed again when so much more is needed than what is expected stay: each change costs a start.
+const WORTH_WHILE: f64 = 1.15;
 
 /// What its configuration says.
 #[derive(Debug, Deserialize)]
@@ -22,16 +27,12 @@ const WINDOW_S: u32 = 7 * 24 * 3_600;
 struct Config {
     #[serde(default = "lead_minutes")]
     lead_minutes: u8,
-    #[serde(default = "margin_percent")]
+    #[serde(default)]
     margin_percent: f64,
 }
 
 fn lead_minutes() -> u8 {
     2
-}
-
-fn margin_percent() -> f64 {
-    0.0
 }
 
 const SCHEMA: &str = r#"{
@@ -67,21 +68,19 @@ impl Autoscaler for Predictive {
 
     fn recommend(&self, question: &Question) -> Recommendation {
         let now = formula::recommend(question);
-        let expected = question.metrics.iter().enumerate().filter_map(|(index, metric)| {
-            let expected = self.expected(question, metric)?;
-            Some((index, expected))
-        });
-        let Some((index, expected)) = expected.max_by(|a, b| a.1.total_cmp(&b.1)) else { return now };
         let Some(needed) = now.replicas else { return now };
-        let replicas = expected.ceil().clamp(0.0, f64::from(i32::MAX)) as u32;
-        if replicas <= needed && question.current <= needed {
+        let metrics = question.metrics.iter().enumerate().filter(|(_, metric)| metric.trouble.is_empty());
+        let wanted = metrics.filter_map(|(index, metric)| {
+            let expected = self.expected(question, metric)?;
+            Some((index, wanted(question.current, expected), expected))
+        });
+        let most = wanted.max_by_key(|(_, replicas, _)| *replicas);
+        let Some((index, replicas, expected)) = most.filter(|(_, replicas, _)| *replicas > needed) else {
             return now;
-        }
-        let lead = self.0.lead_minutes;
-        let name = &question.metrics[index].name;
-        Recommendation::to(replicas.max(needed))
-            .by(index)
-            .because(format!("{name} is expected to need {expected:.1} replicas in {lead} minutes"))
+        };
+        let (name, lead) = (&question.metrics[index].name, self.0.lead_minutes);
+        let reason = format!("{name} is expected to need {:.1} replicas in {lead} minutes", expected.soon);
+        Recommendation::to(replicas).by(index).because(reason)
     }
 
     fn schema() -> Option<&'static str> {
@@ -91,11 +90,19 @@ impl Autoscaler for Predictive {
 
 impl Predictive {
     /// How many replicas a metric will need, with its margin; `None` when its past says too little.
-    fn expected(&self, question: &Question, metric: &Metric) -> Option<f64> {
+    fn expected(&self, question: &Question, metric: &Metric) -> Option<Expected> {
         let needs = needs(question, metric)?;
-        let expected = forecast::expected(&needs, self.0.lead_minutes.into())?;
-        Some(expected * (1.0 + self.0.margin_percent / 100.0))
+        let Expected { soon, later } = forecast::expected(&needs, self.0.lead_minutes.into())?;
+        let more = 1.0 + self.0.margin_percent / 100.0;
+        Some(Expected { soon: soon * more, later: later * more })
     }
+}
+
+/// How many replicas there shall be where there are `current`.
+fn wanted(current: u32, Expected { soon, later }: Expected) -> u32 {
+    let rounded_up = |replicas: f64| replicas.ceil().clamp(0.0, f64::from(i32::MAX)) as u32;
+    let (soon, later) = (rounded_up(soon), rounded_up(later * WORTH_WHILE));
+    if soon >= current { soon } else { soon.max(later).min(current) }
 }
 
 /// How many replicas would have met the target, at each step; NaN where nobody knows.
