@@ -4,7 +4,6 @@ mod formula;
 
 use berth_sdk::autoscaler::{Autoscaler, Manifest, Question, Recommendation};
 
-
 /// The policy.
 #[derive(Debug)]
 pub struct TargetUtilisation;
