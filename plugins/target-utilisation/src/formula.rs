@@ -90,7 +90,7 @@ fn by_pods(question: &Question, metric: &Metric) -> Result<u32, Unable> {
     let assumed = |request: i64| Share { request, value: assumption(metric, ratio, request) };
     let mut all = believed;
     // At the target nothing is assumed of those that are missing: they stay out.
-    if ratio < 1.0 || ratio > 1.0 {
+    if ratio != 1.0 {
         all.extend(missing.into_iter().map(assumed));
     }
     if up_with_unready {
