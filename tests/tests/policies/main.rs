@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)] // a test may
 
 mod admission;
+mod autoscaling;
 mod swap;
 mod tutorials;
 

@@ -65,7 +65,7 @@ impl Harness {
         let running = Arc::<AtomicUsize>::default();
         nodes.insert("n1", Arc::new(Pretender(running.clone())));
         let derived = [("nodes.metrics.k8s.io".into(), Arc::new(Measured) as Arc<dyn Derived>)].into();
-        let hooks = Hooks { components: Arc::new(MagicCheck), derived };
+        let hooks = Hooks { components: Arc::new(MagicCheck), derived, ..Hooks::default() };
         let server = Server::new(cluster, nodes, pki.tokens().clone(), hooks);
         let tls =
             Tls::new(&pki, Names { listen: address, service: services.api_server().into() }, now).unwrap();
