@@ -178,6 +178,41 @@ eventually 60 "not all pods were placed" all_placed after 40
 ok "'binpack' puts 40 pods on $(nodes_used after) node(s)"
 show "$BERTH" plugin ls
 
+step "A policy in the way of writes"
+"$BERTH" plugin swap image-policy --config '{"allowedRegistries": ["registry.example"]}' --failure-policy Fail >/dev/null
+said=$(kubectl run stray --image=nginx:1 2>&1) && fail "a pod with a stray image was taken"
+[[ $said == *'admission policy "image-policy" denied the request'* ]] || fail "$said"
+printf '     %s\n' "$said"
+"$BERTH" plugin unbind image-policy >/dev/null
+ok "refused with the policy's sentence"
+
+step "Scaled under load, by one policy and then by another"
+kubectl apply -f - >/dev/null <<'END'
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: loaded}
+spec:
+  replicas: 2
+  selector: {matchLabels: {app: loaded}}
+  template:
+    metadata:
+      labels: {app: loaded}
+      annotations: {berth.dev/usage-cpu-shared: "1200m"} # of all replicas together
+    spec:
+      nodeSelector: {berth.dev/simulated: "true"}
+      containers: [{name: c, image: my-app, resources: {requests: {cpu: 500m}}}]
+END
+kubectl autoscale deployment loaded --cpu=60% --min=1 --max=8 >/dev/null
+wanted() { [ "$(kubectl get deployment loaded -o 'jsonpath={.spec.replicas}')" -eq "$1" ]; }
+eventually 120 "'target-utilisation' did not scale up" wanted 4
+ok "'target-utilisation' wants 4 replicas: 1200m at 60 % of 500m each"
+show kubectl get hpa loaded
+"$BERTH" plugin swap schedule --config '{"windows": [{"from": "00:00", "to": "24:00", "replicas": 7}]}' >/dev/null
+eventually 60 "'schedule' did not scale" wanted 7
+ok "exchanged while it runs: 'schedule' wants 7"
+kubectl get hpa loaded -o 'jsonpath={range .status.conditions[?(@.type=="ScalingActive")]}     {.message}{"\n"}{end}'
+"$BERTH" plugin rollback default >/dev/null
+
 step "Everything down"
 id=$(cat "$data/cluster-id")
 halt TERM

@@ -103,10 +103,6 @@ fn what_is_not_there_yet_says_so() {
     serves(&berth, "one");
     let refused = |args: &[&str]| berth.kubectl(args).fails();
     contains(&refused(&["port-forward", "pod/one", "18080:80"]), &["pods/portforward is not supported"]);
-    contains(&refused(&["top", "pods"]), &["Metrics API not available"]);
-    berth.kubectl(&["create", "deployment", "many", "--image=i"]).ok();
-    let autoscaled = berth.kubectl(&["autoscale", "deployment", "many", "--max=5"]);
-    contains(&autoscaled.stderr, &["Warning: spec: Berth does not scale by metrics yet"]);
     contains(&refused(&["get", "statefulsets"]), &["doesn't have a resource type"]);
     contains(
         &refused(&["debug", "pod/one", "--image=busybox"]),

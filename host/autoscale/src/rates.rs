@@ -236,7 +236,8 @@ mod tests {
             |value: i64, period: i64| json!({"type": "Percent", "value": value, "periodSeconds": period});
         let both = |value: Value| json!({"scaleUp": value, "scaleDown": value});
         let usual = json!([pods(4, 15), percent(100, 15)]);
-        let cases: Vec<(Value, u32, &[(i64, u32)], &[u32])> = vec![
+        type Case<'a> = (Value, u32, &'a [(i64, u32)], &'a [u32]);
+        let cases: Vec<Case<'_>> = vec![
             (both(rules(usual.clone(), "Max")), 1, &[(0, 50), (5, 50), (16, 50), (32, 50)], &[5, 5, 10, 20]),
             (both(rules(usual.clone(), "Min")), 3, &[(0, 50), (16, 50), (32, 50)], &[6, 10, 14]),
             (both(rules(usual, "Disabled")), 3, &[(0, 50), (16, 2)], &[3, 3]),

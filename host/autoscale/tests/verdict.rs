@@ -1,4 +1,5 @@
 //! From an autoscaler and what was measured to its status, as Kubernetes' horizontal controller has it.
+#![allow(clippy::unwrap_used)] // a test may
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -71,7 +71,7 @@ struct Shared {
 /// Where the interfaces of its role are.
 pub(crate) enum Indices {
     Scheduler {
-        cluster: cluster::GuestIndices,
+        cluster: Box<cluster::GuestIndices>,
         scoring: Option<scoring::GuestIndices>,
         planning: Option<planning::GuestIndices>,
     },
@@ -232,7 +232,7 @@ impl Indices {
         let needed = |name: &str, error: wasmtime::Error| mismatch(name, &error);
         Ok(match role {
             RoleName::Scheduler => Self::Scheduler {
-                cluster: cluster::GuestIndices::new(pre).map_err(|error| needed("cluster", error))?,
+                cluster: Box::new(cluster::GuestIndices::new(pre).map_err(|error| needed("cluster", error))?),
                 scoring: found("scoring", exports, || scoring::GuestIndices::new(pre))?,
                 planning: found("planning", exports, || planning::GuestIndices::new(pre))?,
             },

@@ -97,7 +97,6 @@ fn what_fails_at_one_review_is_there_for_the_next() {
         ("panic", "a bug in the policy"),
         ("forged-line", "a bug 2026-11-30T00:00:00Z  INFO berth: all is well"),
         ("log-flood", "the policy used more than its 50 ms for one call"),
-        ("huge-message", "too much data"),
     ] {
         let reviewer = hostile(fault).unwrap();
         for _ in 0..2 {
@@ -105,6 +104,9 @@ fn what_fails_at_one_review_is_there_for_the_next() {
             assert!(said.contains(why), "{fault}: {said}");
         }
     }
+    let component = engine().load(&guest("tests/policies/hostile-admission"), Limits::new(64 << 20, 1_000));
+    let flood = component.unwrap().admission("test", b"\"huge-message\"").unwrap();
+    assert!(review(&flood).unwrap_err().contains("too much data"), "8 MiB of words");
     let reviewer = hostile("sometimes-panic").unwrap();
     let answers: Vec<bool> = (0..9).map(|_| review(&reviewer).is_ok()).collect();
     assert_eq!(answers, [true, true, false, true, true, false, true, true, false]);

@@ -117,10 +117,12 @@ async fn role_of(client: &Client, name: &str) -> anyhow::Result<String> {
     let end = Instant::now() + SWAP_WAIT_MAX;
     loop {
         let plugin = client.get(PLUGINS, "", name).await?;
-        if let Some(role) = plugin["status"]["role"].as_str() {
+        let is_seen = plugin["status"]["digest"] == plugin["spec"]["digest"];
+        if let Some(role) = plugin["status"]["role"].as_str().filter(|_| is_seen) {
             return Ok(role.to_owned());
         }
-        if plugin["status"]["phase"] == "Failed" || Instant::now() > end {
+        let is_unusable = is_seen && plugin["status"]["phase"] == "Failed";
+        if is_unusable || plugin["spec"]["digest"].is_null() || Instant::now() > end {
             bail!("plugin {name} cannot be bound: {}", text(&plugin["status"]["conditions"][0]["message"]));
         }
         tokio::time::sleep(SWAP_POLL).await;
