@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::super::*;
 use super::but;
 
-/// The newest version in which a control changed, and one after it.
+/// From the first version to one after the newest in which a control changed.
 const MINORS: RangeInclusive<u32> = 0..=38;
 
 fn changes() -> Vec<(&'static str, Value)> {
