@@ -3,12 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-const POLICIES: [&str; 9] = [
+const POLICIES: [&str; 10] = [
     "spread",
     "binpack",
     "image-policy",
     "label-policy",
     "limits-defaulter",
+    "pod-security",
     "target-utilisation",
     "predictive",
     "step",

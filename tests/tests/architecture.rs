@@ -96,6 +96,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("berth-plugin-image-policy", &["berth-sdk"]),
     ("berth-plugin-label-policy", &["berth-sdk"]),
     ("berth-plugin-limits-defaulter", &["berth-sdk"]),
+    ("berth-plugin-pod-security", &["berth-sdk"]),
 ];
 
 /// The one crate that puts everything together.

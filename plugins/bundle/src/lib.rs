@@ -26,3 +26,6 @@ pub const STEP: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/step.wasm"));
 
 /// By the time of the week: `plugins/schedule`.
 pub const SCHEDULE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/schedule.wasm"));
+
+/// The Pod Security Standards by the labels of namespaces: `plugins/pod-security`.
+pub const POD_SECURITY: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/pod-security.wasm"));

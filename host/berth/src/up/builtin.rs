@@ -17,7 +17,7 @@ struct Builtin {
     component: &'static [u8],
 }
 
-const BUILTINS: [Builtin; 9] = [
+const BUILTINS: [Builtin; 10] = [
     Builtin {
         name: "spread",
         description: "Puts pods where most is free: the default of Kubernetes.",
@@ -42,6 +42,11 @@ const BUILTINS: [Builtin; 9] = [
         name: "limits-defaulter",
         description: "Gives containers requests and limits that have none.",
         component: berth_plugins::LIMITS_DEFAULTER,
+    },
+    Builtin {
+        name: "pod-security",
+        description: "Refuses, warns of and notes pods by the Pod Security Standards, with defaults and exemptions.",
+        component: berth_plugins::POD_SECURITY,
     },
     Builtin {
         name: "target-utilisation",
