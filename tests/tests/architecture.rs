@@ -18,7 +18,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("berth-custom", &["berth-api", "berth-cel", "berth-json"]),
     ("berth-pipeline", &["berth-api", "berth-custom", "berth-json", "berth-state"]),
     ("berth-control", &["berth-api", "berth-custom", "berth-json", "berth-pipeline", "berth-state"]),
-    ("berth-scheduler", &["berth-api", "berth-state"]),
+    ("berth-scheduler", &["berth-api", "berth-json", "berth-state"]),
     ("berth-metrics", &["berth-api", "berth-json"]),
     ("berth-autoscale", &["berth-api", "berth-json", "berth-metrics"]),
     ("berth-admission", &["berth-api", "berth-json"]),

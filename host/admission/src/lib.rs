@@ -19,4 +19,4 @@ pub use contract::{
     Manifest, Mutates, Operation, PolicyError, Request, Reviewer, Rule, VERDICT_BYTES_MAX, Verdict,
 };
 pub use judge::{Judged, judge};
-pub use rules::{Rules, RulesError, Subject, is_exempt};
+pub use rules::{NamespaceLabels, Rules, RulesError, Subject, is_exempt};

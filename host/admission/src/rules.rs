@@ -24,8 +24,11 @@ const EXEMPT: [(&str, &str, &str); 4] = [
 #[error("{0}")]
 pub struct RulesError(String);
 
+/// Names and values, made when they are asked for, which few rules do.
+pub type NamespaceLabels<'a> = &'a dyn Fn() -> Option<Vec<(String, String)>>;
+
 /// A write, as far as rules look at it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Subject<'a> {
     /// What is done.
     pub operation: Operation,
@@ -38,7 +41,7 @@ pub struct Subject<'a> {
     /// Empty for objects that are in none.
     pub namespace: &'a str,
     /// The labels of the namespace; of a namespace its own. `None` for other objects that are in none.
-    pub namespace_labels: Option<&'a [(String, String)]>,
+    pub namespace_labels: NamespaceLabels<'a>,
     /// The object and the old one, as far as they are there.
     pub objects: [Option<&'a Value>; 2],
 }
@@ -119,9 +122,9 @@ impl Matcher {
             && rule.groups.iter().any(|group| is(group, subject.group))
             && rule.resources.iter().any(|pattern| names(pattern, subject))
             && (rule.namespaces.is_empty() || rule.namespaces.iter().any(|name| is(name, subject.namespace)))
-            && namespace_selector
-                .as_ref()
-                .is_none_or(|selector| subject.namespace_labels.is_none_or(|labels| selector.matches(labels)))
+            && namespace_selector.as_ref().is_none_or(|selector| {
+                (subject.namespace_labels)().is_none_or(|labels| selector.matches(&labels[..]))
+            })
             && selector.as_ref().is_none_or(|selector| {
                 subject.objects.into_iter().flatten().any(|object| selector.matches(&labels_of(object)[..]))
             })

@@ -17,7 +17,7 @@ fn subject<'a>(operation: Operation, group: &'a str, path: &'a str, namespace: &
         resource,
         sub_resource,
         namespace,
-        namespace_labels: None,
+        namespace_labels: &|| None,
         objects: [None, None],
     }
 }
@@ -74,7 +74,8 @@ fn labels_of_the_object_the_old_one_and_the_namespace() {
     let of_namespaces = Rule { namespace_selector: "env in (prod)".to_owned(), ..rule(&[""], &["pods"], 7) };
     let of_namespaces = Rules::new(&[of_namespaces]).unwrap();
     let in_env = |labels: Option<&[(String, String)]>| {
-        let asked = Subject { namespace_labels: labels, ..subject(Operation::Create, "", "pods", "team") };
+        let labels = || labels.map(<[_]>::to_vec);
+        let asked = Subject { namespace_labels: &labels, ..subject(Operation::Create, "", "pods", "team") };
         of_namespaces.matches(&asked)
     };
     assert!(in_env(Some(&[("env".to_owned(), "prod".to_owned())])));

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use berth_json::{Value, json};
+
 /// What a policy is and wants.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Manifest {
@@ -13,6 +15,18 @@ pub struct Manifest {
     pub window: Duration,
     /// How far apart samples are.
     pub step: Duration,
+}
+
+impl Manifest {
+    /// As a binding's status shows it.
+    pub fn to_value(&self) -> Value {
+        let mut shown = json!({"name": self.name.as_str(), "version": self.version.as_str()});
+        if !self.window.is_zero() {
+            shown["windowSeconds"] = self.window.as_secs().into();
+            shown["stepSeconds"] = self.step.as_secs().into();
+        }
+        shown
+    }
 }
 
 /// The state of a pod, as bits.

@@ -125,6 +125,23 @@ fn a_recommendation_becomes_a_scale_a_status_and_an_event() {
 }
 
 #[test]
+fn an_earlier_recommendation_that_was_held_back_scales_up_by_its_metric() {
+    let (autoscaler, mut memory) = (autoscaler(cpu()), Memory::default());
+    let mut ask = |wanted: u32, recommended: u32, now: Timestamp| {
+        let question = question(&autoscaler, &mut memory, json!({"cpu": "200m"}));
+        let answer = Answer::Recommended(question.into(), recommendation(Some(recommended), Some(0), ""));
+        let verdict = judge(&autoscaler, scale(wanted), answer, &mut memory, now);
+        let rescale = verdict.rescale;
+        (rescale, verdict.report(&autoscaler, Ok(()), &mut memory, now).notes)
+    };
+    assert_eq!(ask(4, 10, NOW).0, Some(8), "twice as many at a time");
+    let (rescale, notes) = ask(8, 8, NOW.plus_millis(15_000));
+    assert_eq!(rescale, Some(10), "what was recommended within the window counts");
+    let reason = "New size: 10; reason: cpu resource utilization (percentage of request) above target";
+    assert_eq!(notes.iter().map(|note| &*note.message).collect::<Vec<_>>(), [reason]);
+}
+
+#[test]
 fn a_scale_that_is_not_written_is_not_claimed() {
     let (autoscaler, mut memory) = (autoscaler(cpu()), Memory::default());
     let verdict = judge(&autoscaler, scale(12), Answer::Unasked, &mut memory, NOW);

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use berth_api::Timestamp;
 use berth_lifecycle::Place;
 use berth_tasks::Executor;
 
@@ -118,9 +119,14 @@ impl Counter {
     fn call<T, E>(&self, call: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
         let begun = self.executor.now();
         let result = call();
-        let took = self.executor.now().micros() - begun.micros();
-        self.calls.count(&self.place, &self.plugin, took.max(0).unsigned_abs(), result.is_err());
+        self.ended(begun, result.is_err());
         result
+    }
+
+    /// A call that began then has ended; whether without a usable answer.
+    pub(crate) fn ended(&self, begun: Timestamp, failed: bool) {
+        let took = self.executor.now().micros() - begun.micros();
+        self.calls.count(&self.place, &self.plugin, took.max(0).unsigned_abs(), failed);
     }
 }
 

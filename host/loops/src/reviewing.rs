@@ -82,8 +82,9 @@ impl Reviews {
     /// has changed, as the API server does it.
     async fn change(&self, review: &Review<'_>, object: &mut Value) -> Result<Vec<String>, Status> {
         let mut warnings = Vec::new();
-        let mut question = Question::new(self, review);
         let bound = self.bound(review, true);
+        // Made for the first that is concerned: most writes concern none.
+        let mut question = None;
         let mut changes = 0;
         // How many changes there were when a policy had answered.
         let mut answered: Vec<Option<u32>> = vec![None; bound.len()];
@@ -97,7 +98,8 @@ impl Reviews {
                 if !is_asked || !asked.is_concerned(review, object) {
                     continue;
                 }
-                let judged = question.ask(asked, object).await?;
+                let question = question.get_or_insert_with(|| Question::new(self, review));
+                let judged = question.ask(asked, &question.shown(object)).await?;
                 warnings.extend(judged.warnings);
                 if let Some(changed) = judged.changed.filter(|changed| changed != object) {
                     *object = changed;
@@ -113,11 +115,12 @@ impl Reviews {
     async fn check(&self, review: &Review<'_>, object: &Value) -> Result<Vec<String>, Status> {
         let mut asked = self.bound(review, false);
         asked.retain(|asked| asked.is_concerned(review, object));
+        if asked.is_empty() {
+            return Ok(vec![]);
+        }
         let question = Question::new(self, review);
-        let answers = join_all(asked.iter().map(|asked| {
-            let mut question = question.clone();
-            async move { question.ask(asked, object).await }
-        }));
+        let shown = question.shown(object);
+        let answers = join_all(asked.iter().map(|asked| question.ask(asked, &shown)));
         let mut warnings = Vec::new();
         for answer in answers.await {
             warnings.extend(answer?.warnings);

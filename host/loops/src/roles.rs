@@ -3,10 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use berth_json::{Value, json};
 use berth_lifecycle::{Component, Place, StartFailure, Started, Version};
 use berth_scheduler::Failover;
-use berth_scheduler::policy::{Manifest, Policy, Scores};
+use berth_scheduler::policy::Policy;
 use berth_tasks::Executor;
 use futures_util::future::BoxFuture;
 
@@ -28,10 +27,15 @@ pub struct Start {
 }
 
 impl Start {
+    /// Counts calls as those of the place.
+    pub(crate) fn counter(&self, executor: &Executor) -> Counter {
+        let (calls, plugin) = (self.calls.clone(), self.version.plugin.clone());
+        Counter::new(calls, executor.clone(), self.place.clone(), plugin)
+    }
+
     /// A policy whose calls are counted as those of the place.
     pub(crate) fn counted<P>(&self, policy: P, executor: &Executor) -> Counted<P> {
-        let (calls, plugin) = (self.calls.clone(), self.version.plugin.clone());
-        Counted::new(policy, Counter::new(calls, executor.clone(), self.place.clone(), plugin))
+        Counted::new(policy, self.counter(executor))
     }
 
     /// Whether the policy is still wanted: to be asked between the steps of a start.
@@ -109,36 +113,7 @@ async fn start_policy(
     });
     let policy = fed.await.map_err(|panic| failed(&panic))??;
     start.check()?;
-    let manifest = shown(policy.manifest());
+    let manifest = policy.manifest().to_value();
     let gap = scheduler.install(&start.place.name, start.installation, policy, mirror).await;
     gap.map(|gap_us| Started { gap_us, manifest }).map_err(stopped)
-}
-
-/// A manifest as the binding's status shows it; lists that are empty are left out.
-fn shown(manifest: &Manifest) -> Value {
-    let mut shown = json!({"name": manifest.name.as_str(), "version": manifest.version.as_str()});
-    let scores = match manifest.scores {
-        Scores::No => None,
-        Scores::NodeLocal => Some("node-local"),
-        Scores::ClusterWide => Some("cluster-wide"),
-    };
-    if let Some(scores) = scores {
-        shown["scores"] = scores.into();
-    }
-    if manifest.plans {
-        shown["plans"] = true.into();
-    }
-    let lists = [
-        ("dimensions", &manifest.dimensions),
-        ("nodeColumns", &manifest.node_columns),
-        ("classColumns", &manifest.class_columns),
-        ("nodeLabels", &manifest.node_labels),
-        ("nodeAnnotations", &manifest.node_annotations),
-        ("podLabels", &manifest.pod_labels),
-        ("podAnnotations", &manifest.pod_annotations),
-    ];
-    for (name, list) in lists.into_iter().filter(|(_, list)| !list.is_empty()) {
-        shown[name] = list.iter().map(|item| Value::from(item.as_str())).collect();
-    }
-    shown
 }

@@ -13,12 +13,13 @@ pub(crate) struct Pool<E> {
 }
 
 impl<E> Pool<E> {
-    /// A pool that has one instance.
-    pub(crate) fn new(
-        first: Instance<E>,
-        make: impl Fn() -> Result<Instance<E>, StartError> + Send + Sync + 'static,
-    ) -> Self {
-        Self { make: Box::new(make), idle: Mutex::new(vec![first]) }
+    /// A pool of instances that `make` starts and configures, with the first one; what that said of itself.
+    pub(crate) fn start<M>(
+        make: impl Fn() -> Result<(Instance<E>, M), StartError> + Send + Sync + 'static,
+    ) -> Result<(Self, M), StartError> {
+        let (first, described) = make()?;
+        let make = move || make().map(|(instance, _)| instance);
+        Ok((Self { make: Box::new(make), idle: Mutex::new(vec![first]) }, described))
     }
 
     /// Calls with an instance that nobody else calls meanwhile.

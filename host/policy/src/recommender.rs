@@ -27,11 +27,9 @@ pub struct WasmRecommender {
 
 impl WasmRecommender {
     pub(crate) fn start(component: &Component, name: &str, config: &[u8]) -> Result<Self, StartError> {
-        let (first, described) = configured(component, name, config)?;
-        let manifest = decode(&described)?;
         let (component, name, config) = (component.clone(), name.to_owned(), config.to_vec());
-        let pool =
-            Pool::new(first, move || configured(&component, &name, &config).map(|(instance, _)| instance));
+        let (pool, described) = Pool::start(move || configured(&component, &name, &config))?;
+        let manifest = decode(&described)?;
         Ok(Self { pool, manifest })
     }
 }

@@ -61,13 +61,11 @@ fn line(name: &str, value: &str) {
 /// What it says of itself when it has no configuration.
 fn described(component: &Component) -> Result<String, StartError> {
     Ok(match component.role() {
-        RoleName::Scheduler => {
-            let policy = component.scheduler("inspect", b"", OFFERED)?;
-            format!("{:?}", policy.manifest())
-        }
-        RoleName::Admission => component.admission("inspect", b"")?.manifest().to_value().to_string(),
-        RoleName::Autoscaler => format!("{:?}", component.autoscaler("inspect", b"")?.manifest()),
-    })
+        RoleName::Scheduler => component.scheduler("inspect", b"", OFFERED)?.manifest().to_value(),
+        RoleName::Admission => component.admission("inspect", b"")?.manifest().to_value(),
+        RoleName::Autoscaler => component.autoscaler("inspect", b"")?.manifest().to_value(),
+    }
+    .to_string())
 }
 
 /// Tells of a plugin, and of the places where it decides.

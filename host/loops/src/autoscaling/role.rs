@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use berth_autoscale::Recommender;
-use berth_json::json;
 use berth_lifecycle::{Place, StartFailure, Started};
 use berth_scheduler::Failover;
 use berth_tasks::Executor;
@@ -35,16 +34,11 @@ impl Role for AutoscalerRole {
             let recommender = started.map_err(|panic| StartFailure::Failed(panic.to_string()))??;
             let recommender: Arc<dyn Recommender> = Arc::new(start.counted(recommender, &executor));
             start.check()?;
-            let manifest = recommender.manifest();
-            let mut shown = json!({"name": manifest.name.as_str(), "version": manifest.version.as_str()});
-            if !manifest.window.is_zero() {
-                shown["windowSeconds"] = manifest.window.as_secs().into();
-                shown["stepSeconds"] = manifest.step.as_secs().into();
-            }
+            let manifest = recommender.manifest().to_value();
             if let Some(before) = recommenders.install(&start.place.name, start.installation, recommender) {
                 executor.unload(before);
             }
-            Ok(Started { gap_us: 0, manifest: shown })
+            Ok(Started { gap_us: 0, manifest })
         })
     }
 

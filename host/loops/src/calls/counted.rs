@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 
-use berth_admission::{PolicyError as ReviewError, Request, Reviewer, Verdict};
 use berth_autoscale::{PolicyError as ScalingError, Question, Recommendation, Recommender};
 use berth_scheduler::policy::{Action, Feed, Manifest, PlanQuestion, Policy, PolicyError, ScoreQuestion};
 
 use super::Counter;
 
-/// A policy of any role with its counter.
+/// A policy with its counter. What reviewers say is judged where they are asked, and counted there.
 pub(crate) struct Counted<P> {
     policy: P,
     counter: Counter,
@@ -36,16 +35,6 @@ impl Policy for Counted<Box<dyn Policy>> {
 
     fn plan(&mut self, question: &PlanQuestion<'_>, actions: &mut Vec<Action>) -> Result<(), PolicyError> {
         self.counter.call(|| self.policy.plan(question, actions))
-    }
-}
-
-impl Reviewer for Counted<Arc<dyn Reviewer>> {
-    fn manifest(&self) -> &berth_admission::Manifest {
-        self.policy.manifest()
-    }
-
-    fn review(&self, request: &Request) -> Result<Verdict, ReviewError> {
-        self.counter.call(|| self.policy.review(request))
     }
 }
 

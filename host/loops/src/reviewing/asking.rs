@@ -36,14 +36,13 @@ impl Asked<'_> {
     /// Whether the policy wants to be asked about a write.
     pub(super) fn is_concerned(&self, review: &Review<'_>, object: &Value) -> bool {
         let rules = self.installed.as_ref().map(|installed| installed.rules()).or(self.remembered);
-        let labels = namespace_labels(review, object);
         let subject = Subject {
             operation: operation(review.verb),
             group: &review.resource.group,
             resource: &review.resource.plural,
             sub_resource: review.subresource,
             namespace: review.namespace,
-            namespace_labels: labels.as_deref(),
+            namespace_labels: &|| namespace_labels(review, object),
             objects: [Some(object), review.old],
         };
         rules.is_some_and(|rules| rules.matches(&subject))
@@ -51,41 +50,52 @@ impl Asked<'_> {
 }
 
 /// One write, for all policies that are asked about it.
-#[derive(Clone)]
 pub(super) struct Question<'a> {
     reviews: &'a Reviews,
     review: &'a Review<'a>,
     uid: String,
-    /// The object as JSON, as long as it is the same.
-    encoded: Option<(Value, Arc<[u8]>)>,
     old: Arc<[u8]>,
+}
+
+/// An object as it is shown to policies: encoded once for those that are asked together.
+pub(super) struct Shown<'o> {
+    object: &'o Value,
+    json: Arc<[u8]>,
 }
 
 impl<'a> Question<'a> {
     pub(super) fn new(reviews: &'a Reviews, review: &'a Review<'a>) -> Self {
         let old = review.old.map(encode).unwrap_or_default();
-        Self { reviews, review, uid: (&mut &*reviews.ids).uid(), encoded: None, old }
+        Self { reviews, review, uid: (&mut &*reviews.ids).uid(), old }
+    }
+
+    /// An object as it is now; what goes is shown as the old one alone.
+    pub(super) fn shown<'o>(&self, object: &'o Value) -> Shown<'o> {
+        let goes = self.review.verb == Verb::Delete;
+        Shown { object, json: if goes { Arc::default() } else { encode(object) } }
     }
 
     /// What a policy says, or what its binding says when it gives no verdict.
     ///
     /// # Errors
     /// What the client is told when the write is refused.
-    pub(super) async fn ask(&mut self, asked: &Asked<'_>, object: &Value) -> Result<Judged, Status> {
+    pub(super) async fn ask(&self, asked: &Asked<'_>, shown: &Shown<'_>) -> Result<Judged, Status> {
         let Some(installed) = &asked.installed else {
             return go_on(asked, "it does not run", |why| {
                 let details = Details { retry_after_seconds: RETRY_AFTER_SECONDS, ..Details::default() };
                 Status { details: Some(Box::new(details)), ..Status::new(Reason::ServiceUnavailable, why) }
             });
         };
-        let verdict = self.verdict(installed, object).await;
+        let begun = self.reviews.executor.now();
+        let verdict = self.verdict(installed, shown).await;
         let judged = verdict.and_then(|verdict| {
             let Review { resource, subresource, verb, .. } = *self.review;
-            let changeable = (verb != Verb::Delete).then_some(object);
+            let changeable = (verb != Verb::Delete).then_some(shown.object);
             judge(asked.name, asked.mutates, verdict, resource, subresource, changeable)
                 .map_err(|error| error.to_string())
         });
         let now = self.reviews.executor.now();
+        installed.counter.ended(begun, judged.is_err());
         match judged {
             Ok(judged) => {
                 installed.answered(now);
@@ -106,9 +116,9 @@ impl<'a> Question<'a> {
 
     /// Calls the policy, for as long as the write has time left.
     async fn verdict(
-        &mut self,
+        &self,
         installed: &Arc<Installed>,
-        object: &Value,
+        shown: &Shown<'_>,
     ) -> Result<berth_admission::Verdict, String> {
         let executor = &self.reviews.executor;
         let spent = executor.now().millis_since(self.review.now).max(0).unsigned_abs();
@@ -117,7 +127,7 @@ impl<'a> Question<'a> {
         if left.is_zero() {
             return Err(out_of_time());
         }
-        let request = self.request(object);
+        let request = self.request(shown);
         let call = async {
             let _seat = installed.seats.acquire().await.map_err(|closed| closed.to_string())?;
             let reviewer = installed.reviewer.clone();
@@ -131,13 +141,8 @@ impl<'a> Question<'a> {
         }
     }
 
-    fn request(&mut self, object: &Value) -> Request {
+    fn request(&self, shown: &Shown<'_>) -> Request {
         let review = self.review;
-        let is_deletion = review.verb == Verb::Delete;
-        let (object_json, old_object) = match is_deletion {
-            true => (Arc::default(), encode(object)),
-            false => (self.encoded(object), self.old.clone()),
-        };
         let Resource { group, version, kind, plural, .. } = review.resource;
         let (group, version, kind) = match review.resource.subresource(review.subresource) {
             Some(subresource) if review.subresource == "scale" => subresource.kind(),
@@ -155,26 +160,15 @@ impl<'a> Question<'a> {
             resource: plural.clone(),
             sub_resource: review.subresource.to_owned(),
             namespace: review.namespace.to_owned(),
-            namespace_labels: namespace_labels(review, object).unwrap_or_default(),
+            namespace_labels: namespace_labels(review, shown.object).unwrap_or_default(),
             name: review.name.to_owned(),
             user: review.identity.user.clone(),
             user_uid: review.identity.uid.clone(),
             user_groups: review.identity.groups.clone(),
             user_extra: extra.iter().map(|(key, values)| (key.clone(), values.clone())).collect(),
             dry_run: review.dry_run,
-            object: object_json,
-            old_object,
-        }
-    }
-
-    fn encoded(&mut self, object: &Value) -> Arc<[u8]> {
-        match &self.encoded {
-            Some((known, json)) if known == object => json.clone(),
-            _ => {
-                let json = encode(object);
-                self.encoded = Some((object.clone(), json.clone()));
-                json
-            }
+            object: shown.json.clone(),
+            old_object: self.old.clone(),
         }
     }
 

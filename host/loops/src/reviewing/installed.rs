@@ -7,6 +7,7 @@ use berth_api::Timestamp;
 use berth_lifecycle::Harm;
 use tokio::sync::Semaphore;
 
+use crate::calls::Counter;
 use crate::failures::FailureReports;
 
 /// Calls of one policy at a time: more would not be faster on the machines that run one server, and each may take an instance's
@@ -19,6 +20,7 @@ pub(super) struct Installed {
     pub(super) reviewer: Arc<dyn Reviewer>,
     /// Who has one may call.
     pub(super) seats: Semaphore,
+    pub(super) counter: Counter,
     rules: Rules,
     breaker: Mutex<Breaker>,
     failures: FailureReports,
@@ -29,10 +31,11 @@ impl Installed {
         installation: u64,
         reviewer: Arc<dyn Reviewer>,
         rules: Rules,
+        counter: Counter,
         failures: FailureReports,
     ) -> Self {
         let (seats, breaker) = (Semaphore::new(CALLS_MAX), Mutex::default());
-        Self { installation, reviewer, seats, rules, breaker, failures }
+        Self { installation, reviewer, seats, counter, rules, breaker, failures }
     }
 
     pub(super) fn mutates(&self) -> Mutates {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use berth_admission::{Reviewer, Rules};
+use berth_admission::Rules;
 use berth_lifecycle::{Place, StartFailure, Started};
 use berth_scheduler::Failover;
 use futures_util::future::BoxFuture;
@@ -33,13 +33,14 @@ impl Role for AdmissionRole {
             let config = start.version.config.clone();
             let started = reviews.executor.blocking(move || component.admission(&plugin, &config)).await;
             let reviewer = started.map_err(|panic| StartFailure::Failed(panic.to_string()))??;
-            let reviewer: Arc<dyn Reviewer> = Arc::new(start.counted(reviewer, &reviews.executor));
             start.check()?;
             let manifest = reviewer.manifest().to_value();
             let rules = Rules::new(&reviewer.manifest().rules);
             let rules = rules.map_err(|why| StartFailure::Refused(why.to_string()))?;
-            let installed = Arc::new(Installed::new(start.installation, reviewer, rules, failures));
-            reviews.running().insert(start.place.name.clone(), installed);
+            let counter = start.counter(&reviews.executor);
+            let installed = Installed::new(start.installation, reviewer, rules, counter, failures);
+            let before = reviews.running().insert(start.place.name.clone(), Arc::new(installed));
+            reviews.executor.unload(before);
             Ok(Started { gap_us: 0, manifest })
         })
     }
@@ -59,8 +60,9 @@ impl Reviews {
     /// Asks a policy no more, if it is still that installation. Calls under way end by themselves.
     pub(super) fn put_aside(&self, binding: &str, installation: u64) {
         let mut running = self.running();
-        if running.get(binding).is_some_and(|there| there.installation == installation) {
-            running.remove(binding);
-        }
+        let is_it = running.get(binding).is_some_and(|there| there.installation == installation);
+        let gone = if is_it { running.remove(binding) } else { None };
+        drop(running);
+        self.executor.unload(gone); // its memory takes its time to go
     }
 }

@@ -181,6 +181,25 @@ async fn a_policy_that_fails_is_dealt_with_as_its_binding_says() {
 }
 
 #[tokio::test]
+async fn a_verdict_that_cannot_be_used_is_a_failed_call() {
+    let world = World::start(&MemoryStore::new(), true).await;
+    let clumsy: Script = Arc::new(|_: &Asked| Ok(set("n", "1")));
+    world.bind("clumsy", Mutates::No, rule("", &MAPS, 1), json!({"failurePolicy": "Fail"}), clumsy).await;
+    let refused = world.create("configmaps", config_map("a")).await.unwrap_err();
+    let why = "it has a patch, and it says that it changes no objects";
+    assert!(refused.message.ends_with(why), "{refused}");
+    // Where somebody else has written meanwhile, it was asked once more.
+    let counted = world.calls.to_text();
+    let of = |family: &str| -> u32 {
+        let name =
+            format!("berth_policy_{family}_total{{role=\"admission\",place=\"clumsy\",plugin=\"clumsy\"}} ");
+        let value = counted.lines().find_map(|line| line.strip_prefix(&name));
+        value.unwrap_or_else(|| panic!("no {name} in\n{counted}")).parse().unwrap()
+    };
+    assert!(of("calls") > 0 && of("failures") == of("calls"), "{counted}");
+}
+
+#[tokio::test]
 async fn a_policy_that_was_in_force_is_no_gap_after_a_restart() {
     let disk = MemoryStore::new();
     let world = World::start(&disk, true).await;

@@ -82,6 +82,7 @@ impl Loader for Workshop {
 
 pub struct World {
     pub cluster: Arc<Cluster>,
+    pub calls: PolicyCalls,
     workshop: Workshop,
 }
 
@@ -101,23 +102,16 @@ impl World {
         let admission: Vec<Arc<dyn berth_pipeline::Admission>> = vec![Arc::new(reviews.clone())];
         let config = Config { admission, ..Config::new(Arc::new(kinds::catalogue())) };
         let cluster = Cluster::start(disk.clone(), config).await.unwrap();
-        let workshop = Workshop::default();
+        let (workshop, calls) = (Workshop::default(), PolicyCalls::default());
         if leads {
             let control = ControlConfig { kinds: cluster.kinds().clone(), ca_certificate: "none".to_owned() };
             let (holder, loader) = (Holder::new("test", "1"), Arc::new(workshop.clone()));
             lead_when_possible(
                 &cluster,
-                Leading {
-                    holder,
-                    control,
-                    loader,
-                    reviews,
-                    usage: Usage::default(),
-                    calls: PolicyCalls::default(),
-                },
+                Leading { holder, control, loader, reviews, usage: Usage::default(), calls: calls.clone() },
             );
         }
-        Self { cluster, workshop }
+        Self { cluster, calls, workshop }
     }
 
     /// Installs a policy and binds it, with what its binding's spec says beside; waits until it is asked.

@@ -1,5 +1,7 @@
 //! What a policy says about itself.
 
+use berth_json::{Value, json};
+
 /// What a policy is and what it wants to be fed; the lists number what they name by their order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Manifest {
@@ -107,6 +109,35 @@ pub enum ManifestError {
 impl Manifest {
     /// The name that stands for every other dimension.
     pub const REST: &'static str = "*";
+
+    /// As a binding's status shows it; lists that are empty are left out.
+    pub fn to_value(&self) -> Value {
+        let mut shown = json!({"name": self.name.as_str(), "version": self.version.as_str()});
+        let scores = match self.scores {
+            Scores::No => None,
+            Scores::NodeLocal => Some("node-local"),
+            Scores::ClusterWide => Some("cluster-wide"),
+        };
+        if let Some(scores) = scores {
+            shown["scores"] = scores.into();
+        }
+        if self.plans {
+            shown["plans"] = true.into();
+        }
+        let lists = [
+            ("dimensions", &self.dimensions),
+            ("nodeColumns", &self.node_columns),
+            ("classColumns", &self.class_columns),
+            ("nodeLabels", &self.node_labels),
+            ("nodeAnnotations", &self.node_annotations),
+            ("podLabels", &self.pod_labels),
+            ("podAnnotations", &self.pod_annotations),
+        ];
+        for (name, list) in lists.into_iter().filter(|(_, list)| !list.is_empty()) {
+            shown[name] = list.iter().map(|item| Value::from(item.as_str())).collect();
+        }
+        shown
+    }
 
     /// How many symbols a node's row of labels has.
     pub fn node_keys(&self) -> usize {
